@@ -1,0 +1,71 @@
+# Everything starts from a fresh checkout: each target makes what it needs. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install run test container-test kafka-image image prometheus-image compose-check faults lint typecheck bench compare wheel-check clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+ENVIRONMENT := $(VENV)/installed
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+install: $(ENVIRONMENT) ## make .venv with the project and its tools in it
+
+run: $(ENVIRONMENT) ## Kafka, the processor and trading engines, live; ARGS="--for 30 --plain" for 30 s without a terminal
+	@$(BIN)/python -m deploy.run $(ARGS)
+
+test: $(ENVIRONMENT) ## unit, property and integration tests, on a real Kafka; ARGS goes to pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
+
+container-test: $(ENVIRONMENT) ## integration tests in containers of KAFKA_IMAGE=armstream-kafka, three brokers too; nothing but Docker will do
+	@env -u KAFKA_BOOTSTRAP_SERVERS KAFKA_IMAGE=$${KAFKA_IMAGE:-armstream-kafka} \
+		$(BIN)/python -m pytest -m 'kafka or containers' tests/integration tests/deploy/test_kafka.py tests/containers $(ARGS)
+
+kafka-image: $(ENVIRONMENT) ## the image armstream-kafka, of Debian's packages and Kafka's jars, where apache/kafka cannot be pulled
+	@$(BIN)/python -m deploy.kafka.image
+
+image: $(ENVIRONMENT) ## the images armstream and armstream-demo; BASE=.. builds them on an image of yours
+	@$(BIN)/python -m deploy.docker.images armstream armstream-demo
+
+prometheus-image: $(ENVIRONMENT) ## the image armstream-prometheus, of Debian's package, where prom/prometheus cannot be pulled
+	@$(BIN)/python -m deploy.docker.images armstream-prometheus
+
+compose-check: $(ENVIRONMENT) ## deploy/compose.yaml built, brought up, checked and brought down again
+	@$(BIN)/python -m deploy.compose_check
+
+faults: $(ENVIRONMENT) ## kills, zombies, cut and late requests for MINUTES=10; SEED=.. replays a schedule, FAULT=.. takes one
+	@$(BIN)/python -m tests.faults --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(FAULT),--fault $(FAULT))
+
+lint: $(ENVIRONMENT) ## ruff: rules and format
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+typecheck: $(ENVIRONMENT) ## mypy --strict, tests too
+	@$(BIN)/mypy
+
+bench: $(ENVIRONMENT) ## events a second and latency, beside the loop one would write first
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+wheel-check: $(ENVIRONMENT) ## the wheel, installed alone in an empty environment outside the checkout
+	@$(BIN)/python tests/wheel_check.py
+
+clean: ## remove .venv, what `make run` learned, and the caches
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m deploy.kafka.forget; fi
+	rm -rf $(VENV) .kafka dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(ENVIRONMENT): pyproject.toml
+	@python=$$(for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+		if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$name; break; fi; done); \
+	if [ -z "$$python" ]; then echo "armstream needs Python 3.11 or later: apt-get install python3 python3-venv" >&2; exit 1; fi; \
+	if ! $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo "$$python has no venv: apt-get install python3-venv" >&2; exit 1; fi; \
+	echo "making $(VENV) with $$($$python --version)"; \
+	$$python -m venv --clear $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev]'
+	@touch $@
+
+compare: $(ENVIRONMENT) ## the documented rule beside the shipped one on real prices: the README's table and plot
+	@$(BIN)/python -m tests.comparison --plot docs/comparison.svg $(ARGS)

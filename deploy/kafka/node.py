@@ -1,0 +1,80 @@
+"""What every single Kafka node has in common, however it is run. Law: a node is ready when it answers, not before."""
+
+import random
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+# One node holds every replica there is; few internal partitions, because each costs a start its files.
+SINGLE_NODE = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "8",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "8",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "share.coordinator.state.topic.num.partitions": "8",
+    "group.initial.rebalance.delay.ms": "0",
+    "auto.create.topics.enable": "false",
+    # A killed broker may register again only when its last session is over.
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+}
+
+START_SECONDS = 90  # 4 on two idle cores, 30 on two that are busy
+
+
+@dataclass(frozen=True, slots=True)
+class Proxied:
+    """A second client listener, at `address`. The node tells its clients to call `advertised` instead, a loopback
+    address where nobody listens unless somebody forwards from there: who is behind a proxy stays behind it."""
+
+    address: str
+    advertised: str
+
+
+class WayError(Exception):
+    """Kafka cannot be had in this way; the text is one line that says why."""
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on.
+
+    Below the range from which the system numbers outgoing connections: a client that calls a dead broker in that range
+    again and again may be given the broker's own port, and answers itself.
+    """
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise WayError("100 ports between 20000 and 32000 are all in use")
+
+
+def wait_until_it_answers(
+    bootstrap_servers: str, timeout_seconds: float, alive: Callable[[], bool] = lambda: True
+) -> None:
+    """Returns when a broker answers for the cluster; raises WayError when it is not alive or the time is up."""
+    # log_level 0: librdkafka would tell standard error of each refused connection
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0, "reconnect.backoff.max.ms": 200})
+    deadline = time.monotonic() + timeout_seconds
+    while alive():
+        try:
+            if admin.list_topics(timeout=min(1.0, timeout_seconds)).brokers:
+                return
+        except KafkaException as error:
+            if time.monotonic() > deadline:
+                raise WayError(f"nothing answers at {bootstrap_servers} ({error.args[0].str()})") from error
+    raise WayError("it stopped while it started")

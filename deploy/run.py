@@ -1,0 +1,305 @@
+"""`make run`: Kafka, a processor and simulated engines, each a process of its own that shares nothing but Kafka.
+
+Law: they start in that order and stop in the other one, each in bounded time; where one dies, all stop.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+
+from armstream import demo
+from armstream.engine import FollowerError, WeightsFollower
+from armstream.events import WeightVector
+from armstream.screen import Figures, View, Watch, parse_figures, plain_line, render
+from armstream.settings import Settings, SettingsError, load
+from deploy.child import Child, tail
+from deploy.kafka.broker import Broker, NoKafkaError, start_kafka
+from deploy.kafka.node import free_port
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "config" / "demo.yaml"
+DATA = ROOT / ".kafka" / "run"  # Kafka's data and the logs, kept from run to run
+ARMSTREAM = (sys.executable, "-m", "armstream.cli")
+
+REFRESH_SECONDS = 0.5
+PLAIN_SECONDS = 5.0
+HTTP_SECONDS = 1.0
+TOPICS_SECONDS = 120.0
+READY_SECONDS = 600.0
+FOLLOWER_SECONDS = 30.0
+DRAIN_STEP_SECONDS = 1.5  # the processor measures its lag once a second
+DRAIN_STEPS = 6
+STOP_SECONDS = 15.0
+STOP_AFTER_DEATH_SECONDS = 3.0  # for each of two, so that all is over in 10 s
+PICTURE_SIZE = (120, 35)  # room for all 15 bandits
+
+LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy of the environment is not for loopback
+Show = Callable[[View], None]
+
+
+class RunError(Exception):
+    """One of the parts did not start, or died; the text says which, and shows its last lines."""
+
+
+@dataclass(slots=True)
+class Run:
+    """What runs, and what was seen of it. `start` is on the monotonic clock, `start_unix` on the wall's."""
+
+    start: float
+    start_unix: float
+    broker: Broker
+    data: Path
+    settings: Settings
+    watch: Watch
+    children: list[Child] = field(default_factory=list)
+    first_vector_seconds: float | None = None
+
+    @property
+    def elapsed_seconds(self) -> float:
+        return time.monotonic() - self.start
+
+    def take(self, vector: WeightVector, published_unix: float) -> None:
+        """A vector from the topic; one published before this run is history."""
+        is_new = published_unix >= self.start_unix
+        if is_new and self.first_vector_seconds is None:
+            self.first_vector_seconds = self.elapsed_seconds
+        self.watch.add_vector(vector, is_new=is_new)
+
+    def url(self, path: str) -> str:
+        return f"http://{self.settings.metrics.host}:{self.settings.metrics.port}{path}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 when stopped by --for, Ctrl-C or SIGTERM; 1 when a part failed; 2 for wrong usage."""
+    start, start_unix = time.monotonic(), time.time()
+    arguments = _parse(argv)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # the same as Ctrl-C
+    try:
+        with start_kafka(arguments.data, say=_say) as broker:
+            summary = _run_on(broker, arguments, start, start_unix)
+    except KeyboardInterrupt:
+        _say("stopped before there was anything to sum up")
+        return 0
+    except (RunError, NoKafkaError, FollowerError, SettingsError) as failure:
+        _say(f"make run: {failure}")
+        return 1
+    _say(json.dumps(summary))
+    return 0
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make run ARGS=...", description="Runs Armstream on real Kafka with simulated engines on real prices."
+    )
+    demo.add_arguments(parser)
+    parser.add_argument("--plain", action="store_true", help="a line every few seconds instead of a screen")
+    parser.add_argument(
+        "--data", type=Path, default=DATA, metavar="FOLDER", help=f"kept from run to run (default {DATA})"
+    )
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="write the last screen to FILE, as SVG")
+    return parser.parse_args(argv)
+
+
+def _run_on(broker: Broker, arguments: argparse.Namespace, start: float, start_unix: float) -> dict[str, object]:
+    environment = {"ARMSTREAM__LOG__FORMAT": "text"} | os.environ
+    environment |= {
+        "ARMSTREAM__KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+        "ARMSTREAM__METRICS__PORT": str(free_port()),
+    }
+    run = Run(start, start_unix, broker, arguments.data, load(CONFIG, environment), Watch(broker.way))
+    _armstream("topics", "create", environment=environment)
+    try:
+        _start_children(run, environment, ("--rate", str(arguments.rate), "--seed", str(arguments.seed)))
+        with _display(arguments.plain) as show:
+            _until_ready(run, show)
+            with WeightsFollower(
+                run.settings.kafka.connection(),
+                topic=run.settings.topics.names.weights,
+                start_timeout_seconds=FOLLOWER_SECONDS,
+                on_vector=run.take,
+            ) as follower:
+                _until_stopped(run, follower, arguments.for_seconds, show)
+                _ignore_signals()
+                if arguments.picture is not None:
+                    _draw(run.watch.view(run.elapsed_seconds), arguments.picture)
+                return _end(run, follower)
+    except BaseException as error:
+        _ignore_signals()
+        _stop(run.children, STOP_SECONDS if isinstance(error, KeyboardInterrupt) else STOP_AFTER_DEATH_SECONDS)
+        raise
+
+
+def _armstream(*command: str, environment: dict[str, str]) -> None:
+    whole = [*ARMSTREAM, *command, "--config", str(CONFIG)]
+    try:
+        done = subprocess.run(
+            whole, env=environment, capture_output=True, text=True, timeout=TOPICS_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as expired:
+        raise RunError(f"armstream {' '.join(command)} did not end in {TOPICS_SECONDS:g} s") from expired
+    if done.returncode != 0:
+        raise RunError(f"armstream {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+
+
+def _start_children(run: Run, environment: dict[str, str], demo_arguments: Sequence[str]) -> None:
+    logs = run.data / "logs"
+    logs.mkdir(exist_ok=True)
+    for name, command in {"processor": ("run",), "demo": ("demo", *demo_arguments)}.items():
+        whole = [*ARMSTREAM, command[0], "--config", str(CONFIG), *command[1:]]
+        run.children.append(Child(name, whole, environment, logs / f"{name}.log"))
+
+
+def _until_ready(run: Run, show: Show) -> None:
+    """Returns when the processor has restored what the last run left."""
+    while run.elapsed_seconds < READY_SECONDS:
+        _step(run, show)
+        if _get(run.url("/readyz")) is not None:
+            return
+    raise RunError(f"the processor was not ready in {READY_SECONDS:g} s:\n{run.children[0].tail()}")
+
+
+def _until_stopped(run: Run, follower: WeightsFollower, for_seconds: float | None, show: Show) -> None:
+    """Returns after `for_seconds`, or at Ctrl-C."""
+    end = float("inf") if for_seconds is None else run.elapsed_seconds + for_seconds
+    try:
+        while run.elapsed_seconds < end:
+            _step(run, show)
+            follower.bandit_ids()  # raises where following has failed
+    except KeyboardInterrupt:
+        return
+    if run.first_vector_seconds is None:
+        raise RunError(f"no weight vector was published in {for_seconds:g} s:\n{run.children[0].tail()}")
+
+
+def _step(run: Run, show: Show) -> None:
+    _check_alive(run)
+    _scrape(run)
+    show(run.watch.view(run.elapsed_seconds))
+    time.sleep(REFRESH_SECONDS)
+
+
+def _check_alive(run: Run) -> None:
+    if not run.broker.alive():
+        raise RunError(f"the broker died\n{tail(run.data / 'broker.log')}")
+    for child in run.children:
+        if child.exit_code is not None:
+            raise RunError(f"the {child.name} died, {child.ended}\n{child.tail()}")
+
+
+def _scrape(run: Run) -> Figures | None:
+    """What /metrics says now, None where it does not answer: the processor is starting."""
+    text = _get(run.url("/metrics"))
+    if text is None:
+        return None
+    figures = parse_figures(text)
+    run.watch.add_figures(figures, run.elapsed_seconds)
+    return figures
+
+
+def _get(url: str) -> str | None:
+    """The page, None where nobody answers with 200."""
+    try:
+        with LOCAL.open(url, timeout=HTTP_SECONDS) as response:
+            return str(response.read().decode())
+    except OSError:  # URLError is one: refused, timed out, 503
+        return None
+
+
+def _end(run: Run, follower: WeightsFollower) -> dict[str, object]:
+    """Stops the demo, lets the processor finish what is there, stops it, and sums up.
+
+    events, rewards and dead_letters are the processor's counters; updates, bandits and max_version are read from the
+    weights topic, read_committed: the vectors of this run, and the bandits and the highest version of all runs.
+    """
+    processor, engines = run.children
+    _stop([engines], STOP_SECONDS)
+    figures = _drain(run)
+    view = run.watch.view(run.elapsed_seconds)
+    follower.bandit_ids()  # raises where following has failed
+    _stop([processor], STOP_SECONDS)
+    versions = [bandit.vector.version for bandit in view.bandits]
+    seconds = run.first_vector_seconds
+    return {
+        "events": figures.events,
+        "rewards": figures.rewards,
+        "updates": view.updates,
+        "dead_letters": figures.dead_letters,
+        "bandits": len(versions),
+        "max_version": max(versions, default=0),
+        "seconds_to_first_vector": None if seconds is None else round(seconds, 3),
+    }
+
+
+def _drain(run: Run) -> Figures:
+    """The processor's figures once it has read all that was sent. Raises RunError where that takes too long."""
+    events = -1
+    for _ in range(DRAIN_STEPS):
+        figures = _scrape(run)
+        if figures is not None and figures.lag_records == 0 and figures.events == events:
+            return figures
+        events = -1 if figures is None else figures.events
+        time.sleep(DRAIN_STEP_SECONDS)
+    raise RunError(f"the processor did not finish in {DRAIN_STEPS * DRAIN_STEP_SECONDS:g} s:\n{run.children[0].tail()}")
+
+
+def _stop(children: Sequence[Child], seconds: float) -> None:
+    """Stops them, the last started first; says who did not end in order."""
+    for child in reversed(children):
+        if child.exit_code is None and child.stop(seconds) != 0:
+            _say(f"the {child.name} did not stop in order, {child.ended}:\n{child.tail()}")
+
+
+@contextmanager
+def _display(plain: bool) -> Iterator[Show]:
+    """The screen; or, without a terminal, a line every few seconds."""
+    console = Console()
+    if console.is_terminal and not plain:
+        with Live(console=console, screen=True, auto_refresh=False) as live:
+            yield lambda view: live.update(render(view, *console.size), refresh=True)
+        return
+    said = -PLAIN_SECONDS
+
+    def show(view: View) -> None:
+        nonlocal said
+        if view.elapsed_seconds - said >= PLAIN_SECONDS:
+            said = view.elapsed_seconds
+            _say(plain_line(view))
+
+    yield show
+
+
+def _draw(view: View, picture: Path) -> None:
+    """The screen of this run as SVG."""
+    width, height = PICTURE_SIZE
+    console = Console(record=True, width=width, file=StringIO(), force_terminal=True, color_system="truecolor")
+    console.print(render(view, width, height))
+    picture.write_text(console.export_svg(title="make run"), encoding="utf-8")
+
+
+def _ignore_signals() -> None:
+    """From here on everything is being stopped, in bounded time: a second Ctrl-C would only leave a part running."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

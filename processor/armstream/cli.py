@@ -1,0 +1,230 @@
+"""The commands, and the only place that wires the parts together. Exit codes: 0 done, 1 failed, 2 wrong usage.
+
+Each command imports what it needs when it runs: `--help` answers at once, and only `demo` needs the demo's packages.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from armstream import __version__
+
+if TYPE_CHECKING:
+    from armstream.settings import Settings
+
+DEMO_PACKAGES = {"bokeh_sampledata", "pandas", "rich"}
+
+Record = tuple[str, int, int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and gives its exit code; argparse itself exits with 2 on wrong usage, 0 on --help."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        parsed = _parser(with_demo=arguments[:1] == ["demo"]).parse_args(arguments)
+        code: int = parsed.command(parsed)
+    except KeyboardInterrupt:
+        return _failed("interrupted")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in DEMO_PACKAGES:
+            raise
+        return _failed(f"{error.name} is not installed: pip install 'armstream[demo]'")
+    return code
+
+
+def _parser(with_demo: bool) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="armstream",
+        description="Learns which trading model deserves weight, online, from the desk's own fills on Kafka.",
+        epilog="example: armstream topics create && armstream run",
+    )
+    parser.add_argument("--version", action="version", version=f"armstream {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    run = _add(
+        commands,
+        "run",
+        "process fills and closes until SIGTERM or Ctrl-C",
+        "armstream run --config mine.yaml --instance b --skip trades:3:1042",
+    )
+    run.add_argument("--instance", metavar="NAME", help="this process's name among its twins (default: the host name)")
+    run.add_argument(
+        "--skip",
+        type=_record,
+        action="append",
+        default=[],
+        metavar="TOPIC:PARTITION:OFFSET",
+        help="send this input record to dead letters unread; may be given again",
+    )
+    run.set_defaults(command=_run)
+
+    demo = _add(commands, "demo", "trade real prices with simulated engines", "armstream demo --rate 200 --for 60")
+    demo.set_defaults(command=_demo)
+    if with_demo:
+        from armstream.demo import add_arguments  # noqa: PLC0415 - loads numpy and the engine
+
+        add_arguments(demo)
+
+    topics = commands.add_parser(
+        "topics", help="make the topics, or say what differs", epilog="example: armstream topics check"
+    )
+    actions = topics.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    create = _add(actions, "create", "make the topics that are missing", "armstream topics create --config mine.yaml")
+    create.set_defaults(command=_topics_create)
+    check = _add(actions, "check", "say what differs, and what mends it", "armstream topics check --config mine.yaml")
+    check.set_defaults(command=_topics_check)
+
+    verify = _add(
+        commands,
+        "verify",
+        "derive again what was published, and say whether it is right; nothing is written",
+        "armstream verify --config mine.yaml --json",
+    )
+    verify.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    verify.set_defaults(command=_verify)
+
+    check_config = _add(
+        commands,
+        "check-config",
+        "show the settings that a run would have",
+        "ARMSTREAM__KAFKA__GROUP_ID=mine armstream check-config --config mine.yaml",
+    )
+    check_config.set_defaults(command=_check_config)
+    return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, purpose: str, example: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
+    parser.epilog = f"example: {example}"
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings, laid over the defaults; ARMSTREAM__* variables come last"
+    )
+    return parser
+
+
+def _record(text: str) -> Record:
+    topic, partition, offset = text.rsplit(":", 2)  # a ValueError is argparse's to show
+    if not topic or int(partition) < 0 or int(offset) < 0:
+        raise ValueError(text)
+    return topic, int(partition), int(offset)
+
+
+_record.__name__ = "TOPIC:PARTITION:OFFSET"  # argparse says: invalid TOPIC:PARTITION:OFFSET value
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    overrides = {} if arguments.instance is None else {"instance": arguments.instance}
+    settings = _settings(arguments, overrides)
+    if settings is None:
+        return 1
+    inputs = settings.topics.names.inputs
+    for topic, _, _ in arguments.skip:
+        if topic not in inputs:
+            return _failed(f"--skip: {topic} is not an input topic, {', '.join(inputs)} are")
+
+    from armstream.runtime.run import run  # noqa: PLC0415 - loads the Kafka client
+
+    return run(settings, skip=frozenset(arguments.skip))
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 1
+    from armstream.demo import run  # noqa: PLC0415 - needs the demo's packages
+    from armstream.engine import FollowerError, PublishError  # noqa: PLC0415
+
+    try:
+        return run(arguments, settings)
+    except (FollowerError, PublishError, TimeoutError, ValueError) as error:
+        return _failed(f"demo: {error}")
+
+
+def _topics_create(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 1
+    from armstream.runtime.failures import Stopped  # noqa: PLC0415
+    from armstream.runtime.topics import check, create  # noqa: PLC0415 - loads the Kafka client
+
+    try:
+        for name in create(settings):
+            print(f"made {name}")
+        return _show(check(settings))
+    except Stopped as stopped:
+        return _failed(str(stopped))
+
+
+def _topics_check(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 1
+    from armstream.runtime.failures import Stopped  # noqa: PLC0415
+    from armstream.runtime.topics import check  # noqa: PLC0415 - loads the Kafka client
+
+    try:
+        return _show(check(settings))
+    except Stopped as stopped:
+        return _failed(str(stopped))
+
+
+def _show(differences: Sequence[object]) -> int:
+    for difference in differences:
+        print(difference)
+    if not differences:
+        print("ok")
+    return 1 if differences else 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 1
+    from armstream.verify.run import run  # noqa: PLC0415 - loads the Kafka client
+
+    return run(settings, as_json=arguments.json)
+
+
+def _check_config(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 1
+    from armstream.runtime.failures import Stopped  # noqa: PLC0415
+    from armstream.runtime.topics import admin_client  # noqa: PLC0415 - loads the Kafka client
+
+    try:
+        admin_client(settings)  # what goes to librdkafka as it is, only librdkafka can judge; nothing is sent
+    except Stopped as stopped:
+        return _failed(str(stopped))
+    print(settings.to_yaml(), end="")
+    print(f"# arms: {', '.join(settings.online_learning.arms)}")
+    print("ok")
+    return 0
+
+
+def _settings(arguments: argparse.Namespace, overrides: dict[str, str] | None = None) -> "Settings | None":
+    """The settings, with logging set up by them; None after their errors were shown."""
+    from armstream import logs  # noqa: PLC0415
+    from armstream.settings import SettingsError, load  # noqa: PLC0415 - loads pydantic and numpy
+
+    try:
+        settings = load(arguments.config, os.environ, overrides)
+    except SettingsError as error:
+        _failed(str(error))
+        return None
+    logs.configure(settings.log.level, settings.log.format, settings.kafka.secrets())
+    return settings
+
+
+def _failed(lines: str) -> int:
+    print(lines, file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""An engine's choice and the events that follow from it. Law: what is logged is the distribution that was drawn from.
+
+Ids are made here, once: sending the same event again changes nothing.
+"""
+
+import time
+import uuid
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from numpy.random import Generator
+
+from armstream.events import Close, ExecType, Fill, Side, WeightVector
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def _wall_clock_micros() -> int:
+    return time.time_ns() // 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One draw of an arm, and the maker of its fills and closes.
+
+    `probabilities` is the distribution it was drawn from, in the vector's order, 0 for an arm that was left out;
+    `propensity` is the drawn arm's. weights_version 0 and no eta: there was no vector yet.
+    """
+
+    bandit_id: str
+    arm: str
+    propensity: float
+    probabilities: tuple[float, ...]
+    eta: float | None
+    weights_version: int
+    position_id: str = field(default_factory=_new_id)
+
+    def fill(
+        self,
+        *,
+        instrument_id: str,
+        side: Side,
+        quantity: float,
+        price: float,
+        fees: float = 0.0,
+        multiplier: float = 1.0,
+        order_quantity: float | None = None,
+        currency: str = "",
+        exec_type: ExecType = "TRADE",
+        exec_id: str | None = None,
+        exec_ref_id: str | None = None,
+        ts_event: int | None = None,
+        event_id: str | None = None,
+    ) -> Fill:
+        """A fill of this decision. `fees` are absolute, in the price's currency; ts_event None is now.
+
+        `order_quantity` is the decision's whole size, needed where it fills in parts. The event_id is made here, once:
+        sending the same fill again changes nothing.
+        """
+        return Fill(
+            event_id=event_id or _new_id(),
+            bandit_id=self.bandit_id,
+            position_id=self.position_id,
+            instrument_id=instrument_id,
+            side=side,
+            quantity=quantity,
+            price=price,
+            ts_event=_wall_clock_micros() if ts_event is None else ts_event,
+            multiplier=multiplier,
+            fees=fees,
+            exec_type=exec_type,
+            currency=currency,
+            order_quantity=order_quantity,
+            exec_id=exec_id,
+            exec_ref_id=exec_ref_id,
+            arm=self.arm,
+            propensity=self.propensity,
+            probabilities=self.probabilities,
+            eta=self.eta,
+            weights_version=self.weights_version,
+        )
+
+    def close(
+        self,
+        *,
+        quantity: float,
+        price: float,
+        fees: float = 0.0,
+        slippage: float = 0.0,
+        slippage_in_price: bool = False,
+        exec_type: ExecType = "TRADE",
+        exec_id: str | None = None,
+        exec_ref_id: str | None = None,
+        ts_event: int | None = None,
+        event_id: str | None = None,
+    ) -> Close:
+        """A close of this decision's position. `fees` and `slippage` are absolute, in the price's currency."""
+        return Close(
+            event_id=event_id or _new_id(),
+            bandit_id=self.bandit_id,
+            position_id=self.position_id,
+            quantity=quantity,
+            price=price,
+            ts_event=_wall_clock_micros() if ts_event is None else ts_event,
+            fees=fees,
+            slippage=slippage,
+            slippage_in_price=slippage_in_price,
+            exec_type=exec_type,
+            exec_id=exec_id,
+            exec_ref_id=exec_ref_id,
+        )
+
+
+def draw(
+    bandit_id: str,
+    vector: WeightVector | None,
+    rng: Generator,
+    *,
+    arms: Collection[str] | None = None,
+    available: Collection[str] | None = None,
+    position_id: str | None = None,
+) -> Decision:
+    """Draws an arm with one number of `rng`: from the vector's probabilities, or uniformly without a vector.
+
+    `arms` are the models that the engine has; they are needed, in their order, where there is no vector. `available`
+    are those that can trade now. An arm that is not in both, where given, is left out: its probability is 0 and the
+    rest is renormalised. A name that the vector does not know is never drawn. `position_id` None makes a new one.
+    Raises ValueError where there is nothing to draw from.
+    """
+    if vector is not None:
+        names: Sequence[str] = [arm.name for arm in vector.arms]
+        masses = [arm.probability for arm in vector.arms]
+    elif arms:
+        names = tuple(dict.fromkeys(arms))
+        masses = [1.0] * len(names)
+    else:
+        raise ValueError(f"{bandit_id!r} has no weights yet: choose needs the arms to draw from")
+    for allowed in (arms, available):
+        if allowed is not None:
+            masses = [mass if name in allowed else 0.0 for name, mass in zip(names, masses, strict=True)]
+    total = sum(masses)
+    if not total > 0:
+        raise ValueError(f"nothing to draw from: none of {bandit_id!r}'s arms ({', '.join(names)}) can be drawn")
+    probabilities = tuple([mass / total for mass in masses])
+    chosen = _pick(probabilities, rng.random())
+    return Decision(
+        bandit_id=bandit_id,
+        arm=names[chosen],
+        propensity=probabilities[chosen],
+        probabilities=probabilities,
+        eta=None if vector is None else vector.eta,
+        weights_version=0 if vector is None else vector.version,
+        position_id=position_id or _new_id(),
+    )
+
+
+def _pick(probabilities: Sequence[float], number: float) -> int:
+    """The index whose share of [0, 1) holds `number`; the last possible one where rounding left a gap at the end."""
+    above = 0.0
+    last = 0
+    for index, probability in enumerate(probabilities):
+        if probability > 0:
+            above += probability
+            last = index
+            if number < above:
+                break
+    return last

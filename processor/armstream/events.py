@@ -1,0 +1,297 @@
+"""The facts that cross the wire, decoded: one frozen class a record of schemas/, fields in the schema's order.
+
+Times are UTC microseconds (`ts_event`), rewards are basis points, prices and fees are in the price currency. Field
+order and defaults are those of the .avsc files; a test compares the two. `gc=False` is right because no event can be
+part of a cycle, and it keeps millions of them out of the garbage collector's way.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+Side = Literal["UNKNOWN", "BUY", "SELL"]
+ExecType = Literal["UNKNOWN", "TRADE", "CORRECT", "CANCEL"]
+Action = Literal[
+    "UNKNOWN", "ADD_ARM", "REMOVE_ARM", "ADD_EXPERT", "REMOVE_EXPERT", "RESET", "SET_BOUND", "PAUSE", "RESUME"
+]
+Phase = Literal["UNKNOWN", "WARMING", "LIVE"]
+PropensitySource = Literal["UNKNOWN", "LOGGED", "CURRENT", "NONE"]
+Outcome = Literal["UNKNOWN", "APPLIED", "REFUSED"]
+ErrorClass = Literal[
+    "UNKNOWN",
+    "DECODE",
+    "VALIDATION",
+    "MISROUTED",
+    "UNKNOWN_ARM",
+    "UNKNOWN_EXPERT",
+    "UNKNOWN_BANDIT",
+    "ORPHAN_CLOSE",
+    "LATE",
+    "LIMIT",
+    "SKIPPED",
+]
+
+
+class Fill(Struct, frozen=True, gc=False):
+    """Opens a position or adds to it. Exactly one of `arm` and `contributions` is given."""
+
+    event_id: str
+    bandit_id: str
+    position_id: str
+    instrument_id: str
+    side: Side
+    quantity: float
+    price: float
+    ts_event: int
+    multiplier: float = 1.0
+    fees: float = 0.0
+    exec_type: ExecType = "TRADE"
+    currency: str = ""
+    order_quantity: float | None = None
+    exec_id: str | None = None
+    exec_ref_id: str | None = None
+    arm: str | None = None
+    propensity: float | None = None
+    probabilities: tuple[float, ...] = ()
+    eta: float | None = None
+    weights_version: int | None = None
+    contributions: Mapping[str, float] = {}
+    advice: Mapping[str, float] = {}
+
+
+class Close(Struct, frozen=True, gc=False):
+    """Reduces or ends a position."""
+
+    event_id: str
+    bandit_id: str
+    position_id: str
+    quantity: float
+    price: float
+    ts_event: int
+    fees: float = 0.0
+    slippage: float = 0.0
+    slippage_in_price: bool = False
+    exec_type: ExecType = "TRADE"
+    exec_id: str | None = None
+    exec_ref_id: str | None = None
+
+
+class Command(Struct, frozen=True, gc=False):
+    """An operator's change to one bandit."""
+
+    command_id: str
+    bandit_id: str
+    action: Action
+    ts_event: int
+    arm: str | None = None
+    value: float | None = None
+    expert: str | None = None
+    reason: str = ""
+
+
+class ArmWeight(Struct, frozen=True, gc=False):
+    name: str
+    weight: float
+    probability: float
+
+
+class ExpertWeight(Struct, frozen=True, gc=False):
+    name: str
+    weight: float
+    distribution: tuple[float, ...] = ()
+
+
+class WeightVector(Struct, frozen=True, gc=False):
+    """What engines follow: the latest weights of one bandit; arrays keep the arms' order."""
+
+    bandit_id: str
+    version: int
+    algorithm: str
+    estimator: str
+    arms: tuple[ArmWeight, ...]
+    gamma: float
+    eta: float
+    reward_bound_bps: float
+    total_steps: int
+    phase: Phase
+    blend_alpha: float
+    cause_event_id: str
+    ts_event: int
+    experts: tuple[ExpertWeight, ...] = ()
+
+
+class RewardArm(Struct, frozen=True, gc=False):
+    """One arm's part of a reward; propensity and estimate are None where nothing was applied."""
+
+    name: str
+    share: float
+    propensity: float | None = None
+    estimate: float | None = None
+
+
+class Reward(Struct, frozen=True, gc=False):
+    """One segment's net reward as the learner took it: the audit log. What is optional is None where not applied."""
+
+    bandit_id: str
+    version: int
+    position_id: str
+    fill_event_id: str
+    close_event_id: str
+    quantity: float
+    reward_bps: float
+    weight: float
+    applied: bool
+    counted: bool
+    total_steps: int
+    arms: tuple[RewardArm, ...]
+    propensity_source: PropensitySource | None
+    eta: float | None
+    ts_event: int
+    detail: str = ""
+    cut: Mapping[str, int] = {}
+
+
+class CommandApplied(Struct, frozen=True, gc=False):
+    """What became of a command: the other record of the audit log."""
+
+    bandit_id: str
+    version: int
+    command_id: str
+    action: Action
+    outcome: Outcome
+    ts_event: int
+    detail: str = ""
+    cut: Mapping[str, int] = {}
+
+
+class Header(Struct, frozen=True, gc=False):
+    name: str
+    value: bytes | None = None
+
+
+class Source(Struct, frozen=True, gc=False):
+    """A record as it was read, so that a dead letter can carry it whole."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: tuple[Header, ...] = ()
+
+
+class DeadLetter(Struct, frozen=True, gc=False):
+    """An input that could not be applied, with its bytes and the reason."""
+
+    source: Source
+    error_class: ErrorClass
+    error: str
+    ts_event: int
+    quantity_left: float | None = None
+    cut: Mapping[str, int] = {}
+
+
+class ArmState(Struct, frozen=True, gc=False):
+    """One arm of a learner; `state` is its log_weight (importance) or cumulative loss (implicit)."""
+
+    name: str
+    state: float
+    pulls: int
+    cumulative_reward_bps: float
+
+
+class BanditSnapshot(Struct, frozen=True, gc=False):
+    """All that a bandit needs to go on bit for bit. No arms: closes wait, no valid fill created its learner yet."""
+
+    bandit_id: str
+    version: int
+    total_steps: int
+    arms: tuple[ArmState, ...]
+    algorithm: str
+    estimator: str
+    settings_fingerprint: str
+    fill_watermark: int | None = None
+    close_watermark: int | None = None
+    paused: bool = False
+    cause_event_id: str = ""
+    ts_event: int = 0
+    command_ids: tuple[str, ...] = ()
+    schema_version: int = 1
+
+
+class TaskSnapshot(Struct, frozen=True, gc=False):
+    """Where a task stands in each input topic; a topic that it lacks starts at its beginning."""
+
+    task: int
+    next_offset: Mapping[str, int]
+    settings: str = ""
+    schema_version: int = 1
+
+
+class DecisionSnapshot(Struct, frozen=True, gc=False):
+    """What every fill of a position must agree on."""
+
+    instrument_id: str
+    side: Side
+    multiplier: float
+    currency: str
+    order_quantity: float | None
+    arm: str | None
+    propensity: float | None
+    probabilities: tuple[float, ...]
+    eta: float | None
+    weights_version: int | None
+    contributions: Mapping[str, float]
+    advice: Mapping[str, float]
+
+
+class OpenFill(Struct, frozen=True, gc=False):
+    """A fill with quantity left to close."""
+
+    event_id: str
+    quantity: float
+    price: float
+    fees: float
+    left: float
+    ts_event: int
+
+
+class WaitingClose(Struct, frozen=True, gc=False):
+    """A close with quantity left to match; `slippage` is 0 where the price already holds it."""
+
+    event_id: str
+    quantity: float
+    price: float
+    fees: float
+    slippage: float
+    left: float
+    ts_event: int
+    source: Source
+
+
+class PositionSnapshot(Struct, frozen=True, gc=False):
+    """One position between two events. No decision: only closes came so far, or it is done (filled and closed)."""
+
+    bandit_id: str
+    position_id: str
+    ts_last: int
+    counted: bool
+    filled_quantity: float
+    fill_ids: tuple[str, ...]
+    close_ids: tuple[str, ...]
+    decision: DecisionSnapshot | None = None
+    fills: tuple[OpenFill, ...] = ()
+    closes: tuple[WaitingClose, ...] = ()
+    schema_version: int = 1
+
+
+class Rejected(Struct, frozen=True, gc=False):
+    """An input record that never became an event: a dead letter in the making."""
+
+    error_class: ErrorClass
+    error: str
+    ts_event: int
+
+
+Input = Fill | Close | Command | Rejected

@@ -1,0 +1,23 @@
+"""The mathematics of Armstream: how rewards move the weights of arms. Standard library and numpy, no clock, no I/O."""
+
+from armstream.learning.exp3 import Exp3IXBandit, Reading, Update
+from armstream.learning.exp4 import Exp4Bandit
+from armstream.learning.reward_tracker import ArmStats, OpenPosition, RewardTracker
+from armstream.learning.trade_result import TradeResult, update_after_trade
+from armstream.learning.weight_optimizer import EnsembleWeightOptimizer, Selection, blend, mix
+
+__all__ = [
+    "ArmStats",
+    "EnsembleWeightOptimizer",
+    "Exp3IXBandit",
+    "Exp4Bandit",
+    "OpenPosition",
+    "Reading",
+    "RewardTracker",
+    "Selection",
+    "TradeResult",
+    "Update",
+    "blend",
+    "mix",
+    "update_after_trade",
+]

@@ -1,0 +1,764 @@
+"""Exp3-IX over K arms: refused input changes nothing, state lives in logs, and no arm dies.
+
+Two estimators share one reading, `p_i = (1 - gamma) w_i + gamma / K`:
+
+- ``importance``, the documented rule. State theta (log_weights), kept in [ln(min_weight), 0]:
+  `theta_arm += clamp(eta_T * weight * reward / p_arm)`, `w = softmax(theta)`.
+- ``implicit``, Neu 2015 (arXiv 1506.03271). State L (losses), never floored:
+  `L_arm += loss / (p_arm + implicit_t)`, `w = softmax(-eta_t L)`.
+
+Inside are plain floats and lists, which beat numpy below some forty arms; numpy is what callers are given.
+"""
+
+import copy
+import logging
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from math import exp, inf, isfinite, log, sqrt, tanh
+from operator import index
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from armstream.learning.refusals import (
+    FINITE,
+    LARGEST,
+    MAX_REWARD_BPS,
+    MAX_WEIGHT,
+    SMALLEST,
+    generator_from,
+    illegal_propensity,
+    illegal_reward,
+    legal_arm_names,
+    legal_count,
+    legal_number,
+    legal_numbers,
+    refuse_overflow,
+)
+
+_log = logging.getLogger(__name__)
+
+_new = tuple.__new__  # a NamedTuple in half the time of calling its class, which is a tenth of an update
+
+PropensitySource = Literal["LOGGED", "CURRENT", "NONE"]
+
+
+class Update(NamedTuple):
+    """What one reward did: the arms moved (indices), p of each (none under NONE), estimate of each, the rate used."""
+
+    arms: tuple[int, ...]
+    propensities: tuple[float, ...]
+    estimates: tuple[float, ...]
+    eta: float
+    propensity_source: PropensitySource
+
+
+class Reading(NamedTuple):
+    """Normalised weights, the same with exploration mixed in, and the rate behind both; fresh lists of K floats."""
+
+    weights: list[float]
+    probabilities: list[float]
+    eta: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameters:
+    """What a learner never changes. ValueError for what is out of range."""
+
+    gamma: float
+    eta: float | None
+    eta_max: float | None
+    estimator: str
+    implicit: float | None
+    reward_bound_bps: float
+    fixed_share: float
+    transform: str
+    transform_bps: float | None
+    min_weight: float
+    is_implicit: bool = field(init=False)
+    log_floor: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.estimator not in ("importance", "implicit"):
+            raise ValueError(f"estimator must be 'importance' or 'implicit', got {self.estimator!r}")
+        if self.transform not in ("none", "clip", "tanh"):
+            raise ValueError(f"transform must be 'none', 'clip' or 'tanh', got {self.transform!r}")
+        if self.transform_bps is None and self.transform != "none":
+            object.__setattr__(self, "transform_bps", 100.0 if self.transform == "clip" else 50.0)
+        for name, low, high in (
+            ("gamma", 0.0, 1.0),
+            ("eta", SMALLEST, LARGEST),
+            ("eta_max", SMALLEST, LARGEST),
+            ("implicit", 0.0, LARGEST),
+            ("reward_bound_bps", SMALLEST, LARGEST),
+            ("fixed_share", 0.0, 1.0),
+            ("transform_bps", SMALLEST, LARGEST),
+            ("min_weight", SMALLEST, 1.0),
+        ):
+            value = getattr(self, name)
+            if value is not None or name in ("gamma", "reward_bound_bps", "fixed_share", "min_weight"):
+                object.__setattr__(self, name, legal_number(name, value, low, high))
+        object.__setattr__(self, "is_implicit", self.estimator == "implicit")
+        object.__setattr__(self, "log_floor", log(self.min_weight))
+
+
+class Exp3IXBandit:
+    """One learner over K named arms.
+
+    `n_arms` names may be given, else they are arm_0, arm_1, ... `gamma` in [0, 1] is the uniform part of every choice.
+    A given `eta` is used as it is; None is sqrt(ln K / (K t)), at most `eta_max` (None: no cap). `implicit` (None:
+    eta_t / 2) and `reward_bound_bps` belong to the implicit estimator; importance takes rewards as they are.
+    `transform` ("none", "clip", "tanh") comes before both, with `transform_bps` (100 for clip, 50 for tanh) as its
+    scale. `fixed_share` mixes that part of the mean weight into every weight once a decision; above 0 the order of
+    rewards matters and none can be taken back exactly. `min_weight` is the least weight relative to the largest.
+
+    Every refusal is a ValueError raised before anything changes; what is not a number or an index at all may be a
+    TypeError, as early. Nothing here is safe to call from two threads.
+    """
+
+    __slots__ = (
+        "_cumulative_rewards",
+        "_generator",
+        "_index_of",
+        "_log_k_over_k",
+        "_names",
+        "_parameters",
+        "_pulls",
+        "_seed",
+        "_state",
+        "_total_steps",
+    )
+
+    def __init__(
+        self,
+        n_arms: int,
+        arm_names: Sequence[str] | None = None,
+        gamma: float = 0.05,
+        eta: float | None = None,
+        eta_max: float | None = 0.07,
+        seed: int | None = None,
+        *,
+        estimator: str = "importance",
+        implicit: float | None = None,
+        reward_bound_bps: float = 100.0,
+        fixed_share: float = 0.0,
+        transform: str = "none",
+        transform_bps: float | None = None,
+        min_weight: float = 1e-10,
+    ) -> None:
+        n_arms = index(n_arms)
+        names = tuple(f"arm_{i}" for i in range(n_arms)) if arm_names is None else tuple(arm_names)
+        if len(names) != n_arms:
+            raise ValueError(f"n_arms is {n_arms}, but {len(names)} arm names were given")
+        if seed is not None and index(seed) < 0:
+            raise ValueError(f"seed must not be negative, got {seed}")
+        self._parameters = _Parameters(
+            gamma=gamma,
+            eta=eta,
+            eta_max=eta_max,
+            estimator=estimator,
+            implicit=implicit,
+            reward_bound_bps=reward_bound_bps,
+            fixed_share=fixed_share,
+            transform=transform,
+            transform_bps=transform_bps,
+            min_weight=min_weight,
+        )
+        self._seed = seed
+        self._generator: np.random.Generator | None = None  # made when it first draws: nothing in the stream does
+        self._set_names(legal_arm_names(names))
+        self._state = [0.0] * n_arms
+        self._pulls = [0] * n_arms
+        self._cumulative_rewards = [0.0] * n_arms
+        self._total_steps = 0
+
+    # What it is.
+
+    @property
+    def n_arms(self) -> int:
+        """K."""
+        return len(self._names)
+
+    @property
+    def arm_names(self) -> list[str]:
+        """A fresh list, in the order of every other list."""
+        return list(self._names)
+
+    @property
+    def total_steps(self) -> int:
+        """T, the decisions counted."""
+        return self._total_steps
+
+    @property
+    def arm_pulls(self) -> list[int]:
+        """Decisions counted for each arm; a fresh list."""
+        return self._pulls.copy()
+
+    @property
+    def cumulative_rewards(self) -> list[float]:
+        """The sum of weight * reward_bps (times the share) for each arm, before any transform; a fresh list."""
+        return self._cumulative_rewards.copy()
+
+    @property
+    def state(self) -> list[float]:
+        """log_weights (importance) or losses (implicit): all that was learned; a fresh list."""
+        return self._state.copy()
+
+    @property
+    def estimator(self) -> str:
+        return self._parameters.estimator
+
+    @property
+    def gamma(self) -> float:
+        return self._parameters.gamma
+
+    @property
+    def reward_bound_bps(self) -> float:
+        return self._parameters.reward_bound_bps
+
+    @property
+    def eta_auto(self) -> bool:
+        """Whether the rate is computed anew every update."""
+        return self._parameters.eta is None
+
+    @property
+    def eta(self) -> float:
+        """The rate last used (importance), the reading rate of round T + 1 (implicit), or the one given."""
+        return self._rate(new_decision=False)
+
+    def has_arm(self, arm_name: str) -> bool:
+        return arm_name in self._index_of
+
+    def get_arm_index(self, arm_name: str) -> int:
+        """ValueError for an unknown name."""
+        arm = self._index_of.get(arm_name)
+        if arm is None:
+            raise self._unknown_arm(arm_name)
+        return arm
+
+    def is_clipped(self, reward_bps: float) -> bool:
+        """Whether this reward would be cut: by transform "clip", or by reward_bound_bps under implicit."""
+        parameters = self._parameters
+        if parameters.transform == "clip" and self._transformed(reward_bps) != reward_bps:
+            return True
+        return parameters.is_implicit and abs(self._transformed(reward_bps)) > parameters.reward_bound_bps
+
+    # Reading and choosing.
+
+    def read(self) -> Reading:
+        """Weights and probabilities of one reading, without numpy."""
+        eta = self._rate(new_decision=False)
+        relative = self._relative_weights(eta)
+        total = sum(relative)
+        weights = [weight / total for weight in relative]
+        gamma = self._parameters.gamma
+        exploit, explore = 1.0 - gamma, gamma / len(weights)
+        return _new(Reading, (weights, [exploit * weight + explore for weight in weights], eta))
+
+    def get_weights(self) -> NDArray[np.float64]:
+        """Normalised weights; a fresh float64 array of K."""
+        return np.array(self.read().weights, dtype=np.float64)
+
+    def get_probabilities(self) -> NDArray[np.float64]:
+        """(1 - gamma) w + gamma / K; a fresh float64 array of K."""
+        return np.array(self.read().probabilities, dtype=np.float64)
+
+    def get_weights_dict(self) -> dict[str, float]:
+        """Arm name to normalised weight."""
+        return dict(zip(self._names, self.read().weights, strict=True))
+
+    def select_arm(self) -> int:
+        """An arm drawn from the probabilities, by exactly one number of the generator. Counts nothing."""
+        probabilities = self.read().probabilities
+        drawn = self._drawing_generator().random()
+        arm = min(bisect_right(list(accumulate(probabilities)), drawn), len(probabilities) - 1)
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("Exp3IX selected arm %d (%s) with p=%.3g", arm, self._names[arm], probabilities[arm])
+        return arm
+
+    # Learning.
+
+    def update(
+        self,
+        arm: int,
+        reward: float,
+        propensity: float | None = None,
+        weight: float = 1.0,
+        new_decision: bool = True,
+    ) -> Update:
+        """Learn what one drawn arm earned.
+
+        `reward` in net basis points, at most 1e12 either way. `propensity` in (0, 1] is the arm's probability when it
+        was drawn (None: today's, and the update says CURRENT). `weight` in [0, 1e6] is the realised part of the
+        decision; `new_decision` is False for all parts but the first, and then T and arm_pulls stay.
+        Importance: `weight * reward / p`. Implicit: `(weight * (loss - 1/2) + (1/2 if new_decision)) / (p + implicit)`,
+        where what is not realised counts as a zero reward.
+        """
+        if not (-MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS and 0.0 <= weight <= MAX_WEIGHT):
+            raise illegal_reward(reward, weight)
+        reward, weight, arm = float(reward), float(weight), index(arm)
+        if not 0 <= arm < len(self._names):
+            raise ValueError(f"arm must be in 0..{len(self._names) - 1}, got {arm}")
+        source: PropensitySource = "LOGGED"
+        if propensity is None:
+            source, propensity = "CURRENT", self.read().probabilities[arm]
+        elif not 0.0 < propensity <= 1.0:
+            raise illegal_propensity(propensity)
+        p = float(propensity)
+        eta = self._rate(new_decision)
+        if self._parameters.is_implicit:
+            unrealised = 0.5 if new_decision else 0.0
+            estimate = (weight * self._signal(reward) + unrealised) / (p + self._implicit(eta))
+        else:
+            estimate = weight * self._signal(reward) / p
+        self._apply(((arm, estimate, weight * reward),), eta, new_decision)
+        update = _new(Update, ((arm,), (p,), (estimate,), eta, source))
+        if _log.isEnabledFor(logging.DEBUG):
+            self._log_update(update, reward)
+        return update
+
+    def update_many(
+        self,
+        contributions: Mapping[str, float],
+        reward: float,
+        attribution: str = "simultaneous",
+        *,
+        propensities: Mapping[str, float] | None = None,
+        weight: float = 1.0,
+        new_decision: bool = True,
+    ) -> Update:
+        """Learn what a blend of arms earned; `contributions` maps arm name to share (finite, >= 0, one above 0).
+
+        A share multiplies the estimate: `share * weight * reward / p`, for implicit
+        `share * weight * (loss - 1/2) / (p + implicit)`, so that a zero reward moves nothing.
+
+        - simultaneous: every p from one reading, T + 1 once; the order of the mapping is irrelevant.
+        - sequential: one such update an arm, in the mapping's order, T + 1 (and fixed_share) each.
+        - full_information: as simultaneous, without the denominators.
+
+        `propensities` count (LOGGED) where they name exactly the arms with a share above 0, else today's do (CURRENT).
+        """
+        if not (-MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS and 0.0 <= weight <= MAX_WEIGHT):
+            raise illegal_reward(reward, weight)
+        reward, weight = float(reward), float(weight)
+        shares = self._legal_shares(contributions)
+        logged = None if propensities is None else self._legal_propensities(propensities, shares)
+        if attribution == "simultaneous":
+            update = self._blend(shares, reward, logged, weight, new_decision)
+        elif attribution == "sequential":
+            update = self._blend_in_turn(shares, reward, logged, weight, new_decision)
+        elif attribution == "full_information":
+            update = self._blend_undivided(shares, reward, weight, new_decision)
+        else:
+            raise ValueError(
+                f"attribution must be 'simultaneous', 'sequential' or 'full_information', got {attribution!r}"
+            )
+        if _log.isEnabledFor(logging.DEBUG):
+            self._log_update(update, reward)
+        return update
+
+    def merge(self, other: Self) -> None:
+        """Add what `other` learned apart from zero: states, counts and T add; this generator stays.
+
+        ValueError unless both have the same arms in the same order and the same parameters.
+        """
+        if self._names != other._names:
+            raise ValueError(f"cannot merge: arms {', '.join(self._names)} against {', '.join(other._names)}")
+        if self._parameters != other._parameters:
+            raise ValueError(f"cannot merge: parameters {self._parameters} against {other._parameters}")
+        state = self._settled([a + b for a, b in zip(self._state, other._state, strict=True)])
+        rewards = [a + b for a, b in zip(self._cumulative_rewards, other._cumulative_rewards, strict=True)]
+        refuse_overflow(state, rewards)
+        self._state = state
+        self._cumulative_rewards = rewards
+        self._pulls = [a + b for a, b in zip(self._pulls, other._pulls, strict=True)]
+        self._total_steps += other._total_steps
+
+    def reset(self) -> None:
+        """Forget everything learned and counted; arms, parameters and the generator stay."""
+        self._state = [0.0] * len(self._names)
+        self._pulls = [0] * len(self._names)
+        self._cumulative_rewards = [0.0] * len(self._names)
+        self._total_steps = 0
+
+    # Arms that come and go.
+
+    def add_arm(self, arm_name: str, initial_weight: float = 1.0) -> int:
+        """Add an arm and return its index; relative weights of the others do not change.
+
+        `initial_weight` in [0, 1e6] is in units of the mean weight; 0 takes the floor. ValueError for a name that is
+        there already.
+        """
+        initial_weight = legal_number("initial_weight", initial_weight, 0.0, MAX_WEIGHT)
+        names = legal_arm_names((*self._names, arm_name))
+        eta, eta_after = self._rate(new_decision=False), self._rate(new_decision=False, n_arms=len(names))
+        relative = self._relative_weights(eta)
+        newcomer = log(max(initial_weight * sum(relative) / len(relative), self._parameters.min_weight))
+        if self._parameters.is_implicit:
+            state = [loss * (eta / eta_after) for loss in self._state]
+            state.append(min(state) - newcomer / eta_after)
+        else:
+            state = self._settled([*self._state, newcomer])
+        refuse_overflow(state)
+        self._state = state
+        self._pulls.append(0)
+        self._cumulative_rewards.append(0.0)
+        self._set_names(names)
+        return len(names) - 1
+
+    def remove_arm(self, arm_name: str) -> None:
+        """Forget an arm; relative weights of the others do not change. ValueError when unknown or one of two."""
+        arm = self.get_arm_index(arm_name)
+        names = legal_arm_names(self._names[:arm] + self._names[arm + 1 :])
+        eta, eta_after = self._rate(new_decision=False), self._rate(new_decision=False, n_arms=len(names))
+        state = self._state[:arm] + self._state[arm + 1 :]
+        if self._parameters.is_implicit:
+            state = [loss * (eta / eta_after) for loss in state]
+            refuse_overflow(state)
+        self._state = self._settled(state)
+        del self._pulls[arm], self._cumulative_rewards[arm]
+        self._set_names(names)
+
+    # Showing, keeping and bringing back.
+
+    def get_stats(self) -> dict[str, Any]:
+        """n_arms, total_steps, gamma, eta and arm_stats: {name, pulls, cumulative_reward, avg_reward (0 without a
+        pull), weight, probability} for each arm."""
+        weights, probabilities, eta = self.read()
+        return {
+            "n_arms": len(self._names),
+            "total_steps": self._total_steps,
+            "gamma": self._parameters.gamma,
+            "eta": eta,
+            "arm_stats": [
+                {
+                    "name": name,
+                    "pulls": self._pulls[arm],
+                    "cumulative_reward": self._cumulative_rewards[arm],
+                    "avg_reward": self._cumulative_rewards[arm] / self._pulls[arm] if self._pulls[arm] else 0.0,
+                    "weight": weights[arm],
+                    "probability": probabilities[arm],
+                }
+                for arm, name in enumerate(self._names)
+            ],
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything `from_dict` needs to go on bit for bit; JSON types only, nothing shared with the learner.
+
+        Nine documented keys first: n_arms, arm_names, gamma, eta, eta_auto, weights (relative to the largest),
+        total_steps, arm_pulls, cumulative_rewards. Then log_weights or losses, which win over weights, the other
+        parameters, and the generator's state (one that has not drawn yet is made for it).
+        """
+        eta = self._rate(new_decision=False)
+        return {
+            "n_arms": len(self._names),
+            "arm_names": list(self._names),
+            "gamma": self._parameters.gamma,
+            "eta": eta,
+            "eta_auto": self._parameters.eta is None,
+            "weights": self._relative_weights(eta),
+            "total_steps": self._total_steps,
+            "arm_pulls": self._pulls.copy(),
+            "cumulative_rewards": self._cumulative_rewards.copy(),
+            self._state_key(): self._state.copy(),
+            **{key: getattr(self._parameters, key) for key in _PARAMETER_KEYS},
+            "generator": self._drawing_generator().bit_generator.state,
+        }
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any], seed: int | None = None) -> Self:
+        """A learner from `to_dict`, or from its nine documented keys alone: then the importance rule with default
+        parameters, its weights in any unit, where 0 takes the floor. `seed` serves where `state` has no generator.
+
+        ValueError for a key that is missing, unknown or holds what no learner could.
+        """
+        parameters = {key: state[key] for key in _PARAMETER_KEYS if key in state}
+        missing = [key for key in _DOCUMENTED_KEYS if key not in state]
+        unknown = [key for key in state if key not in (*_DOCUMENTED_KEYS, *_PARAMETER_KEYS, *_OTHER_KEYS)]
+        if missing or unknown:
+            raise ValueError(f"not a learner's state: missing {missing}, unknown {unknown}")
+        for key in _LIST_KEYS:
+            if not isinstance(state.get(key, ()), list | tuple):
+                raise ValueError(f"{key} must be a list, got {state[key]!r}")
+        if not isinstance(state["eta_auto"], bool):
+            raise ValueError(f"eta_auto must be true or false, got {state['eta_auto']!r}")
+        if not state["eta_auto"] and state["eta"] is None:
+            raise ValueError("eta_auto is false, but eta is missing")
+        bandit = cls(
+            legal_count("n_arms", state["n_arms"]),
+            legal_arm_names(state["arm_names"]),
+            state["gamma"],
+            None if state["eta_auto"] else state["eta"],
+            seed=seed,
+            **parameters,
+        )
+        bandit._total_steps = legal_count("total_steps", state["total_steps"])  # the rate behind weights depends on it
+        learned = bandit._state_of_weights(state["weights"])
+        if any(key in state for key in ("log_weights", "losses")):
+            if bandit._state_key() not in state or {"log_weights", "losses"} <= set(state):
+                raise ValueError(f"the {bandit.estimator} estimator has {bandit._state_key()} and nothing else")
+            learned = state[bandit._state_key()]
+        names, pulls, rewards = state["arm_names"], state["arm_pulls"], state["cumulative_rewards"]
+        bandit.restore(names, learned, pulls, rewards, state["total_steps"])
+        if state.get("generator") is not None:
+            bandit._generator = generator_from(state["generator"])
+        return bandit
+
+    def restore(
+        self,
+        arm_names: Sequence[str],
+        state: Sequence[float],
+        arm_pulls: Sequence[int],
+        cumulative_rewards: Sequence[float],
+        total_steps: int,
+    ) -> None:
+        """Put back, bit for bit, what the properties of the same names gave; parameters and generator stay.
+
+        The arms may differ from the constructor's. ValueError, with nothing changed, for what no learner could hold.
+        """
+        names = legal_arm_names(arm_names)
+        restored = self._settled(legal_numbers("state", state, len(names), -FINITE, FINITE))
+        rewards = legal_numbers("cumulative_rewards", cumulative_rewards, len(names), -FINITE, FINITE)
+        if len(arm_pulls) != len(names):
+            raise ValueError(f"arm_pulls must have {len(names)} entries, got {len(arm_pulls)}")
+        pulls = [legal_count("arm_pulls", pulls) for pulls in arm_pulls]
+        self._total_steps = legal_count("total_steps", total_steps)
+        self._state, self._pulls, self._cumulative_rewards = restored, pulls, rewards
+        self._set_names(names)
+
+    def copy(self) -> Self:
+        """An independent learner in the same state; a generator that has drawn goes on in both alike."""
+        twin = self._without_generator()
+        if self._generator is not None:
+            twin._generator = copy.deepcopy(self._generator)
+        return twin
+
+    __copy__ = copy
+
+    # Inside.
+
+    def _set_names(self, names: tuple[str, ...]) -> None:
+        self._names = names
+        self._index_of = {name: arm for arm, name in enumerate(self._names)}
+        self._log_k_over_k = log(len(self._names)) / len(self._names)
+
+    def _unknown_arm(self, arm_name: str) -> ValueError:
+        return ValueError(f"unknown arm {arm_name!r}; the arms are {', '.join(self._names)}")
+
+    def _state_key(self) -> str:
+        return "losses" if self._parameters.is_implicit else "log_weights"
+
+    def _without_generator(self) -> Self:
+        """A copy that shares what is only ever replaced (names, parameters, state) and copies what is not."""
+        twin = object.__new__(type(self))
+        twin._parameters = self._parameters
+        twin._seed = self._seed
+        twin._generator = None
+        twin._names = self._names
+        twin._index_of = self._index_of
+        twin._log_k_over_k = self._log_k_over_k
+        twin._state = self._state
+        twin._pulls = self._pulls.copy()
+        twin._cumulative_rewards = self._cumulative_rewards.copy()
+        twin._total_steps = self._total_steps
+        return twin
+
+    def _drawing_generator(self) -> np.random.Generator:
+        if self._generator is None:
+            self._generator = np.random.Generator(np.random.PCG64(self._seed))
+        return self._generator
+
+    def _rate(self, new_decision: bool, n_arms: int | None = None) -> float:
+        """The rate of an update, automatic: min(eta_max, sqrt(ln K / (K t))). With new_decision=False, a reading's."""
+        parameters = self._parameters
+        if parameters.eta is not None:
+            return parameters.eta
+        t = self._total_steps + 1 if new_decision or parameters.is_implicit else self._total_steps or 1
+        log_k_over_k = self._log_k_over_k if n_arms is None else log(n_arms) / n_arms
+        rate = sqrt(log_k_over_k / t)
+        return rate if parameters.eta_max is None or rate < parameters.eta_max else parameters.eta_max
+
+    def _implicit(self, eta: float) -> float:
+        """What the implicit estimator adds to p below the fraction."""
+        implicit = self._parameters.implicit
+        return eta / 2.0 if implicit is None else implicit
+
+    def _transformed(self, reward: float) -> float:
+        scale = self._parameters.transform_bps
+        if self._parameters.transform == "none" or scale is None:
+            return reward
+        if self._parameters.transform == "clip":
+            return min(max(reward, -scale), scale)
+        return tanh(reward / scale) * scale
+
+    def _signal(self, reward: float) -> float:
+        """What is divided by p: the reward (importance), or loss - 1/2 = -clip(reward, -B, B) / (2 B) (implicit)."""
+        parameters = self._parameters
+        if parameters.transform != "none":
+            reward = self._transformed(reward)
+        if not parameters.is_implicit:
+            return reward
+        bound = parameters.reward_bound_bps
+        if -bound < reward < bound:
+            return -reward / (2.0 * bound)
+        return -0.5 if reward > 0.0 else 0.5
+
+    def _relative_weights(self, eta: float) -> list[float]:
+        """Weights relative to the largest, none below min_weight."""
+        state, floor = self._state, self._parameters.min_weight
+        if self._parameters.is_implicit:
+            least = min(state)
+            return [w if (w := exp(eta * (least - loss))) > floor else floor for loss in state]
+        most = max(state)
+        return [w if (w := exp(theta - most)) > floor else floor for theta in state]
+
+    def _state_of_weights(self, weights: Sequence[float]) -> list[float]:
+        given = legal_numbers("weights", weights, len(self._names), 0.0, MAX_WEIGHT)
+        most = max(given)
+        if most == 0.0:
+            raise ValueError("weights must not all be 0")
+        logs = [log(max(weight / most, self._parameters.min_weight)) for weight in given]
+        if not self._parameters.is_implicit:
+            return logs
+        eta = self._rate(new_decision=False)
+        return [-each / eta for each in logs]
+
+    def _settled(self, state: list[float]) -> list[float]:
+        """theta_i = max(theta_i - max(theta), ln(min_weight)); losses stay as they are. Settling twice is as once."""
+        if self._parameters.is_implicit:
+            return state
+        most, floor = max(state), self._parameters.log_floor
+        return [moved if (moved := theta - most) > floor else floor for theta in state]
+
+    def _apply(self, steps: Sequence[tuple[int, float, float]], eta: float, new_decision: bool) -> None:
+        """Move by (arm, estimate, reward to count) each, share, count: all of it, or a ValueError and nothing."""
+        parameters = self._parameters
+        state, limit = self._state.copy(), -2.0 * parameters.log_floor
+        for arm, estimate, reward in steps:
+            if parameters.is_implicit:
+                state[arm] += estimate
+            else:
+                state[arm] += min(max(eta * estimate, -limit), limit)
+            if not isfinite(estimate + state[arm] + (self._cumulative_rewards[arm] + reward)):
+                raise ValueError(f"an estimate and the sums that it goes into must be finite, got {estimate}")
+        if not parameters.is_implicit:
+            state = self._settled(state)
+        if new_decision and parameters.fixed_share > 0.0:
+            state = self._mixed(state, eta)
+        self._state = state
+        for arm, _, reward in steps:
+            self._cumulative_rewards[arm] += reward
+            if new_decision:
+                self._pulls[arm] += 1
+        if new_decision:
+            self._total_steps += 1
+
+    def _mixed(self, state: list[float], eta: float) -> list[float]:
+        """fixed_share: w <- (1 - alpha) w + alpha mean(w), on unfloored w, and back to the state."""
+        alpha = self._parameters.fixed_share
+        slope = -eta if self._parameters.is_implicit else 1.0
+        best = min(state) if self._parameters.is_implicit else max(state)
+        relative = [exp(slope * (each - best)) for each in state]
+        total = sum(relative)
+        logs = [log((1.0 - alpha) * (each / total) + alpha / len(state)) for each in relative]
+        return self._settled([each / slope for each in logs])
+
+    def _blend(
+        self,
+        shares: Mapping[int, float],
+        reward: float,
+        logged: Mapping[int, float] | None,
+        weight: float,
+        new_decision: bool,
+    ) -> Update:
+        """One update of several arms, every p logged or from one reading; the mapping's order changes no number."""
+        known = logged if logged else self.read().probabilities
+        propensities = tuple([known[arm] for arm in shares])
+        eta = self._rate(new_decision)
+        implicit = self._implicit(eta) if self._parameters.is_implicit else 0.0
+        signal, counted = weight * self._signal(reward), weight * reward
+        steps = [
+            (arm, share * signal / (p + implicit), share * counted)
+            for (arm, share), p in zip(shares.items(), propensities, strict=True)
+        ]
+        self._apply(steps, eta, new_decision)
+        estimates = tuple([estimate for _, estimate, _ in steps])
+        return Update(tuple(shares), propensities, estimates, eta, "LOGGED" if logged else "CURRENT")
+
+    def _blend_in_turn(
+        self,
+        shares: Mapping[int, float],
+        reward: float,
+        logged: Mapping[int, float] | None,
+        weight: float,
+        new_decision: bool,
+    ) -> Update:
+        """Each arm on the state that the one before it left; done on a copy, since a later one may be refused."""
+        trial = self._without_generator()
+        steps = [
+            trial._blend({arm: share}, reward, logged and {arm: logged[arm]}, weight, new_decision)
+            for arm, share in shares.items()
+        ]
+        self._state, self._pulls = trial._state, trial._pulls
+        self._cumulative_rewards, self._total_steps = trial._cumulative_rewards, trial._total_steps
+        propensities = tuple(step.propensities[0] for step in steps)
+        estimates = tuple(step.estimates[0] for step in steps)
+        return Update(tuple(shares), propensities, estimates, steps[-1].eta, steps[-1].propensity_source)
+
+    def _blend_undivided(self, shares: Mapping[int, float], reward: float, weight: float, new_decision: bool) -> Update:
+        """No arm was drawn, so nothing is divided by p."""
+        eta = self._rate(new_decision)
+        signal, counted = weight * self._signal(reward), weight * reward
+        steps = [(arm, share * signal, share * counted) for arm, share in shares.items()]
+        self._apply(steps, eta, new_decision)
+        return _new(Update, (tuple(shares), (), tuple([estimate for _, estimate, _ in steps]), eta, "NONE"))
+
+    def _legal_shares(self, contributions: Mapping[str, float]) -> dict[int, float]:
+        """Arm index to share, those above 0, in the order given."""
+        shares = {}
+        for name, share in contributions.items():
+            if not 0.0 <= share < inf:
+                raise ValueError(f"the share of {name!r} must be finite and not negative, got {share!r}")
+            arm = self._index_of.get(name)
+            if arm is None:
+                raise self._unknown_arm(name)
+            if share > 0.0:
+                shares[arm] = float(share)
+        if not shares:
+            raise ValueError("contributions must have a share above 0")
+        return shares
+
+    def _legal_propensities(
+        self, propensities: Mapping[str, float], shares: Mapping[int, float]
+    ) -> dict[int, float] | None:
+        """Arm index to logged propensity where they name exactly the arms with a share, else None."""
+        logged = {}
+        for name, p in propensities.items():
+            if not 0.0 < p <= 1.0:
+                raise illegal_propensity(p)
+            logged[self.get_arm_index(name)] = float(p)
+        return logged if logged.keys() == shares.keys() else None
+
+    def _log_update(self, update: Update, reward: float) -> None:
+        weights = self.read().weights
+        for arm, estimate in zip(update.arms, update.estimates, strict=True):
+            _log.debug(
+                "Exp3IX update: arm=%d, reward=%.2fbps, r_hat=%.2f, eta=%.3g, new_weight=%.4g",
+                *(arm, reward, estimate, update.eta, weights[arm]),
+            )
+
+
+_DOCUMENTED_KEYS = (
+    *("n_arms", "arm_names", "gamma", "eta", "eta_auto"),
+    *("weights", "total_steps", "arm_pulls", "cumulative_rewards"),
+)
+_PARAMETER_KEYS = (
+    *("estimator", "eta_max", "implicit", "reward_bound_bps", "fixed_share"),
+    *("transform", "transform_bps", "min_weight"),
+)
+_LIST_KEYS = ("arm_names", "weights", "arm_pulls", "cumulative_rewards", "log_weights", "losses")
+_OTHER_KEYS = ("log_weights", "losses", "generator")

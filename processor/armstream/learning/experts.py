@@ -1,0 +1,135 @@
+"""Experts for EXP4. Law: an expert advises a distribution over K arms; one that learns changes by `learn` alone.
+
+A fixed distribution is an expert as it is; so is any function of the context. Two here learn from what the drawn arm
+earned, whoever drew it; their owner teaches them, after `Exp4Bandit.update`, with the same numbers.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import exp, fsum
+from operator import index
+from typing import Any, Self
+
+from armstream.learning.exp3 import Exp3IXBandit
+from armstream.learning.refusals import (
+    MAX_REWARD_BPS,
+    MAX_WEIGHT,
+    illegal_reward,
+    legal_arm,
+    legal_number,
+    legal_numbers,
+)
+
+_LARGEST = 1e100  # of coefficients and contexts: no score overflows
+
+
+def uniform(n_arms: int) -> list[float]:
+    """1 / K each."""
+    if n_arms < 2:
+        raise ValueError(f"an expert advises on at least two arms, got {n_arms}")
+    return [1.0 / n_arms] * n_arms
+
+
+def fixed(weights: Mapping[str, float], arm_names: Sequence[str]) -> list[float]:
+    """Base weights by name, normalised, in the order of the arms; an arm that they do not name has 0.
+
+    ValueError for a name that is no arm, a weight that is negative or not finite, and weights that are all 0.
+    """
+    unknown = [name for name in weights if name not in arm_names]
+    if unknown:
+        raise ValueError(f"base weights name unknown arms {unknown}; the arms are {', '.join(arm_names)}")
+    given = [legal_number(f"the weight of {name!r}", weights.get(name, 0.0), 0.0, 1e300) for name in arm_names]
+    most = max(given)
+    if most == 0.0:
+        raise ValueError("base weights must not all be 0")
+    total = fsum(each / most for each in given)
+    return [each / most / total for each in given]
+
+
+class LinearScorer:
+    """softmax((coefficients . context + intercepts) / temperature), with K rows of D coefficients."""
+
+    __slots__ = ("_coefficients", "_intercepts", "_temperature")
+
+    def __init__(
+        self,
+        coefficients: Sequence[Sequence[float]],
+        intercepts: Sequence[float] | None = None,
+        temperature: float = 1.0,
+    ) -> None:
+        if len(coefficients) < 2:
+            raise ValueError(f"an expert advises on at least two arms, got {len(coefficients)} rows")
+        width = len(coefficients[0])
+        self._coefficients = [
+            legal_numbers("a row of coefficients", row, width, -_LARGEST, _LARGEST) for row in coefficients
+        ]
+        given = [0.0] * len(coefficients) if intercepts is None else intercepts
+        self._intercepts = legal_numbers("intercepts", given, len(coefficients), -_LARGEST, _LARGEST)
+        self._temperature = legal_number("temperature", temperature, 1e-6, 1e6)
+
+    def __call__(self, context: Sequence[float]) -> list[float]:
+        """`context` is D numbers, else a ValueError."""
+        numbers = legal_numbers("the context", context, len(self._coefficients[0]), -_LARGEST, _LARGEST)
+        scores = [
+            (sum(a * b for a, b in zip(row, numbers, strict=True)) + intercept) / self._temperature
+            for row, intercept in zip(self._coefficients, self._intercepts, strict=True)
+        ]
+        most = max(scores)
+        powers = [exp(score - most) for score in scores]
+        total = sum(powers)
+        return [power / total for power in powers]
+
+
+class FollowTheBest:
+    """All on the arm with the largest mean reward of late, evenly on those that tie; from a mean of 0 each.
+
+    A reward of full weight moves the drawn arm's mean by `1 - decay` of the way: `mean += (1 - decay ** weight)
+    (reward - mean)`, so that with .99 the last hundred or so of an arm's rewards count.
+    """
+
+    __slots__ = ("_decay", "_means")
+
+    def __init__(self, n_arms: int, decay: float = 0.99) -> None:
+        self._means = [0.0] * len(uniform(index(n_arms)))
+        self._decay = legal_number("decay", decay, 0.0, 1.0)
+
+    def __call__(self, context: Any = None) -> list[float]:  # noqa: ARG002 - it looks at no context
+        best = max(self._means)
+        share = 1.0 / self._means.count(best)
+        return [share if mean == best else 0.0 for mean in self._means]
+
+    def learn(self, arm: int, reward: float, weight: float = 1.0) -> None:
+        """`reward` in bps, at most 1e12 either way; `weight` in [0, 1e6] is the realised part. ValueError else."""
+        if not (-MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS and 0.0 <= weight <= MAX_WEIGHT):
+            raise illegal_reward(reward, weight)
+        arm = legal_arm(arm, len(self._means))
+        step = 1.0 - self._decay ** float(weight)
+        self._means[arm] += step * (float(reward) - self._means[arm])
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `from_dict` needs to go on bit for bit; JSON types only."""
+        return {"means": self._means.copy(), "decay": self._decay}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Self:
+        """ValueError for what no such expert could hold."""
+        if state.keys() != {"means", "decay"} or not isinstance(state["means"], list):
+            raise ValueError(f"not the state of a FollowTheBest: {dict(state)!r}")
+        expert = cls(len(state["means"]), state["decay"])
+        expert._means = legal_numbers("means", state["means"], len(state["means"]), -MAX_REWARD_BPS, MAX_REWARD_BPS)
+        return expert
+
+
+class NestedExp3:
+    """An Exp3-IX learner as an expert: its advice is its probabilities. `bandit` is its own, to be kept by to_dict."""
+
+    __slots__ = ("bandit",)
+
+    def __init__(self, bandit: Exp3IXBandit) -> None:
+        self.bandit = bandit
+
+    def __call__(self, context: Any = None) -> list[float]:  # noqa: ARG002 - it looks at no context
+        return self.bandit.read().probabilities
+
+    def learn(self, arm: int, reward: float, propensity: float, weight: float = 1.0, new_decision: bool = True) -> None:
+        """`propensity` is that of the play distribution, which drew the arm: the bandit itself drew nothing."""
+        self.bandit.update(arm, reward, propensity, weight, new_decision)

@@ -1,0 +1,74 @@
+"""What no learner takes. Law: a refusal is a ValueError that names what is wrong, before anything changes."""
+
+from collections.abc import Iterable, Sequence
+from math import isfinite
+from operator import index
+from sys import float_info
+from typing import Any, cast
+
+import numpy as np
+
+MAX_REWARD_BPS = 1e12
+MAX_WEIGHT = 1e6
+SMALLEST, LARGEST = 1e-200, 1e200  # of rates, floors and scales: logs divided by them stay finite
+FINITE = float_info.max
+
+
+def legal_number(what: str, value: object, low: float, high: float) -> float:
+    if not isinstance(value, float | int | np.floating | np.integer) or not low <= value <= high:
+        raise ValueError(f"{what} must be a number from {low:g} to {high:g}, got {value!r}")
+    return float(value)
+
+
+def legal_numbers(what: str, values: Sequence[float], n: int, low: float, high: float) -> list[float]:
+    if len(values) != n:
+        raise ValueError(f"{what} must have {n} entries, got {len(values)}")
+    return [legal_number(what, value, low, high) for value in values]
+
+
+def legal_count(what: str, value: object) -> int:
+    if not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ValueError(f"{what} must be a whole number from 0 to 2**63 - 1, got {value!r}")
+    return value
+
+
+def legal_arm_names(names: Iterable[str]) -> tuple[str, ...]:
+    legal = tuple(names)
+    if len(legal) < 2:
+        raise ValueError(f"a learner needs at least two arms, got {len(legal)}")
+    if not all(isinstance(name, str) and name for name in legal):
+        raise ValueError(f"an arm's name must be a string that is not empty, got {legal!r}")
+    if len(set(legal)) != len(legal):
+        raise ValueError(f"arm names must differ, got {', '.join(legal)}")
+    return legal
+
+
+def legal_arm(arm: int, n_arms: int) -> int:
+    arm = index(arm)
+    if not 0 <= arm < n_arms:
+        raise ValueError(f"arm must be in 0..{n_arms - 1}, got {arm}")
+    return arm
+
+
+def illegal_reward(reward: float, weight: float) -> ValueError:
+    if not -MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS:
+        return ValueError(f"reward must be a number of bps within +-{MAX_REWARD_BPS:g}, got {reward!r}")
+    return ValueError(f"weight must be from 0 to {MAX_WEIGHT:g}, got {weight!r}")
+
+
+def illegal_propensity(propensity: float) -> ValueError:
+    return ValueError(f"propensity must be above 0 and at most 1, got {propensity!r}")
+
+
+def refuse_overflow(*sums: list[float]) -> None:
+    if not all(isfinite(each) for numbers in sums for each in numbers):
+        raise ValueError(f"numbers must be finite, got {list(sums)}")
+
+
+def generator_from(state: object) -> np.random.Generator:
+    bit_generator = np.random.PCG64()
+    try:
+        bit_generator.state = cast(Any, state)
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
+        raise ValueError(f"not a PCG64 generator's state: {state!r}") from error
+    return np.random.Generator(bit_generator)

@@ -1,0 +1,56 @@
+"""The documented engine's loop: one trade of a blend, net of its costs, teaches each model by its share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Protocol
+
+from armstream.learning.exp3 import Update
+
+
+@dataclass(frozen=True, slots=True)
+class TradeResult:
+    """A trade that is over. Prices are above 0; fees and slippage in basis points of the entry price, for the whole
+    trade; `model_contributions` maps arm to its share. ValueError for what cannot be.
+    """
+
+    entry_price: float
+    exit_price: float
+    fees_bps: float
+    slippage_bps: float
+    model_contributions: Mapping[str, float]
+    side: str = "BUY"
+
+    def __post_init__(self) -> None:
+        for name in ("entry_price", "exit_price"):
+            price = getattr(self, name)
+            if not (price > 0.0 and isfinite(price)):
+                raise ValueError(f"{name} must be finite and above 0, got {price!r}")
+        for name in ("fees_bps", "slippage_bps"):
+            if not isfinite(getattr(self, name)):
+                raise ValueError(f"{name} must be finite, got {getattr(self, name)!r}")
+        if self.side not in ("BUY", "SELL"):
+            raise ValueError(f"side must be 'BUY' or 'SELL', got {self.side!r}")
+
+    @property
+    def reward_bps(self) -> float:
+        """`sign * (exit - entry) / entry * 10_000 - fees - slippage`: 150 to 150.50 at 1 and 5 bps is 27.3333."""
+        sign = 1.0 if self.side == "BUY" else -1.0
+        gross_bps = sign * (self.exit_price - self.entry_price) / self.entry_price * 10_000
+        return gross_bps - self.fees_bps - self.slippage_bps
+
+
+class LearnsBlends(Protocol):
+    """What learns from several models behind one trade: an Exp3IXBandit, an EnsembleWeightOptimizer, a saved one."""
+
+    def update_many(self, contributions: Mapping[str, float], reward: float, attribution: str) -> Update: ...
+
+
+def update_after_trade(bandit: LearnsBlends, trade: TradeResult, attribution: str = "sequential") -> Update:
+    """Teach `bandit` what the trade earned, shared by contributions.
+
+    sequential is the documented loop to the letter; under a large eta it favours the model that comes last, whose p the
+    others have just made small. ValueError, with nothing changed, for an unknown model, no share above 0 or a reward
+    beyond 1e12 bps.
+    """
+    return bandit.update_many(trade.model_contributions, trade.reward_bps, attribution)

@@ -1,0 +1,1 @@
+"""Kafka: all I/O and all control flow."""

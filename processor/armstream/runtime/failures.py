@@ -1,0 +1,5 @@
+"""Why a processor stops: each failure's text is the one line an operator reads, and names the way out."""
+
+
+class Stopped(Exception):
+    """The processor cannot go on; its text says why and what to do. Nothing uncommitted was published."""

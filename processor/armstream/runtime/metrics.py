@@ -1,0 +1,272 @@
+"""What an operator may know, at any moment, from another thread. Law: the loop pays once a batch, never once a record.
+
+prometheus-client's own counters and histograms lock for each observation; here a batch is counted whole and the
+families are made when somebody asks. Labels are bounded: bandits and arms only up to metrics.max_bandits.
+"""
+
+import platform
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.utils import floatToGoString
+
+from armstream import __version__
+from armstream.events import BanditSnapshot, ErrorClass, WeightVector
+from armstream.runtime.intake import Record
+from armstream.settings import Settings
+from armstream.stages.pipeline import APPLIED, Applied
+from armstream.stages.state import TaskState
+
+OUTCOMES = ("applied", "duplicate", "dead_letter")  # by the pipeline's outcome numbers
+TRANSACTION_OUTCOMES = ("committed", "aborted", "unknown")
+NOT_APPLIED = "NOT_APPLIED"  # the propensity_source of a reward that taught nothing
+PROPENSITY_SOURCES = ("LOGGED", "CURRENT", "NONE", NOT_APPLIED)
+
+# From half of the fastest commit to a consumer's whole patience; dense around the usual commit, 2 to 25 ms.
+SECONDS = (
+    *(0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.03),
+    *(0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+)
+REWARD_BPS = (-1000, -500, -250, -100, -50, -25, -10, -5, 0, 5, 10, 25, 50, 100, 250, 500, 1000)
+BATCH_RECORDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 50_000, 100_000)
+
+Label = TypeVar("Label", int, str)
+Samples = Iterable[tuple[tuple[object, ...], float]]  # label values, value
+
+
+class Histogram:
+    """Counts of values by upper bound (inclusive); many values cost one call."""
+
+    def __init__(self, name: str, documentation: str, bounds: Iterable[float]) -> None:
+        self._name, self._documentation = name, documentation
+        self._bounds = np.array([*bounds], dtype=np.float64)
+        self._counts = np.zeros(len(self._bounds) + 1, dtype=np.int64)
+        self._sum = 0.0
+
+    def observe(self, values: ArrayLike) -> None:
+        """Counts every finite value."""
+        array = np.asarray(values, dtype=np.float64)
+        array = array[np.isfinite(array)]
+        buckets = np.searchsorted(self._bounds, array, side="left")
+        self._counts += np.bincount(buckets, minlength=len(self._counts))
+        self._sum += float(array.sum())
+
+    def family(self) -> HistogramMetricFamily:
+        bounds = [*map(floatToGoString, self._bounds), "+Inf"]
+        cumulative = np.cumsum(self._counts).tolist()
+        family = HistogramMetricFamily(f"armstream_{self._name}", self._documentation)
+        family.add_metric((), list(zip(bounds, cumulative, strict=True)), self._sum)
+        return family
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What one task holds."""
+
+    bandits: int
+    open_positions: int
+    waiting_closes: int
+
+
+@dataclass(slots=True)
+class _Bandit:
+    """The latest that one bandit published."""
+
+    partition: int
+    snapshot: BanditSnapshot
+    vector: WeightVector | None = None
+
+
+class Metrics(Collector):
+    """All metrics of one process. Every method may be called from any thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._lock = threading.Lock()
+        self._max_bandits = settings.metrics.max_bandits
+        # What can be counted is there from the start, as 0: a rate needs a first value.
+        self._records = Counter({(topic, outcome): 0 for topic in settings.topics.names.inputs for outcome in OUTCOMES})
+        self._rewards = Counter(dict.fromkeys(PROPENSITY_SOURCES, 0))
+        self._dead_letters = Counter(dict.fromkeys(get_args(ErrorClass), 0))
+        self._transactions = Counter(dict.fromkeys(TRANSACTION_OUTCOMES, 0))
+        self._clipped = 0
+        self._reward_bps = Histogram("reward_bps", "Net reward of each segment, in basis points.", REWARD_BPS)
+        self._transaction_seconds = Histogram("transaction_seconds", "Producing and committing a batch.", SECONDS)
+        self._apply_seconds = Histogram("apply_seconds", "Decoding, applying and encoding a batch.", SECONDS)
+        self._batch_records = Histogram("batch_records", "Input records in a transaction.", BATCH_RECORDS)
+        self._close_to_commit_seconds = Histogram(
+            "close_to_commit_seconds",
+            "Of each reward, from the append of the record that realised it to its commit.",
+            SECONDS,
+        )
+        self._lag_records: dict[tuple[str, int], int] = {}
+        self._restore_remaining_records: dict[int, int] = {}
+        self._standings: dict[int, _Standing] = {}
+        self._bandits: dict[str, _Bandit] = {}
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+
+    def observe_transaction(
+        self, outcome: str, apply_seconds: float, transaction_seconds: float, record_count: int
+    ) -> None:
+        """Once a transaction; `outcome` is one of TRANSACTION_OUTCOMES."""
+        with self._lock:
+            self._transactions[outcome] += 1
+            self._batch_records.observe([record_count])
+            self._apply_seconds.observe([apply_seconds])
+            self._transaction_seconds.observe([transaction_seconds])
+
+    def observe_batch(self, partition: int, records: Sequence[Record], applied: Applied) -> None:
+        """Once for each task's part of a committed batch."""
+        by_outcome = _records_by_outcome(records, applied.outcomes)
+        sources = [reward.propensity_source or NOT_APPLIED for reward in applied.rewards]
+        rewards_bps = [reward.reward_bps for reward in applied.rewards]
+        now_ms = time.time() * 1_000
+        waited_ms = [now_ms - records[index].timestamp()[1] for index in applied.reward_indexes]
+        with self._lock:
+            self._records.update(by_outcome)
+            for source in PROPENSITY_SOURCES:
+                self._rewards[source] += sources.count(source)
+            self._dead_letters.update(letter.error_class for letter in applied.dead_letters)
+            self._clipped += applied.clipped_count
+            if rewards_bps:
+                self._reward_bps.observe(rewards_bps)
+                self._close_to_commit_seconds.observe(np.maximum(waited_ms, 0.0) / 1_000)  # clocks may differ
+            self._note_bandits(partition, applied)
+
+    def observe_standing(self, partition: int, lag_records: Mapping[str, int], state: TaskState) -> None:
+        """Now and then: how far a task is behind in each input topic, and how much it holds."""
+        with self._lock:
+            for topic, lag in lag_records.items():
+                self._lag_records[topic, partition] = lag
+            self._standings[partition] = _Standing(
+                state.bandit_count, state.open_position_count, state.waiting_close_count
+            )
+
+    def set_restore_remaining(self, partition: int, record_count: int) -> None:
+        """How many snapshot records of a task are still to be read."""
+        with self._lock:
+            self._restore_remaining_records[partition] = record_count
+
+    def forget_task(self, partition: int) -> None:
+        """The task went elsewhere: its gauges disappear; what was counted stays."""
+        with self._lock:
+            self._standings.pop(partition, None)
+            self._restore_remaining_records.pop(partition, None)
+            self._lag_records = {at: lag for at, lag in self._lag_records.items() if at[1] != partition}
+            self._bandits = {name: one for name, one in self._bandits.items() if one.partition != partition}
+
+    def exposition(self, accept: str | None = None) -> tuple[bytes, str]:
+        """All of it as text, and its content type, as an Accept header asks for it."""
+        encode, content_type = choose_encoder(accept or "")
+        return encode(self.registry), content_type
+
+    def collect(self) -> Iterator[Metric]:
+        """The families, from one moment."""
+        with self._lock:
+            families = [*self._counter_families(), *self._gauge_families()]
+            bandits = list(self._bandits.items())
+        yield from families
+        yield from _bandit_families(bandits)
+        build = {"version": __version__, "python": platform.python_version()}
+        yield InfoMetricFamily("armstream_build", "What runs.", value=build)
+
+    def _note_bandits(self, partition: int, applied: Applied) -> None:
+        bandits, most = self._bandits, self._max_bandits
+        for snapshot in applied.bandit_snapshots:
+            known = bandits.get(snapshot.bandit_id)
+            if known is not None:
+                known.snapshot = snapshot
+            elif len(bandits) < most:
+                bandits[snapshot.bandit_id] = _Bandit(partition, snapshot)
+        for vector in applied.weight_vectors:
+            known = bandits.get(vector.bandit_id)
+            if known is not None:
+                known.vector = vector
+
+    def _counter_families(self) -> Iterator[Metric]:
+        yield _counter("records", "Input records.", ("topic", "outcome"), self._records.items())
+        yield _counter("rewards", "Rewards published.", ("propensity_source",), _labelled(self._rewards))
+        yield _counter("dead_letters", "Dead letters published.", ("error_class",), _labelled(self._dead_letters))
+        yield _counter("rewards_clipped", "Rewards beyond reward_bound_bps.", (), [((), self._clipped)])
+        yield _counter("transactions", "Transactions ended.", ("outcome",), _labelled(self._transactions))
+        for histogram in (
+            self._reward_bps,
+            self._transaction_seconds,
+            self._apply_seconds,
+            self._batch_records,
+            self._close_to_commit_seconds,
+        ):
+            yield histogram.family()
+
+    def _gauge_families(self) -> Iterator[Metric]:
+        lag = self._lag_records.items()
+        yield _gauge("consumer_lag_records", "Input records not yet committed.", ("topic", "partition"), lag)
+        remaining, standings = self._restore_remaining_records, self._standings.items()
+        by_task: dict[str, tuple[str, dict[int, int]]] = {
+            "restore_remaining_records": ("Snapshot records still to be read.", remaining),
+            "bandits": ("Bandits held.", {task: one.bandits for task, one in standings}),
+            "open_positions": ("Positions not flat.", {task: one.open_positions for task, one in standings}),
+            "waiting_closes": ("Closes that wait for a fill.", {task: one.waiting_closes for task, one in standings}),
+        }
+        for name, (documentation, values) in by_task.items():
+            yield _gauge(name, documentation, ("partition",), _labelled(values))
+
+
+def _records_by_outcome(records: Sequence[Record], outcomes: bytearray) -> Mapping[tuple[str, str], int]:
+    """Counts by (topic, outcome)."""
+    topics = [record.topic() for record in records]
+    if outcomes.count(APPLIED) == len(topics):  # nearly every batch, and a third of the cost
+        return {(topic, OUTCOMES[APPLIED]): count for topic, count in Counter(topics).items()}
+    counts = Counter(zip(topics, outcomes, strict=True))
+    return {(topic, OUTCOMES[outcome]): count for (topic, outcome), count in counts.items()}
+
+
+def _labelled(values: Mapping[Label, int]) -> Iterator[tuple[tuple[Label], int]]:
+    return (((label,), value) for label, value in values.items())
+
+
+def _counter(name: str, documentation: str, labels: Sequence[str], values: Samples) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"armstream_{name}", documentation, labels=labels)
+    for key, value in values:
+        family.add_metric([*map(str, key)], value)
+    return family
+
+
+def _gauge(name: str, documentation: str, labels: Sequence[str], values: Samples) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"armstream_{name}", documentation, labels=labels)
+    for key, value in values:
+        family.add_metric([*map(str, key)], value)
+    return family
+
+
+def _bandit_families(bandits: Sequence[tuple[str, _Bandit]]) -> Iterator[Metric]:
+    snapshots = {bandit_id: bandit.snapshot for bandit_id, bandit in bandits}
+    vectors = [bandit.vector for _, bandit in bandits if bandit.vector is not None]
+    weights = {(vector.bandit_id, arm.name): arm.weight for vector in vectors for arm in vector.arms}
+    rewards = {
+        (bandit_id, arm.name): arm.cumulative_reward_bps
+        for bandit_id, snapshot in snapshots.items()
+        for arm in snapshot.arms
+    }
+    of_arm = ("bandit_id", "arm")
+    yield _gauge("bandit_weight", "Normalised weight of an arm.", of_arm, weights.items())
+    yield _gauge("bandit_cumulative_reward_bps", "Rewards of an arm, summed by weight.", of_arm, rewards.items())
+    versions = {(bandit_id,): snapshot.version for bandit_id, snapshot in snapshots.items()}
+    steps = {(bandit_id,): snapshot.total_steps for bandit_id, snapshot in snapshots.items()}
+    yield _gauge("bandit_version", "Audit records of a bandit.", ("bandit_id",), versions.items())
+    yield _gauge("bandit_total_steps", "Decisions that a bandit learned from.", ("bandit_id",), steps.items())

@@ -1,0 +1,110 @@
+"""What one transaction publishes: the stages' outputs as bytes, by topic and partition.
+
+Every output goes to its task's own partition. A cut is made here, from the batch index that the stage names and the
+offsets that only the runtime knows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from armstream.codec import encode, encode_cut, encode_dead_letter, encode_reward
+from armstream.events import TaskSnapshot
+from armstream.runtime.intake import Record
+from armstream.settings import Topics
+from armstream.stages.pipeline import Applied
+
+TASK_KEY = b"\0task"
+
+
+Output = dict[str, Any]  # a key and a value, as produce_batch takes them; no value is a tombstone
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Records by (topic, partition), in the order in which they are to be read."""
+
+    records: dict[tuple[str, int], list[Output]] = field(default_factory=dict)
+
+    def add(self, topic: str, partition: int, records: list[Output]) -> None:
+        if records:
+            self.records.setdefault((topic, partition), []).extend(records)
+
+
+def cuts_of(
+    records: Sequence[Record], next_offset: Mapping[str, int], indexes: Sequence[int]
+) -> tuple[list[bytes], dict[str, int]]:
+    """The encoded cut behind each batch index (non-decreasing), and the next offsets after the whole batch."""
+    offsets, at = dict(next_offset), 0
+    cuts: list[bytes] = []
+    last_index, cut = -1, b""
+    for index in indexes:
+        if index != last_index:
+            while at <= index:
+                record = records[at]
+                offsets[record.topic()] = record.offset() + 1
+                at += 1
+            last_index, cut = index, encode_cut(offsets)
+        cuts.append(cut)
+    for record in records[at:]:
+        offsets[record.topic()] = record.offset() + 1
+    return cuts, offsets
+
+
+def publish_task(
+    publication: Publication,
+    topics: Topics,
+    task: int,
+    applied: Applied,
+    records: Sequence[Record],
+    next_offset: Mapping[str, int],
+    ends: Mapping[str, int],
+    settings_json: str,
+) -> dict[str, int]:
+    """Adds all that one task's part of a batch publishes; gives the task's next offsets after it.
+
+    `ends` are the ends of partitions that were reached: behind the last record stand no records, but maybe the marks
+    of a producer's transactions, which must not look like input to come.
+    """
+    reward_cuts, after = cuts_of(records, next_offset, applied.reward_indexes)
+    after |= {topic: end for topic, end in ends.items() if end > after[topic]}
+    dead_letter_cuts, _ = cuts_of(records, next_offset, applied.dead_letter_indexes)
+    publication.add(
+        topics.rewards,
+        task,
+        [
+            {"key": reward.bandit_id.encode(), "value": encode_reward(reward, cut)}
+            for reward, cut in zip(applied.rewards, reward_cuts, strict=True)
+        ],
+    )
+    publication.add(
+        topics.weights,
+        task,
+        [{"key": vector.bandit_id.encode(), "value": encode(vector)} for vector in applied.weight_vectors],
+    )
+    publication.add(
+        topics.position_snapshots,
+        task,
+        [
+            {"key": f"{position.bandit_id}\0{position.position_id}".encode(), "value": encode(position)}
+            for position in applied.position_snapshots
+        ]
+        + [{"key": key.encode()} for key in applied.forgotten],
+    )
+    publication.add(
+        topics.bandit_snapshots,
+        task,
+        [
+            *({"key": bandit.bandit_id.encode(), "value": encode(bandit)} for bandit in applied.bandit_snapshots),
+            {"key": TASK_KEY, "value": encode(TaskSnapshot(task, after, settings_json))},
+        ],
+    )
+    publication.add(
+        topics.dead_letters,
+        task,
+        [
+            {"key": letter.source.key, "value": encode_dead_letter(letter, cut)}
+            for letter, cut in zip(applied.dead_letters, dead_letter_cuts, strict=True)
+        ],
+    )
+    return after

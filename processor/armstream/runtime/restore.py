@@ -1,0 +1,261 @@
+"""A task's state is read back from its snapshots, in slices, so that the rest of the processor keeps flowing.
+
+In this order, each step's reason beside it: committed offsets (stable ones only), then the ends of the snapshot
+partitions, then the snapshots up to those ends. The task snapshot and the committed offsets left one transaction
+together, so they must agree; where they do not, nothing is guessed.
+"""
+
+import logging
+import time
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from armstream.codec import decode
+from armstream.events import BanditSnapshot, PositionSnapshot, TaskSnapshot
+from armstream.runtime.failures import Stopped
+from armstream.runtime.intake import Record
+from armstream.runtime.publication import TASK_KEY
+from armstream.settings import Settings
+from armstream.stages.pipeline import Pipeline
+from armstream.stages.state import SettingsMismatch, TaskState
+
+log = logging.getLogger(__name__)
+
+_STABLE_OFFSETS_SECONDS = 0.2
+_WATERMARK_SECONDS = 0.5
+_BROKER_CLEAN_UP_SECONDS = 10.0  # transaction.abort.timed.out.transaction.cleanup.interval.ms
+_AGREE_TRIES = 20
+
+Offsets = dict[str, int]
+
+
+@dataclass(slots=True)
+class Task:
+    """One partition number's state across the co-partitioned topics."""
+
+    number: int
+    pipeline: Pipeline
+    next_offset: Offsets
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a restore is; `blocked_by` names what it waits for."""
+
+    remaining_records: int = 0
+    blocked_by: str = ""
+    moved_at: float = field(default_factory=time.monotonic)
+
+    def moved(self, remaining_records: int) -> None:
+        self.remaining_records, self.moved_at = remaining_records, time.monotonic()
+
+
+class Restorer:
+    """Restores tasks. `committed_consumer` is the group's own read_committed consumer."""
+
+    def __init__(self, settings: Settings, committed_consumer: Consumer, configuration: Mapping[str, object]) -> None:
+        self._settings = settings
+        self._topics = settings.topics.names
+        self._committed_consumer = committed_consumer
+        self._configuration = {**configuration, "enable.auto.commit": False, "enable.partition.eof": True}
+        # The end that a read_committed consumer reports is the last stable offset: stopping there loses committed
+        # snapshots behind somebody's open transaction.
+        self._ends_consumer = Consumer(
+            {**self._configuration, "isolation.level": "read_uncommitted", "enable.partition.eof": False}, logger=log
+        )
+        self._patience_seconds = settings.kafka.transaction_timeout_ms / 1_000 + _BROKER_CLEAN_UP_SECONDS
+        self._rules = settings.learning_rules()
+
+    def close(self) -> None:
+        self._ends_consumer.close()
+
+    def ready(self, number: int, kept: Task | None, progress: Progress) -> Generator[None, None, Task]:
+        """Steps until the task can go on; a kept one is valid as it is where the committed offsets equal its own."""
+        committed = yield from self.stable_offsets(number, progress)
+        starts = yield from self._starts(number, progress)
+        if kept is not None and kept.next_offset == {**starts, **committed}:
+            return kept
+        for _ in range(_AGREE_TRIES):
+            snapshots = yield from self._snapshots(number, progress)
+            task_snapshot = _task_snapshot(snapshots)
+            stands = dict(task_snapshot.next_offset) if task_snapshot else {}
+            if {name: stands[name] for name in stands if name in starts} == committed:
+                return (yield from self._build(number, task_snapshot, snapshots, starts, committed, progress))
+            moved = yield from self.stable_offsets(number, progress)
+            if moved == committed:
+                raise Stopped(self._disagreement(number, stands, committed))
+            committed = moved
+        raise Stopped(f"task {number}: the committed offsets moved {_AGREE_TRIES} times during the restore")
+
+    def stable_offsets(self, number: int, progress: Progress) -> Generator[None, None, Offsets]:
+        """The group's committed offsets of one task, by topic; waits while an open transaction holds them."""
+        wanted = [TopicPartition(name, number) for name in self._topics.inputs]
+        while True:
+            try:
+                found = self._committed_consumer.committed(wanted, _STABLE_OFFSETS_SECONDS)
+            except KafkaException as failure:
+                self._wait(progress, f"the committed offsets of task {number}: {failure.args[0].str()}")
+            else:
+                failed = next((one.error for one in found if one.error), None)
+                if failed is None:
+                    progress.moved(progress.remaining_records)
+                    return {one.topic: one.offset for one in found if one.offset >= 0}
+                self._wait(progress, f"the committed offsets of task {number}: {failed.str()}")
+            yield
+
+    def _wait(self, progress: Progress, blocked_by: str) -> None:
+        progress.blocked_by = blocked_by
+        if time.monotonic() - progress.moved_at > self._patience_seconds:
+            raise Stopped(f"no progress for {self._patience_seconds:.0f} s, waiting for {blocked_by}")
+
+    def _starts(self, number: int, progress: Progress) -> Generator[None, None, Offsets]:
+        """The first offset there is in each input topic."""
+        marks = yield from self._watermarks(number, self._topics.inputs, progress)
+        return {name: low for name, (low, _) in marks.items()}
+
+    def _watermarks(
+        self, number: int, names: Iterable[str], progress: Progress
+    ) -> Generator[None, None, dict[str, tuple[int, int]]]:
+        """(first offset, end) of each topic's partition, open transactions included."""
+        marks: dict[str, tuple[int, int]] = {}
+        for name in names:
+            while name not in marks:
+                try:
+                    found = self._ends_consumer.get_watermark_offsets(TopicPartition(name, number), _WATERMARK_SECONDS)
+                except KafkaException as failure:
+                    self._wait(progress, f"the offsets of {name}:{number}: {failure.args[0].str()}")
+                    yield
+                    continue
+                if found is not None:
+                    marks[name] = found
+                    progress.moved(progress.remaining_records)
+                else:
+                    self._wait(progress, f"the offsets of {name}:{number}")
+                    yield
+        return marks
+
+    def _snapshots(self, number: int, progress: Progress) -> Generator[None, None, dict[str, dict[bytes, bytes]]]:
+        """The last value of each key of the task's snapshot topics, by topic; a tombstone removes its key."""
+        names = (self._topics.bandit_snapshots, self._topics.position_snapshots)
+        marks = yield from self._watermarks(number, names, progress)
+        ends = {name: high for name, (low, high) in marks.items() if high > low}
+        found: dict[str, dict[bytes, bytes]] = {name: {} for name in names}
+        if not ends:
+            return found
+        reached = {name: marks[name][0] for name in ends}
+        consumer = Consumer({**self._configuration, "isolation.level": "read_committed"}, logger=log)
+        try:
+            consumer.assign([TopicPartition(name, number, OFFSET_BEGINNING) for name in ends])
+            while any(reached[name] < end for name, end in ends.items()):
+                messages = consumer.consume(self._settings.limits.restore_slice_records, 0.01)
+                for message in messages:
+                    _keep(message, found, reached)
+                if messages:
+                    progress.blocked_by = ""
+                    progress.moved(sum(max(0, end - reached[name]) for name, end in ends.items()))
+                else:
+                    self._wait(progress, self._blocked(number, reached, ends))
+                yield
+        finally:
+            consumer.close()
+        return found
+
+    def _blocked(self, number: int, reached: Offsets, ends: Offsets) -> str:
+        name = next(name for name, end in ends.items() if reached[name] < end)
+        return (
+            f"{name}:{number} at offset {reached[name]} of {ends[name]}: a transaction is open there; "
+            f"`kafka-transactions.sh find-hanging --topic {name} --partition {number}` names it"
+        )
+
+    def _build(
+        self,
+        number: int,
+        task_snapshot: TaskSnapshot | None,
+        snapshots: dict[str, dict[bytes, bytes]],
+        starts: Offsets,
+        committed: Offsets,
+        progress: Progress,
+    ) -> Generator[None, None, Task]:
+        next_offset = {**starts, **committed}
+        self._refuse_lost_input(number, next_offset, starts)
+        self._refuse_other_settings(number, task_snapshot)
+        state = TaskState(self._settings.reward_rules(), self._rules)
+        values = [value for topic in snapshots.values() for value in topic.values()]
+        slice_records = self._settings.limits.restore_slice_records
+        for start in range(0, len(values), slice_records):
+            for value in values[start : start + slice_records]:
+                self._put_back(state, value, number)
+            progress.moved(len(values) - start)
+            yield
+        progress.moved(0)
+        return Task(number, Pipeline(state), next_offset)
+
+    def _put_back(self, state: TaskState, value: bytes, number: int) -> None:
+        snapshot = decode(value)
+        try:
+            if isinstance(snapshot, BanditSnapshot):
+                state.restore_bandit(snapshot)
+            elif isinstance(snapshot, PositionSnapshot):
+                state.restore_position(snapshot)
+            elif not isinstance(snapshot, TaskSnapshot):
+                raise Stopped(f"task {number}: a {type(snapshot).__name__} stands among the snapshots")
+        except SettingsMismatch as mismatch:
+            raise Stopped(f"task {number}: {mismatch}") from mismatch
+
+    def _refuse_lost_input(self, number: int, next_offset: Offsets, starts: Offsets) -> None:
+        for name, first in starts.items():
+            if next_offset[name] < first:
+                raise Stopped(
+                    f"{name}:{number}: records {next_offset[name]} to {first - 1} were deleted before they were read; "
+                    "raise the topic's retention"
+                )
+
+    def _refuse_other_settings(self, number: int, task_snapshot: TaskSnapshot | None) -> None:
+        if task_snapshot is None:
+            return
+        difference = self._rules.difference(task_snapshot.settings)
+        if difference:
+            raise Stopped(
+                f"task {number}: the snapshots were made under other settings: {difference}; set them back, or start "
+                "a new group on new snapshot topics"
+            )
+
+    def _disagreement(self, number: int, stands: Offsets, committed: Offsets) -> str:
+        group = self._settings.kafka.group_id
+        command = f"kafka-consumer-groups.sh --group {group} --reset-offsets --to-offset N --topic NAME:{number}"
+        return (
+            f"task {number}: the snapshot stands at {stands or 'nothing'} and group {group!r} at "
+            f"{committed or 'nothing'}; if only the group's offsets were lost or moved, set them back to the "
+            f"snapshot's with `{command}`"
+        )
+
+
+def _keep(message: Message, found: dict[str, dict[bytes, bytes]], reached: Offsets) -> None:
+    """Notes one record, or the end of a partition, which for a read_committed consumer is where it may read to."""
+    error, record = message.error(), cast(Record, message)
+    topic, next_offset = record.topic(), record.offset()
+    if error is None:
+        key, value = record.key(), record.value()
+        if key is None:
+            raise Stopped(f"{topic}:{record.partition()}:{next_offset}: a snapshot without a key")
+        if value is None:
+            found[topic].pop(key, None)
+        else:
+            found[topic][key] = value
+        next_offset += 1
+    elif error.code() != KafkaError._PARTITION_EOF:
+        raise KafkaException(error)
+    reached[topic] = max(reached[topic], next_offset)
+
+
+def _task_snapshot(snapshots: Mapping[str, Mapping[bytes, bytes]]) -> TaskSnapshot | None:
+    for topic in snapshots.values():
+        if TASK_KEY in topic:
+            snapshot = decode(topic[TASK_KEY])
+            if not isinstance(snapshot, TaskSnapshot):
+                raise Stopped(f"the task's own key holds a {type(snapshot).__name__}")
+            return snapshot
+    return None

@@ -1,0 +1,98 @@
+"""A processor as a process: signals, probes and the watchdog around the loop."""
+
+import gc
+import logging
+import os
+import signal
+import threading
+import time
+from types import FrameType
+
+from armstream.runtime.failures import Stopped
+from armstream.runtime.http import serve_http
+from armstream.runtime.loop import Processor, Pulse
+from armstream.runtime.metrics import Metrics
+from armstream.runtime.topics import check, partition_count
+from armstream.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# No call of the loop lasts as long: each is given seconds. librdkafka's send_offsets_to_transaction may never return.
+_STUCK_SECONDS = 45.0
+
+
+def run(settings: Settings, *, skip: frozenset[tuple[str, int, int]] = frozenset()) -> int:
+    """Runs a processor until SIGTERM or SIGINT: 0 then, 1 where it cannot go on."""
+    stopping = threading.Event()
+
+    def stop(number: int, _: FrameType | None) -> None:
+        log.info("%s: the batch is finished, then it stops", signal.Signals(number).name)
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    # Events and snapshots are not tracked by the collector; what is left allocates too much for the default threshold.
+    gc.set_threshold(50_000, 50, 100)
+    try:
+        _serve(settings, skip, stopping)
+    except Stopped as stopped:
+        log.error("%s", stopped)
+        return 1
+    except Exception:
+        log.exception("the processor crashed; the next start restores what was committed")
+        return 1
+    return 0
+
+
+def _serve(settings: Settings, skip: frozenset[tuple[str, int, int]], stopping: threading.Event) -> None:
+    metrics, pulse = Metrics(settings), Pulse()
+    limit_seconds = min(settings.kafka.max_poll_interval_ms / 2_000, _STUCK_SECONDS)
+    _watch(pulse, limit_seconds)
+    # Probes answer from the start: opening the producer may wait for what a crashed predecessor left open.
+    with serve_http(
+        settings,
+        metrics,
+        alive=lambda: time.monotonic() - pulse.turned_at < limit_seconds,
+        ready=lambda: pulse.is_ready,
+    ):
+        processor = Processor(settings, _checked_partition_count(settings), skip, metrics, pulse)
+        try:
+            while not stopping.is_set():
+                processor.turn()
+        finally:
+            processor.close()
+
+
+def _watch(pulse: Pulse, limit_seconds: float) -> None:
+    """Starts a thread that ends the process when the loop has not turned for too long: some call never came back.
+
+    The time in which the process as a whole was stopped does not count: then this thread slept too.
+    """
+
+    def end_when_stuck() -> None:
+        look_every_seconds = min(1.0, limit_seconds / 4)
+        looked_at = awake_since = time.monotonic()
+        while True:
+            time.sleep(look_every_seconds)
+            if time.monotonic() - looked_at > 2 * look_every_seconds:
+                awake_since = time.monotonic()
+            looked_at = time.monotonic()
+            stuck_seconds = looked_at - max(pulse.turned_at, awake_since)
+            if stuck_seconds > limit_seconds:
+                log.critical("the loop has not turned for %.0f s: the process ends", stuck_seconds)
+                logging.shutdown()
+                os._exit(1)
+
+    threading.Thread(target=end_when_stuck, name="watchdog", daemon=True).start()
+
+
+def _checked_partition_count(settings: Settings) -> int:
+    """The partition count that all topics share. Raises Stopped where a topic is not what the guarantee needs."""
+    differences = check(settings)
+    for difference in differences:
+        if not difference.blocks:
+            log.warning("%s", difference)
+    blocking = [str(difference) for difference in differences if difference.blocks]
+    if blocking:
+        raise Stopped("; ".join(blocking))
+    return partition_count(settings)

@@ -1,0 +1,272 @@
+"""The live screen. Law: it shows what the weights topic and /metrics say, and nothing that it was told otherwise.
+
+`Watch` gathers, `render` draws one frozen `View`; neither reads a clock, a socket or a terminal.
+"""
+
+import math
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from armstream.events import WeightVector
+
+HISTORY_VECTORS = 400  # kept for each bandit, the oldest dropped
+WINDOW_SECONDS = 10.0  # rates and latencies are those of the last seconds
+COLUMN_WIDTH = 40
+FIGURES_HEIGHT = 5
+EIGHTHS = " ▏▎▍▌▋▊▉"
+SPARKS = "▁▂▃▄▅▆▇█"
+COLORS = ("cyan", "magenta", "yellow", "green", "blue", "red")
+
+Buckets = Mapping[float, float]  # a histogram: upper bound -> how many were at most that
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One scrape of /metrics, summed over partitions and labels."""
+
+    events: int = 0
+    rewards: int = 0
+    dead_letters: int = 0
+    bandits: int = 0
+    lag_records: int = 0
+    restore_remaining_records: int = 0
+    commit_seconds: Buckets = field(default_factory=dict)
+    close_to_commit_seconds: Buckets = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BanditView:
+    """The latest vector, and each arm's weights oldest first, the latest among them."""
+
+    vector: WeightVector
+    history: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that is on the screen. Latencies are (p50, p99) in seconds, None where nothing was measured."""
+
+    title: str
+    elapsed_seconds: float
+    figures: Figures | None  # None: the processor has not answered yet
+    events_per_second: float
+    commit_seconds: tuple[float, float] | None
+    close_to_commit_seconds: tuple[float, float] | None
+    updates: int
+    bandits: tuple[BanditView, ...]
+
+
+def parse_figures(metrics_text: str) -> Figures:
+    """Figures from the text of /metrics; what is missing counts as 0. Raises ValueError where it is no metrics text."""
+    sums: dict[str, float] = {}
+    buckets: dict[str, dict[float, float]] = {}
+    for family in text_string_to_metric_families(metrics_text):
+        for sample in family.samples:
+            if sample.name.endswith("_bucket"):
+                counts = buckets.setdefault(sample.name, {})
+                bound = float(sample.labels["le"])
+                counts[bound] = counts.get(bound, 0.0) + sample.value
+            else:
+                sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
+
+    def total(name: str) -> int:
+        return int(sums.get(f"armstream_{name}", 0))
+
+    return Figures(
+        events=total("records_total"),
+        rewards=total("rewards_total"),
+        dead_letters=total("dead_letters_total"),
+        bandits=total("bandits"),
+        lag_records=total("consumer_lag_records"),
+        restore_remaining_records=total("restore_remaining_records"),
+        commit_seconds=buckets.get("armstream_transaction_seconds_bucket", {}),
+        close_to_commit_seconds=buckets.get("armstream_close_to_commit_seconds_bucket", {}),
+    )
+
+
+def quantile(buckets: Buckets, share: float) -> float | None:
+    """Where `share` of what the histogram counted lies, linear within a bucket as Prometheus' histogram_quantile.
+
+    None where it counted nothing; the highest finite bound where it lies above that.
+    """
+    bounds = sorted(buckets)
+    if not bounds or not buckets[bounds[-1]] > 0:
+        return None
+    rank = share * buckets[bounds[-1]]
+    lower_bound = lower_count = 0.0
+    for bound in bounds:
+        count = buckets[bound]
+        if count >= rank and count > lower_count:
+            if math.isinf(bound):
+                break
+            return lower_bound + (bound - lower_bound) * (rank - lower_count) / (count - lower_count)
+        lower_bound, lower_count = bound, count
+    return lower_bound
+
+
+class Watch:
+    """Gathers vectors and scrapes, from any thread. Times are seconds since the start of the run."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._lock = threading.Lock()
+        self._vectors: dict[str, WeightVector] = {}
+        self._histories: dict[str, deque[tuple[float, ...]]] = {}
+        self._scrapes: deque[tuple[float, Figures]] = deque()
+        self._updates = 0
+
+    def add_vector(self, vector: WeightVector, *, is_new: bool) -> None:
+        """`is_new`: it was published in this run, not before it."""
+        weights = tuple(arm.weight for arm in vector.arms)
+        with self._lock:
+            known = self._vectors.get(vector.bandit_id)
+            if known is None or [arm.name for arm in known.arms] != [arm.name for arm in vector.arms]:
+                self._histories[vector.bandit_id] = deque(maxlen=HISTORY_VECTORS)  # other arms: another history
+            self._vectors[vector.bandit_id] = vector
+            self._histories[vector.bandit_id].append(weights)
+            self._updates += is_new
+
+    def add_figures(self, figures: Figures, elapsed_seconds: float) -> None:
+        """A scrape; those older than the window go."""
+        with self._lock:
+            self._scrapes.append((elapsed_seconds, figures))
+            while len(self._scrapes) > 2 and self._scrapes[1][0] < elapsed_seconds - WINDOW_SECONDS:
+                self._scrapes.popleft()
+
+    def view(self, elapsed_seconds: float) -> View:
+        """What is known now; bandits by name."""
+        with self._lock:
+            bandits = tuple(
+                BanditView(self._vectors[name], tuple(self._histories[name])) for name in sorted(self._vectors)
+            )
+            scrapes, updates = list(self._scrapes), self._updates
+        then, old = scrapes[0] if scrapes else (0.0, Figures())
+        now, new = scrapes[-1] if scrapes else (0.0, Figures())
+        return View(
+            title=self._title,
+            elapsed_seconds=elapsed_seconds,
+            figures=new if scrapes else None,
+            events_per_second=(new.events - old.events) / (now - then) if now > then else 0.0,
+            commit_seconds=_latencies(old.commit_seconds, new.commit_seconds),
+            close_to_commit_seconds=_latencies(old.close_to_commit_seconds, new.close_to_commit_seconds),
+            updates=updates,
+            bandits=bandits,
+        )
+
+
+def _latencies(old: Buckets, new: Buckets) -> tuple[float, float] | None:
+    """p50 and p99 of what was measured since the old scrape."""
+    since = {bound: count - old.get(bound, 0.0) for bound, count in new.items()}
+    p50, p99 = quantile(since, 0.5), quantile(since, 0.99)
+    return None if p50 is None or p99 is None else (p50, p99)
+
+
+def plain_line(view: View) -> str:
+    """One line for a log or a terminal that is none."""
+    head = f"{view.elapsed_seconds:6.1f} s"
+    if view.figures is None:
+        return f"{head}  the processor has not answered yet"
+    return (
+        f"{head}  events {view.figures.events} ({view.events_per_second:.0f}/s)  rewards {view.figures.rewards}  "
+        f"vectors {view.updates}  dead letters {view.figures.dead_letters}  bandits {view.figures.bandits}  "
+        f"lag {view.figures.lag_records}  commit {_latency(view.commit_seconds)}{_restore(view.figures)}"
+    )
+
+
+def render(view: View, width: int, height: int) -> RenderableType:
+    """The whole screen in at most width x height characters; bandits that find no room are counted."""
+    across = max(1, width // COLUMN_WIDTH)
+    arms = max((len(bandit.vector.arms) for bandit in view.bandits), default=0)
+    down = max(1, (height - FIGURES_HEIGHT) // (arms + 1))
+    shown = view.bandits[: across * down]
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for start in range(0, len(shown), across):
+        grid.add_row(*(_bandit(bandit, width // across - 1) for bandit in shown[start : start + across]))
+    return Group(_figures(view, len(view.bandits) - len(shown)), grid)
+
+
+def _figures(view: View, hidden_count: int) -> RenderableType:
+    minutes, seconds = divmod(int(view.elapsed_seconds), 60)
+    lines = ["waiting for the processor's /metrics", "", ""]
+    if view.figures is not None:
+        figures = view.figures
+        lines = [
+            f"{view.events_per_second:,.0f} events/s   {figures.events:,} events   {figures.rewards:,} rewards   "
+            f"{view.updates:,} vectors   {figures.dead_letters:,} dead letters",
+            f"lag {figures.lag_records:,}   {figures.bandits:,} bandits{_restore(figures)}"
+            + (f"   {hidden_count} not shown" if hidden_count else ""),
+            f"commit {_latency(view.commit_seconds)}   close to commit {_latency(view.close_to_commit_seconds)}",
+        ]
+    body = Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+    body.highlight_regex(r"\b[\d,.]+\b", "bold")
+    title = Text.assemble(("armstream", "bold"), f"  {view.title}  {minutes}:{seconds:02d}")
+    return Panel(body, title=title, title_align="left", height=FIGURES_HEIGHT)
+
+
+def _bandit(bandit: BanditView, width: int) -> Text:
+    """A line for the bandit and one for each arm: name, weight as a bar and as a number, its history."""
+    vector = bandit.vector
+    name_width = max(8, width // 3)
+    bar_width = max(4, (width - name_width - 7) // 2)
+    spark_width = max(4, width - name_width - bar_width - 7)
+    highest = max(max(weights) for weights in bandit.history)
+    lines = [Text(f"{vector.bandit_id}  v{vector.version}  {vector.phase.lower()}", style="bold")]
+    for index, arm in enumerate(vector.arms):
+        color = COLORS[index % len(COLORS)]
+        spark = sparkline([weights[index] for weights in bandit.history], spark_width, highest)
+        lines.append(
+            Text.assemble(
+                f"{_cut(arm.name, name_width)} ",
+                (bar(arm.weight, bar_width), color),
+                f" {arm.weight:4.0%} ",
+                (spark, color),
+            )
+        )
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+    return Text("\n").join(lines)
+
+
+def bar(share: float, width: int) -> str:
+    """`share` of `width` characters filled, to an eighth of one, padded with blanks."""
+    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
+    whole, rest = divmod(eighths, 8)
+    return ("█" * whole + (EIGHTHS[rest] if rest else "")).ljust(width)
+
+
+def sparkline(values: Sequence[float], width: int, highest: float) -> str:
+    """At most `width` of the values, evenly spaced with the latest last, as heights between 0 and `highest`."""
+    count = min(width, len(values))
+    step = (len(values) - 1) / max(1, count - 1)
+    taken = [values[-1 - round(steps_back * step)] for steps_back in range(count - 1, -1, -1)]
+    return "".join(SPARKS[_height(value, highest)] for value in taken)
+
+
+def _height(value: float, highest: float) -> int:
+    top = len(SPARKS) - 1
+    return min(top, max(0, round(value / highest * top))) if highest > 0 else 0
+
+
+def _restore(figures: Figures) -> str:
+    return f"   restoring, {figures.restore_remaining_records:,} to go" if figures.restore_remaining_records else ""
+
+
+def _latency(latencies: tuple[float, float] | None) -> str:
+    p50, p99 = ("-", "-") if latencies is None else map(_duration, latencies)
+    return f"p50 {p50} p99 {p99}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{1_000 * seconds:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _cut(name: str, width: int) -> str:
+    return name.ljust(width) if len(name) <= width else f"{name[: width - 1]}…"

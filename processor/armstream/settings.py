@@ -1,0 +1,552 @@
+"""Settings. Law: validated whole before anything starts; each error is one line that names the path and its source.
+
+Layers, each over the one before: config/default.yaml, the user's file, ARMSTREAM__* variables, the command line.
+Mappings merge, everything else replaces. No secret is in a repr, an error or what check-config prints.
+"""
+
+import difflib
+import re
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_origin
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from armstream.layers import Layers, SettingPath
+from armstream.resources import resource
+from armstream.stages.rules import DAY_MICROS, SECOND_MICROS, LearningRules, RewardRules
+
+KAFKA_BATCH_BYTES = 1_048_588  # the default of max.message.bytes
+DEAD_LETTER_OVERHEAD_BYTES = 65_536
+MASK = "********"
+
+_LEGAL = r"^[a-zA-Z0-9._-]*$"
+_SECRET = re.compile(r"password|secret|private|credential|token|passphrase|\.pem$|_pem$|oauthbearer\.config|^ssl_key$")
+
+_GUARANTEE = "exactly once rests on it"
+_OWNED: Mapping[str, str] = {
+    "bootstrap.servers": "set kafka.bootstrap_servers",
+    "metadata.broker.list": "set kafka.bootstrap_servers",
+    "group.id": "set kafka.group_id",
+    "session.timeout.ms": "set kafka.session_timeout_ms",
+    "heartbeat.interval.ms": "it follows from kafka.session_timeout_ms",
+    "max.poll.interval.ms": "set kafka.max_poll_interval_ms",
+    "transaction.timeout.ms": "set kafka.transaction_timeout_ms",
+    "message.max.bytes": "it follows from limits.record_bytes",
+    "group.instance.id": "it is the setting instance",
+    "transactional.id": "it follows from the setting instance",
+    "group.protocol": "trades and commands of one partition number must land together: classic, with range",
+    "group.remote.assignor": "trades and commands of one partition number must land together: classic, with range",
+    "partition.assignment.strategy": "trades and commands of one partition number must land together: range",
+    "partitioner": "every client of a bandit must agree on its partition: murmur2_random",
+    "auto.offset.reset": "lost input is never skipped in silence: error",
+    "allow.auto.create.topics": "topics are made by `armstream topics create`",
+    "enable.auto.commit": f"{_GUARANTEE}: offsets are committed in the transaction",
+    "enable.auto.offset.store": f"{_GUARANTEE}: offsets are committed in the transaction",
+    "enable.partition.eof": f"{_GUARANTEE}: a restore ends at the end of the partition",
+    "isolation.level": f"{_GUARANTEE}: read_committed",
+    "enable.idempotence": f"{_GUARANTEE}: true",
+    "acks": f"{_GUARANTEE}: all",
+    "request.required.acks": f"{_GUARANTEE}: all",
+    "retries": f"{_GUARANTEE}: librdkafka retries until the transaction ends",
+    "message.send.max.retries": f"{_GUARANTEE}: librdkafka retries until the transaction ends",
+    "message.timeout.ms": f"{_GUARANTEE}: it follows from kafka.transaction_timeout_ms",
+    "delivery.timeout.ms": f"{_GUARANTEE}: it follows from kafka.transaction_timeout_ms",
+    "max.in.flight": f"{_GUARANTEE}: order within a partition",
+    "max.in.flight.requests.per.connection": f"{_GUARANTEE}: order within a partition",
+}
+
+# What a documented file may say and this version does not do: (path, value, or None for any) -> why.
+_REFUSED: Mapping[tuple[str, str | None], str] = {
+    ("online_learning.algorithm", "exp4"): "exp4 is not in this version, exp3ix is",
+    ("online_learning.experts", None): "exp4 is not in this version, so there are no experts",
+    ("online_learning.horizon", None): "exp4 is not in this version, so there is no horizon (horizons are for arms)",
+    ("online_learning.attribution", "sequential"): (
+        "sequential is refused in the stream: contributions are a map, which has no order; "
+        "take simultaneous or full_information"
+    ),
+}
+
+Conflict = tuple[SettingPath, str]
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be; `lines` has one line an error."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = tuple(lines)
+        super().__init__("\n".join(self.lines))
+
+
+class _ConflictError(ValueError):
+    def __init__(self, conflicts: tuple[Conflict, ...]) -> None:
+        self.conflicts = conflicts
+        super().__init__("; ".join(why for _, why in conflicts))
+
+
+def _text(value: object) -> object:
+    return str(value) if type(value) is int else value
+
+
+def _client_text(value: object) -> object:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value
+
+
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _or_host_name(value: object) -> object:
+    return _text(value) or socket.gethostname()
+
+
+ArmName = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=100)]
+TopicName = Annotated[str, Field(pattern=_LEGAL, min_length=1, max_length=249)]
+Names = Annotated[tuple[ArmName, ...], Field(strict=False)]
+ClientConfiguration = dict[str, str | int | float | bool]
+ClientSettings = Mapping[str, Annotated[str, BeforeValidator(_client_text)]]
+
+
+class Section(BaseModel):
+    """What all sections share: frozen, no unknown setting, no silent conversion."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True, hide_input_in_errors=True
+    )
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Settings that are legal alone and not together: the path within the section, and why."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _refuse_conflicts(self) -> Self:
+        conflicts = tuple(self.conflicts())
+        if conflicts:
+            raise _ConflictError(conflicts)
+        return self
+
+
+class KafkaSettings(Section):
+    """Where Kafka is and how long its clients wait. `client` goes to librdkafka as it is."""
+
+    bootstrap_servers: Annotated[str, Field(min_length=1)] = "localhost:9092"
+    group_id: Annotated[str, Field(pattern=_LEGAL, min_length=1, max_length=200)] = "armstream"
+    client: Annotated[ClientSettings, Field(repr=False)] = {}
+    client_files: Mapping[str, str] = {}
+    session_timeout_ms: Annotated[int, Field(ge=6_000, le=1_800_000)] = 10_000
+    max_poll_interval_ms: Annotated[int, Field(ge=10_000, le=86_400_000)] = 300_000
+    transaction_timeout_ms: Annotated[int, Field(ge=60_000, le=900_000)] = 60_000
+
+    def conflicts(self) -> Iterator[Conflict]:
+        for name in self.client:
+            if name in _OWNED:
+                yield ("client", name), f"is not yours to set: {_OWNED[name]}"
+        if self.max_poll_interval_ms < self.session_timeout_ms:
+            yield ("max_poll_interval_ms",), f"must be at least session_timeout_ms, {self.session_timeout_ms}"
+
+    def connection(self) -> ClientConfiguration:
+        """What every Kafka client starts from, secrets included: never log it."""
+        return {"bootstrap.servers": self.bootstrap_servers, **self.client}
+
+    def secrets(self) -> tuple[str, ...]:
+        """The values that no log and no screen may show."""
+        return tuple(value for name, value in self.client.items() if value and self._is_secret(name))
+
+    def masked(self, text: str) -> str:
+        """The text without secrets."""
+        for secret in sorted(self.secrets(), key=len, reverse=True):  # one may hold another
+            text = text.replace(secret, MASK)
+        return text
+
+    def masked_client(self) -> dict[str, str]:
+        """`client` without what came from files, and with its secrets masked."""
+        own = {name: value for name, value in self.client.items() if name not in self.client_files}
+        return {name: MASK if self._is_secret(name) else value for name, value in own.items()}
+
+    def _is_secret(self, name: str) -> bool:
+        return name in self.client_files or _SECRET.search(name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Every topic's whole name, with the prefix."""
+
+    trades: tuple[str, ...]
+    commands: str
+    weights: str
+    rewards: str
+    bandit_snapshots: str
+    position_snapshots: str
+    dead_letters: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return *self.trades, self.commands
+
+    @property
+    def compacted(self) -> tuple[str, ...]:
+        return self.weights, self.bandit_snapshots, self.position_snapshots
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return *self.inputs, *self.compacted, self.rewards, self.dead_letters
+
+
+class TopicSettings(Section):
+    """Topic names without the prefix (`names` has them with it), and what `topics create` gives them."""
+
+    prefix: Annotated[str, Field(pattern=_LEGAL, max_length=200)] = ""
+    trades: Annotated[
+        tuple[TopicName, ...], BeforeValidator(_one_or_more), Field(min_length=1, max_length=2, strict=False)
+    ] = ("trades",)
+    commands: TopicName = "commands"
+    weights: TopicName = "weights"
+    rewards: TopicName = "rewards"
+    bandit_snapshots: TopicName = "bandit-snapshots"
+    position_snapshots: TopicName = "position-snapshots"
+    dead_letters: TopicName = "dead-letters"
+    partitions: Annotated[int, Field(ge=1, le=10_000)] = 8
+    replication_factor: Annotated[int, Field(ge=1, le=15)] = 1
+    retention_ms: Annotated[int, Field(ge=-1, le=100 * 365 * 86_400_000)] = 604_800_000
+
+    @property
+    def names(self) -> Topics:
+        def whole(name: str) -> str:
+            return self.prefix + name
+
+        return Topics(
+            trades=tuple(map(whole, self.trades)),
+            commands=whole(self.commands),
+            weights=whole(self.weights),
+            rewards=whole(self.rewards),
+            bandit_snapshots=whole(self.bandit_snapshots),
+            position_snapshots=whole(self.position_snapshots),
+            dead_letters=whole(self.dead_letters),
+        )
+
+    def conflicts(self) -> Iterator[Conflict]:
+        seen: set[str] = set()
+        settings = ["trades"] * len(self.trades)
+        settings += ["commands", "weights", "bandit_snapshots", "position_snapshots", "rewards", "dead_letters"]
+        for setting, name in zip(settings, self.names.all, strict=True):
+            if len(name) > 249 or name in {".", ".."}:
+                yield (setting,), f"{name[:60]!r} is not a legal topic name"
+            if name in seen:
+                yield (setting,), f"{name!r} is the name of two topics"
+            seen.add(name)
+        if self.retention_ms == 0:
+            yield ("retention_ms",), "must be above 0, or -1 for ever"
+
+
+class LimitSettings(Section):
+    """What bounds memory and a transaction; those about state are for each task."""
+
+    batch_records: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    record_bytes: Annotated[int, Field(ge=1_024, le=67_108_864)] = 1_048_576
+    restore_slice_records: Annotated[int, Field(ge=1, le=1_000_000)] = 5_000
+    events_per_position: Annotated[int, Field(ge=2, le=100_000)] = 1_000
+    arms: Annotated[int, Field(ge=2, le=1_000)] = 64
+    bandits: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    open_positions: Annotated[int, Field(ge=1, le=10_000_000)] = 200_000
+    waiting_closes: Annotated[int, Field(ge=1, le=10_000_000)] = 50_000
+    positions_remembered: Annotated[int, Field(ge=1, le=100_000_000)] = 2_000_000
+
+    @property
+    def input_batch_bytes(self) -> int:
+        """What an input topic takes at most: a client's batch of Kafka's default size always fits."""
+        return max(self.record_bytes, KAFKA_BATCH_BYTES)
+
+    @property
+    def output_batch_bytes(self) -> int:
+        """What an output topic must take: an input whole, and what a dead letter says about it."""
+        return self.input_batch_bytes + DEAD_LETTER_OVERHEAD_BYTES
+
+
+class RewardSettings(Section):
+    """Windows in event time."""
+
+    dedupe_window_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 86_400
+    orphan_ttl_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 3_600
+    max_holding_days: Annotated[int, Field(ge=1, le=36_500)] = 400
+    max_future_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
+
+    def conflicts(self) -> Iterator[Conflict]:
+        if self.max_holding_days * 86_400 < self.dedupe_window_seconds:
+            yield ("max_holding_days",), f"must be at least dedupe_window_seconds, {self.dedupe_window_seconds}"
+
+
+class OnlineLearningSettings(Section):
+    """The learning rule, under the documented names."""
+
+    enabled: bool = True
+    algorithm: Literal["exp3ix"] = "exp3ix"
+    estimator: Literal["implicit", "importance"] = "implicit"
+    gamma: Annotated[float, Field(ge=0, le=1)] = 0.0
+    eta: Annotated[float | None, Field(gt=0, le=1e6)] = None
+    eta_max: Annotated[float | None, Field(gt=0, le=1e6)] = None
+    eta_auto: bool = True
+    implicit: Annotated[float | None, Field(ge=0, le=1e6)] = None
+    reward_bound_bps: Annotated[float, Field(gt=0, le=1e6)] = 100.0
+    transform: Literal["none", "clip", "tanh"] = "none"
+    transform_bps: Annotated[float | None, Field(gt=0, le=1e6)] = None
+    min_weight: Annotated[float, Field(gt=1e-300, le=0.5)] = 1e-10
+    fixed_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    blend_alpha: Annotated[float, Field(ge=0, le=1)] = 0.3
+    warm_start_steps: Annotated[int, Field(ge=0, le=10**12)] = 500
+    ramp_steps: Annotated[int, Field(ge=0, le=10**12)] = 0
+    arm_mode: Literal["family", "horizon", "family_horizon"] = "family"
+    families: Names = ("lightgbm", "xgboost", "ridge", "lstm")
+    horizons: Names = ()
+    attribution: Literal["full_information", "simultaneous"] = "full_information"
+    save_interval: Annotated[int, Field(ge=1, le=10**9)] = 100
+    state_file: Annotated[str, Field(min_length=1)] = "state/bandit_state.json"
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        if self.arm_mode == "family":
+            return self.families
+        if self.arm_mode == "horizon":
+            return self.horizons
+        return tuple(f"{family}:{horizon}" for family in self.families for horizon in self.horizons)
+
+    def conflicts(self) -> Iterator[Conflict]:
+        if self.eta_auto and self.eta is not None:
+            yield ("eta",), "is computed where eta_auto is true: set eta_auto to false, or leave eta out"
+        if not self.eta_auto and self.eta is None:
+            yield ("eta",), "must be given where eta_auto is false"
+        for setting in ("families", "horizons"):
+            names = getattr(self, setting)
+            used = setting.replace("ies", "y").rstrip("s") in self.arm_mode
+            if used and not names:
+                yield (setting,), f"must name at least one where arm_mode is {self.arm_mode}"
+            if len(set(names)) < len(names):
+                yield (setting,), f"must differ from each other: {', '.join(names)}"
+            if self.arm_mode == "family_horizon" and any(":" in name for name in names):
+                yield (setting,), "must hold no colon, which parts the family from the horizon"
+        if len(self.arms) == 1:
+            setting = "horizons" if self.arm_mode == "horizon" else "families"
+            yield (setting,), f"must give at least two arms, {self.arms[0]} is one"
+
+
+class MetricsSettings(Section):
+    """Where /metrics, /livez and /readyz are."""
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 9464
+    max_bandits: Annotated[int, Field(ge=0, le=10_000)] = 100
+
+
+class LogSettings(Section):
+    """What is logged and how a line looks."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["json", "text"] = "json"
+
+
+class Settings(Section):
+    """All settings, validated. `instance` names this process among its twins; "" is the host name."""
+
+    instance: Annotated[str, BeforeValidator(_or_host_name), Field(pattern=_LEGAL, max_length=200)] = ""
+    kafka: KafkaSettings = KafkaSettings()
+    topics: TopicSettings = TopicSettings()
+    limits: LimitSettings = LimitSettings()
+    rewards: RewardSettings = RewardSettings()
+    online_learning: OnlineLearningSettings = OnlineLearningSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
+
+    def conflicts(self) -> Iterator[Conflict]:
+        arm_count = len(self.online_learning.arms)
+        if arm_count > self.limits.arms:
+            yield ("online_learning", "arm_mode"), f"gives {arm_count} arms, above limits.arms, {self.limits.arms}"
+        try:
+            self.learning_rules().new_bandit()
+        except ValueError as error:
+            yield ("online_learning",), str(error)
+
+    @property
+    def max_future_micros(self) -> int:
+        """How far an event's time may be ahead of its record's append time."""
+        return self.rewards.max_future_seconds * SECOND_MICROS
+
+    def producer_configuration(self) -> ClientConfiguration:
+        """The transactional producer's. The name stays through a restart, which so settles what a crash left open."""
+        return {
+            "retry.backoff.ms": 1,  # takes the 100 ms step out of send_offsets_to_transaction
+            "linger.ms": 0,  # a batch is produced whole and then flushed: nothing is won by waiting
+            "queue.buffering.max.messages": 0,  # no limit of its own: a batch is one
+            **self.kafka.connection(),
+            "transactional.id": f"{self.kafka.group_id}-{self.instance}",
+            "transaction.timeout.ms": self.kafka.transaction_timeout_ms,
+            "enable.idempotence": True,
+            "acks": "all",
+            "partitioner": "murmur2_random",
+            "message.max.bytes": self.limits.output_batch_bytes,
+        }
+
+    def consumer_configuration(self) -> ClientConfiguration:
+        """The group member's: static, read_committed, and never skipping lost input in silence."""
+        return {
+            "fetch.queue.backoff.ms": 5,  # the default, 1000, stops fetching for a second where a batch fills the queue
+            "fetch.wait.max.ms": 100,  # a partition that is sought or resumed waits for the fetch that is under way
+            **self.kafka.connection(),
+            "group.id": self.kafka.group_id,
+            "group.instance.id": self.instance,
+            "partition.assignment.strategy": "range",
+            "session.timeout.ms": self.kafka.session_timeout_ms,
+            "heartbeat.interval.ms": self.kafka.session_timeout_ms // 5,  # several may be lost before the member is
+            "max.poll.interval.ms": self.kafka.max_poll_interval_ms,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "error",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "enable.partition.eof": True,  # what lies before the end is read, marks of transactions too
+        }
+
+    def reward_rules(self) -> RewardRules:
+        """The windows in microseconds, and the limits of one task."""
+        return RewardRules(
+            dedupe_window_micros=self.rewards.dedupe_window_seconds * SECOND_MICROS,
+            orphan_ttl_micros=self.rewards.orphan_ttl_seconds * SECOND_MICROS,
+            max_holding_micros=self.rewards.max_holding_days * DAY_MICROS,
+            max_events_per_position=self.limits.events_per_position,
+            max_bandits=self.limits.bandits,
+            max_open_positions=self.limits.open_positions,
+            max_waiting_closes=self.limits.waiting_closes,
+            max_positions_remembered=self.limits.positions_remembered,
+        )
+
+    def learning_rules(self) -> LearningRules:
+        """The learner that every bandit is made from."""
+        learning = self.online_learning
+        return LearningRules(
+            arms=learning.arms,
+            enabled=learning.enabled,
+            algorithm=learning.algorithm,
+            estimator=learning.estimator,
+            gamma=learning.gamma,
+            eta=learning.eta,
+            eta_max=learning.eta_max,
+            implicit=learning.implicit,
+            reward_bound_bps=learning.reward_bound_bps,
+            transform=learning.transform,
+            transform_bps=learning.transform_bps,
+            min_weight=learning.min_weight,
+            fixed_share=learning.fixed_share,
+            attribution=learning.attribution,
+            blend_alpha=learning.blend_alpha,
+            warm_start_steps=learning.warm_start_steps,
+            ramp_steps=learning.ramp_steps,
+        )
+
+    def to_yaml(self) -> str:
+        """The effective settings as YAML that can be read again, secrets masked."""
+        values = self.model_dump(mode="json")
+        values["kafka"]["client"] = self.kafka.masked_client()
+        text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        return text
+
+
+class Row(NamedTuple):
+    """One setting as a table shows it."""
+
+    path: str
+    type: str
+    default: object
+
+
+def rows(section: type[Section] = Settings, prefix: str = "") -> Iterator[Row]:
+    """Every setting, in the order of default.yaml."""
+    schema = section.model_json_schema()["properties"]
+    for name, field in section.model_fields.items():
+        if isinstance(field.default, Section):
+            yield from rows(type(field.default), f"{prefix}{name}.")
+        else:
+            default = list(field.default) if isinstance(field.default, tuple) else field.default
+            yield Row(prefix + name, _type_of(schema[name]), default)
+
+
+def _type_of(schema: Mapping[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(map(_type_of, schema["anyOf"]))
+    if "enum" in schema or "const" in schema:
+        return ", ".join(schema.get("enum", [schema.get("const")]))
+    words = {"object": "mapping", "array": "list", "string": "text", "boolean": "true, false"}
+    low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
+    if low is None or high is None:
+        return words.get(schema["type"], str(schema["type"]))
+    above = "above " if "exclusiveMinimum" in schema else ""
+    return f"{schema['type']}, {above}{_digits(low)} to {_digits(high)}"
+
+
+def _digits(number: float) -> str:
+    return str(int(number)) if number == int(number) else f"{number:g}"
+
+
+def load(path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Settings:
+    """The shipped defaults, the file, the environment and the command line's `overrides`, in layers.
+
+    Raises SettingsError with a line for each error.
+    """
+    layers = Layers()
+    layers.lay_file(resource("config", "default.yaml"), "default")
+    if path is not None:
+        layers.lay_file(path)
+    layers.lay_environment(environment, _is_text)
+    layers.lay((), dict(overrides or {}), "command line")
+    layers.lay_client_files()
+    try:
+        settings = Settings.model_validate(layers.values)
+    except ValidationError as error:
+        lines = [line for detail in error.errors() for line in _lines(detail, layers)]
+        raise SettingsError(layers.errors + lines) from None  # its own text may show a secret
+    if layers.errors:
+        raise SettingsError(layers.errors)
+    return settings
+
+
+def _is_text(path: tuple[str, ...]) -> bool:
+    """Whether a setting is text, which an environment variable gives as it is: "007" stays "007"."""
+    section: type[BaseModel] = Settings
+    for name in path[:-1]:
+        field = section.model_fields.get(name)
+        if field is None or not isinstance(field.default, Section):
+            return False
+        section = type(field.default)
+    field = section.model_fields.get(path[-1])
+    return field is not None and (field.annotation is str or get_origin(field.annotation) is Literal)
+
+
+def _lines(detail: ErrorDetails, layers: Layers) -> Iterator[str]:
+    error = detail.get("ctx", {}).get("error")
+    if isinstance(error, _ConflictError):
+        for path, why in error.conflicts:
+            yield _line((*detail["loc"], *path), why, layers)
+    else:
+        yield _line(detail["loc"], _why(detail), layers)
+
+
+def _line(path: SettingPath, why: str, layers: Layers) -> str:
+    return f"{'.'.join(map(str, path))}: {why} ({layers.source(path)})"
+
+
+def _why(detail: ErrorDetails) -> str:
+    path, value = ".".join(map(str, detail["loc"])), detail["input"]
+    refused = _REFUSED.get((path, None)) or (_REFUSED.get((path, value)) if isinstance(value, str) else None)
+    if refused is not None:
+        return refused
+    if detail["type"] == "extra_forbidden":
+        known = [row.path for row in rows()]
+        close = difflib.get_close_matches(path, known + sorted({name.rpartition(".")[0] for name in known} - {""}), n=1)
+        return f"no such setting{f', {close[0]} is meant' if close else ''}"
+    if detail["type"] == "model_type":
+        return "must be a section, `name: value` lines"
+    message = re.sub(r"^(Input|String|Tuple|Value) should", "must", detail["msg"]).removeprefix("Value error, ")
+    shown = isinstance(value, str | int | float) and not path.startswith("kafka.client")
+    return f"{message}, not {str(value)[:60]!r}" if shown else message

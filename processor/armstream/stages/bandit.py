@@ -1,0 +1,115 @@
+"""The bandit stage: segments become audit records, and bandits that moved become weight vectors.
+
+Law: a book's version counts its audit records, one a segment, taught or not. What a learner would refuse never
+reaches it, so a refusal inside it is a crash.
+"""
+
+from armstream.events import ArmWeight, Reward, RewardArm, WeightVector
+from armstream.learning.weight_optimizer import effective_alpha
+from armstream.stages.reward import Segment, Taken
+from armstream.stages.rules import LearningRules
+from armstream.stages.state import Book, TaskState
+
+
+def learn(state: TaskState, taken: Taken, segment: Segment, new_decision: bool) -> Reward:
+    """Teaches the touched book's learner one segment of the position and gives the audit record.
+
+    `new_decision`: no segment of the position was counted before.
+    """
+    book, decision = taken.book, taken.decision
+    book.version += 1
+    if segment.refusal:
+        return _untaught(state, taken, segment)
+    learner = state.own_learner(book)
+    assert decision is not None  # only fills are matched, and a fill brings its decision
+    if decision.arm is not None:
+        index = state.arm_index[decision.arm]
+        update = learner.update(index, segment.reward_bps, decision.propensity, segment.weight, new_decision)
+        arms: tuple[RewardArm, ...] = (RewardArm(decision.arm, 1.0, update.propensities[0], update.estimates[0]),)
+    else:
+        rules, shares = state.learning_rules, decision.contributions
+        update = learner.update_many(
+            shares, segment.reward_bps, rules.attribution, weight=segment.weight, new_decision=new_decision
+        )
+        propensities = update.propensities or (None,) * len(update.arms)
+        arms = tuple(
+            RewardArm(rules.arms[arm], shares[rules.arms[arm]], propensity, estimate)
+            for arm, propensity, estimate in sorted(zip(update.arms, propensities, update.estimates, strict=True))
+        )
+    return Reward(
+        book.bandit_id,
+        book.version,
+        taken.after.position_id,
+        segment.fill_event_id,
+        segment.close_event_id,
+        segment.quantity,
+        segment.reward_bps,
+        segment.weight,
+        True,
+        new_decision,
+        learner.total_steps,
+        arms,
+        update.propensity_source,
+        update.eta,
+        segment.ts_event,
+    )
+
+
+def is_clipped(book: Book, reward: Reward) -> bool:
+    """Whether the learner cut this reward before it learned."""
+    return reward.applied and book.learner is not None and book.learner.is_clipped(reward.reward_bps)
+
+
+def _untaught(state: TaskState, taken: Taken, segment: Segment) -> Reward:
+    """The record of a segment that taught nothing: what is optional is None."""
+    book, decision = taken.book, taken.decision
+    learner = book.learner
+    assert decision is not None  # as above
+    assert learner is not None  # the fill's acceptance made one
+    shares = decision.contributions if decision.arm is None else {decision.arm: 1.0}
+    return Reward(
+        book.bandit_id,
+        book.version,
+        taken.after.position_id,
+        segment.fill_event_id,
+        segment.close_event_id,
+        segment.quantity,
+        segment.reward_bps,
+        segment.weight,
+        False,
+        False,
+        learner.total_steps,
+        tuple(RewardArm(name, shares[name]) for name in state.learning_rules.arms if shares.get(name)),
+        None,
+        None,
+        segment.ts_event,
+        segment.refusal,
+    )
+
+
+def weight_vector(book: Book, rules: LearningRules) -> WeightVector:
+    """What engines follow, as of now; the book has a learner."""
+    learner = book.learner
+    assert learner is not None  # its version advanced
+    weights, probabilities, eta = learner.read()
+    total_steps = learner.total_steps
+    return WeightVector(
+        book.bandit_id,
+        book.version,
+        rules.algorithm,
+        rules.estimator,
+        tuple(map(ArmWeight, rules.arms, weights, probabilities)),
+        rules.gamma,
+        eta,
+        rules.reward_bound_bps,
+        total_steps,
+        "WARMING" if total_steps < rules.warm_start_steps else "LIVE",
+        effective_alpha(
+            total_steps,
+            alpha=rules.blend_alpha,
+            warm_start_steps=rules.warm_start_steps,
+            ramp_steps=rules.ramp_steps,
+        ),
+        book.cause_event_id,
+        book.ts_event,
+    )

@@ -1,0 +1,173 @@
+"""Both stages in a row over one task's state: a batch of inputs in, what is to be published out.
+
+Law: events are applied one by one, each wholly (match, teach, expire) before the next, so that where a batch begins
+or ends changes nothing but which snapshots and vectors are coalesced. Nothing is committed before `commit`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from armstream.events import (
+    BanditSnapshot,
+    Close,
+    Command,
+    DeadLetter,
+    Fill,
+    Input,
+    PositionSnapshot,
+    Reward,
+    Source,
+    WeightVector,
+)
+from armstream.stages.bandit import is_clipped, learn, weight_vector
+from armstream.stages.expiry import expire
+from armstream.stages.reward import Taken, take_close, take_fill
+from armstream.stages.state import TaskState
+from armstream.stages.validation import Refused, check_command
+
+APPLIED, DUPLICATE, DEAD_LETTER = 0, 1, 2
+
+
+class ApplyFailure(Exception):
+    """Applying the event at `index` of the batch failed in a way that no input should be able to cause."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"applying event {index} of the batch failed")
+        self.index = index
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What one batch published, each list in order of first touch; cuts are left empty.
+
+    `reward_indexes` and `dead_letter_indexes` are the batch index behind each of theirs and never decrease;
+    `outcomes` holds APPLIED, DUPLICATE or DEAD_LETTER for each input.
+    """
+
+    outcomes: bytearray
+    rewards: list[Reward]
+    reward_indexes: list[int]
+    dead_letters: list[DeadLetter]
+    dead_letter_indexes: list[int]
+    weight_vectors: list[WeightVector]
+    bandit_snapshots: list[BanditSnapshot]
+    position_snapshots: list[PositionSnapshot]
+    forgotten: list[str]
+    clipped_count: int
+
+
+class Pipeline:
+    """Applies batches to one task's state; each is committed or rolled back before the next."""
+
+    def __init__(self, state: TaskState) -> None:
+        self._state = state
+        self._is_open = False
+
+    @property
+    def state(self) -> TaskState:
+        """To look at between batches."""
+        return self._state
+
+    def apply(self, events: Sequence[Input], source_of: Callable[[int], Source]) -> Applied:
+        """One task's part of a batch, in order. `source_of` gives the record behind a batch index.
+
+        Raises ApplyFailure from whatever went wrong, RuntimeError before the last batch has ended. After a failure
+        only `rollback` is left.
+        """
+        if self._is_open:
+            raise RuntimeError("the last batch was neither committed nor rolled back")
+        self._is_open = True
+        self._state.begin()
+        batch = _Batch(self._state, len(events), source_of)
+        index = 0
+        try:
+            for index, event in enumerate(events):
+                batch.apply(index, event)
+        except Exception as failure:
+            raise ApplyFailure(index) from failure
+        return batch.result()
+
+    def commit(self) -> None:
+        """The batch was published: it is state now."""
+        self._end()
+        self._state.commit()
+
+    def rollback(self) -> None:
+        """The batch was not published: state is as it was before `apply`."""
+        self._end()
+        self._state.rollback()
+
+    def _end(self) -> None:
+        if not self._is_open:
+            raise RuntimeError("there is no batch to end")
+        self._is_open = False
+
+
+class _Batch:
+    """One batch on its way through: the outputs so far, over the state's overlay."""
+
+    def __init__(self, state: TaskState, size: int, source_of: Callable[[int], Source]) -> None:
+        self._state = state
+        self._source_of = source_of
+        self._outcomes = bytearray(size)
+        self._rewards: list[Reward] = []
+        self._reward_indexes: list[int] = []
+        self._dead_letters: list[DeadLetter] = []
+        self._dead_letter_indexes: list[int] = []
+        self._clipped_count = 0
+
+    def apply(self, index: int, event: Input) -> None:
+        try:
+            if isinstance(event, Fill):
+                taken = take_fill(self._state, event)
+            elif isinstance(event, Close):
+                taken = take_close(self._state, event, index, self._source_of)
+            elif isinstance(event, Command):
+                check_command(event)
+                raise Refused("VALIDATION", "commands come later")
+            else:
+                raise Refused(event.error_class, event.error)
+        except Refused as refused:
+            letter = DeadLetter(self._source_of(index), refused.error_class, refused.error, event.ts_event)
+            self._bury(index, letter)
+            self._outcomes[index] = DEAD_LETTER
+            return
+        if taken is None:
+            self._outcomes[index] = DUPLICATE
+            return
+        if taken.segments:
+            self._teach(index, event, taken)
+        for letter in expire(self._state, taken):
+            self._bury(index, letter)
+
+    def _teach(self, index: int, event: Fill | Close, taken: Taken) -> None:
+        book = taken.book
+        counted = taken.before is not None and taken.before.counted
+        for segment in taken.segments:
+            reward = learn(self._state, taken, segment, not counted)
+            counted = counted or reward.applied
+            self._rewards.append(reward)
+            self._reward_indexes.append(index)
+            self._clipped_count += is_clipped(book, reward)
+        book.cause_event_id, book.ts_event = event.event_id, event.ts_event
+
+    def _bury(self, index: int, letter: DeadLetter) -> None:
+        self._dead_letters.append(letter)
+        self._dead_letter_indexes.append(index)
+
+    def result(self) -> Applied:
+        state = self._state
+        books = state.touched_books()
+        position_snapshots, forgotten = state.changed_positions()
+        return Applied(
+            self._outcomes,
+            self._rewards,
+            self._reward_indexes,
+            self._dead_letters,
+            self._dead_letter_indexes,
+            [weight_vector(book, state.learning_rules) for book, advanced in books if advanced],
+            [state.bandit_snapshot(book) for book, _ in books],
+            position_snapshots,
+            forgotten,
+            self._clipped_count,
+        )

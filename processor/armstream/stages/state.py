@@ -1,0 +1,306 @@
+"""One task's state: its bandits and positions, with what a batch changed kept apart until the commit.
+
+Law: committed state is never changed by a batch. Reads look through the overlay, writes go to it, `commit` merges it
+and `rollback` drops it. A position is an immutable PositionSnapshot; a book is copied when a batch first touches it,
+its learner when a batch first teaches it.
+"""
+
+from heapq import heappush
+
+from armstream.events import ArmState, BanditSnapshot, PositionSnapshot
+from armstream.learning import Exp3IXBandit
+from armstream.stages.rules import LearningRules, RewardRules
+
+NEVER = -(2**63)  # a watermark before its first event: nothing is behind it
+
+_UNCHANGED = object()
+
+
+class SettingsMismatch(ValueError):
+    """A bandit's snapshot was learned under other settings; the text names the bandit and what differs."""
+
+
+def position_key(bandit_id: str, position_id: str) -> str:
+    """No bandit_id holds a NUL, so no two positions share a key."""
+    return bandit_id + "\0" + position_id
+
+
+class Book:
+    """One bandit: its learner (None until a valid fill), its watermarks (UTC microseconds) and its audit counter.
+
+    `floor` is the smaller watermark, what forgetting is measured from: NEVER while either is.
+    `checks` and `waiting` are heaps of hints for expiry: (when to look, position_id) and (ts_event, event_id,
+    position_id) of closes. A hint may be stale, and is compared with state before it is believed; so copies of a
+    book share the two.
+    """
+
+    __slots__ = (
+        "bandit_id",
+        "cause_event_id",
+        "checks",
+        "close_watermark",
+        "command_ids",
+        "fill_watermark",
+        "floor",
+        "learner",
+        "owns_learner",
+        "paused",
+        "ts_event",
+        "version",
+        "waiting",
+    )
+
+    def __init__(self, bandit_id: str) -> None:
+        self.bandit_id = bandit_id
+        self.learner: Exp3IXBandit | None = None
+        self.owns_learner = False
+        self.version = 0
+        self.fill_watermark = NEVER
+        self.close_watermark = NEVER
+        self.floor = NEVER
+        self.paused = False
+        self.command_ids: tuple[str, ...] = ()
+        self.cause_event_id = ""
+        self.ts_event = 0
+        self.checks: list[tuple[int, str]] = []
+        self.waiting: list[tuple[int, str, str]] = []
+
+    def copy(self) -> "Book":
+        twin = object.__new__(Book)
+        twin.bandit_id = self.bandit_id
+        twin.learner = self.learner
+        twin.owns_learner = False
+        twin.version = self.version
+        twin.fill_watermark = self.fill_watermark
+        twin.close_watermark = self.close_watermark
+        twin.floor = self.floor
+        twin.paused = self.paused
+        twin.command_ids = self.command_ids
+        twin.cause_event_id = self.cause_event_id
+        twin.ts_event = self.ts_event
+        twin.checks = self.checks
+        twin.waiting = self.waiting
+        return twin
+
+
+class TaskState:
+    """All bandits and positions of one task. Counts are kept as it goes and cost nothing to read."""
+
+    def __init__(self, reward_rules: RewardRules, learning_rules: LearningRules) -> None:
+        self.reward_rules = reward_rules
+        self.learning_rules = learning_rules
+        self.arm_index = {name: index for index, name in enumerate(learning_rules.arms)}
+        self.bandit_count = 0
+        self.position_count = 0
+        self.open_position_count = 0
+        self.waiting_close_count = 0
+        self._fingerprint = learning_rules.fingerprint()
+        self._untaught = learning_rules.new_bandit()
+        self._books: dict[str, Book] = {}
+        self._positions: dict[str, PositionSnapshot] = {}
+        self._touched: dict[str, Book] = {}
+        self._versions: dict[str, int] = {}
+        self._changed: dict[str, PositionSnapshot | None] = {}
+        self._taken_checks: list[tuple[list[tuple[int, str]], tuple[int, str]]] = []
+        self._taken_waiting: list[tuple[list[tuple[int, str, str]], tuple[int, str, str]]] = []
+        self._counts_before = (0, 0, 0, 0)
+
+    # Reading, through the overlay.
+
+    def look_up(self, bandit_id: str, position_id: str) -> tuple[str, Book | None, PositionSnapshot | None]:
+        """The position's key, its book (to look at, not to change: it may be the committed one) and the position."""
+        key = bandit_id + "\0" + position_id
+        position = self._changed.get(key, _UNCHANGED)
+        if position is _UNCHANGED:
+            position = self._positions.get(key)
+        return key, self._touched.get(bandit_id) or self._books.get(bandit_id), position  # type: ignore[return-value]  # the sentinel is gone
+
+    def position(self, key: str) -> PositionSnapshot | None:
+        return self._changed[key] if key in self._changed else self._positions.get(key)
+
+    def halted(self, book: Book) -> str:
+        """Why this bandit takes no rewards now; "" where it does."""
+        if not self.learning_rules.enabled:
+            return "learning is disabled"
+        return "the bandit is paused" if book.paused else ""
+
+    # Writing, to the overlay.
+
+    def touch(self, bandit_id: str) -> Book:
+        """The batch's own copy of a book, which may be changed; made where there is none."""
+        book = self._touched.get(bandit_id)
+        if book is not None:
+            return book
+        committed = self._books.get(bandit_id)
+        if committed is None:
+            book = Book(bandit_id)
+            self.bandit_count += 1
+        else:
+            book = committed.copy()
+        self._touched[bandit_id] = book
+        self._versions[bandit_id] = book.version
+        return book
+
+    def create_learner(self, book: Book) -> None:
+        book.learner = self._untaught.copy()
+        book.owns_learner = True
+
+    def own_learner(self, book: Book) -> Exp3IXBandit:
+        """The touched book's learner, no longer shared with the committed one."""
+        learner = book.learner
+        assert learner is not None  # nothing is learned before a valid fill
+        if not book.owns_learner:
+            learner = book.learner = learner.copy()
+            book.owns_learner = True
+        return learner
+
+    def put(self, key: str, before: PositionSnapshot | None, after: PositionSnapshot) -> None:
+        """`before` is what `position(key)` gave."""
+        self._changed[key] = after
+        if before is None:
+            self.position_count += 1
+            self.open_position_count += bool(after.fills)
+            self.waiting_close_count += len(after.closes)
+        else:
+            self.open_position_count += bool(after.fills) - bool(before.fills)
+            if after.closes or before.closes:
+                self.waiting_close_count += len(after.closes) - len(before.closes)
+
+    def forget(self, key: str, before: PositionSnapshot) -> None:
+        self._changed[key] = None
+        self.position_count -= 1
+        self.open_position_count -= bool(before.fills)
+        self.waiting_close_count -= len(before.closes)
+
+    def took_check(self, heap: list[tuple[int, str]], hint: tuple[int, str]) -> None:
+        """A hint was popped: rollback puts it back."""
+        self._taken_checks.append((heap, hint))
+
+    def took_waiting(self, heap: list[tuple[int, str, str]], hint: tuple[int, str, str]) -> None:
+        self._taken_waiting.append((heap, hint))
+
+    # A batch's beginning, its results and its two ends.
+
+    def begin(self) -> None:
+        self._counts_before = (
+            self.bandit_count,
+            self.position_count,
+            self.open_position_count,
+            self.waiting_close_count,
+        )
+
+    def touched_books(self) -> list[tuple[Book, bool]]:
+        """Each book the batch touched and whether its version advanced, in order of first touch."""
+        versions = self._versions
+        return [(book, book.version != versions[bandit_id]) for bandit_id, book in self._touched.items()]
+
+    def changed_positions(self) -> tuple[list[PositionSnapshot], list[str]]:
+        """Positions to write and keys to forget. What came and went within the batch was never written: neither."""
+        changed = [position for position in self._changed.values() if position is not None]
+        committed = self._positions
+        forgotten = [key for key, position in self._changed.items() if position is None and key in committed]
+        return changed, forgotten
+
+    def commit(self) -> None:
+        positions = self._positions
+        for key, position in self._changed.items():
+            if position is not None:
+                positions[key] = position
+            else:
+                positions.pop(key, None)
+        self._books.update(self._touched)
+        self._drop_overlay()
+
+    def rollback(self) -> None:
+        """State is as it was at `begin`."""
+        for checks, check in self._taken_checks:
+            heappush(checks, check)
+        for waiting, close in self._taken_waiting:
+            heappush(waiting, close)
+        self.bandit_count, self.position_count, self.open_position_count, self.waiting_close_count = self._counts_before
+        self._drop_overlay()
+
+    def _drop_overlay(self) -> None:
+        self._touched = {}
+        self._versions = {}
+        self._changed = {}
+        self._taken_checks = []
+        self._taken_waiting = []
+
+    # Snapshots.
+
+    def bandit_snapshot(self, book: Book) -> BanditSnapshot:
+        learner, rules = book.learner, self.learning_rules
+        arms: tuple[ArmState, ...] = ()
+        total_steps = 0
+        if learner is not None:
+            total_steps = learner.total_steps
+            arms = tuple(map(ArmState, rules.arms, learner.state, learner.arm_pulls, learner.cumulative_rewards))
+        return BanditSnapshot(
+            book.bandit_id,
+            book.version,
+            total_steps,
+            arms,
+            rules.algorithm,
+            rules.estimator,
+            self._fingerprint,
+            None if book.fill_watermark == NEVER else book.fill_watermark,
+            None if book.close_watermark == NEVER else book.close_watermark,
+            book.paused,
+            book.cause_event_id,
+            book.ts_event,
+            book.command_ids,
+        )
+
+    def restore_bandit(self, snapshot: BanditSnapshot) -> None:
+        """Raises SettingsMismatch where what was learned does not fit the settings. Positions may come before it."""
+        book = self._restored_book(snapshot.bandit_id)
+        if snapshot.arms:
+            self._refuse_mismatch(snapshot)
+            book.learner = self._untaught.copy()
+            book.learner.restore(
+                [arm.name for arm in snapshot.arms],
+                [arm.state for arm in snapshot.arms],
+                [arm.pulls for arm in snapshot.arms],
+                [arm.cumulative_reward_bps for arm in snapshot.arms],
+                snapshot.total_steps,
+            )
+        book.version = snapshot.version
+        book.fill_watermark = NEVER if snapshot.fill_watermark is None else snapshot.fill_watermark
+        book.close_watermark = NEVER if snapshot.close_watermark is None else snapshot.close_watermark
+        book.floor = min(book.fill_watermark, book.close_watermark)
+        book.paused = snapshot.paused
+        book.command_ids = snapshot.command_ids
+        book.cause_event_id = snapshot.cause_event_id
+        book.ts_event = snapshot.ts_event
+
+    def restore_position(self, position: PositionSnapshot) -> None:
+        """Each position once."""
+        book = self._restored_book(position.bandit_id)
+        self._positions[position_key(position.bandit_id, position.position_id)] = position
+        self.position_count += 1
+        self.open_position_count += bool(position.fills)
+        self.waiting_close_count += len(position.closes)
+        heappush(book.checks, (position.ts_last + self.reward_rules.dedupe_window_micros, position.position_id))
+        for close in position.closes:
+            heappush(book.waiting, (close.ts_event, close.event_id, position.position_id))
+
+    def _restored_book(self, bandit_id: str) -> Book:
+        book = self._books.get(bandit_id)
+        if book is None:
+            book = self._books[bandit_id] = Book(bandit_id)
+            self.bandit_count += 1
+        return book
+
+    def _refuse_mismatch(self, snapshot: BanditSnapshot) -> None:
+        rules = self.learning_rules
+        for name, learned, now in (
+            ("arms", tuple(arm.name for arm in snapshot.arms), rules.arms),
+            ("algorithm", snapshot.algorithm, rules.algorithm),
+            ("estimator", snapshot.estimator, rules.estimator),
+            ("the settings' fingerprint", snapshot.settings_fingerprint, self._fingerprint),
+        ):
+            if learned != now:
+                raise SettingsMismatch(
+                    f"bandit {snapshot.bandit_id!r} was learned under other settings: {name} {learned!r}, now {now!r}"
+                )

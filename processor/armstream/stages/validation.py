@@ -1,0 +1,143 @@
+"""What an event must be, whatever the state: each refusal is a clear text and costs nothing but a dead letter.
+
+Law: only what a learner takes without a word gets through, so that no bad number ever reaches one.
+"""
+
+from collections.abc import Mapping
+from math import inf, isfinite
+
+from armstream.events import Close, Command, ErrorClass, Fill
+
+MAX_SHARE = 1e6  # beyond it a share times a legal reward would leave what a learner takes
+MIN_PROPENSITY = 1e-200  # below it an estimate need not be finite
+
+_ID_MAX_BYTES = 200
+_ID_SURELY_FITS = 50  # UTF-8 takes at most four bytes a character
+
+_COMMAND_NEEDS = {
+    "ADD_ARM": "arm",
+    "REMOVE_ARM": "arm",
+    "ADD_EXPERT": "expert",
+    "REMOVE_EXPERT": "expert",
+    "SET_BOUND": "value",
+}
+
+
+class Refused(Exception):
+    """An input that becomes a dead letter; nothing has changed."""
+
+    def __init__(self, error_class: ErrorClass, error: str) -> None:
+        super().__init__(error)
+        self.error_class = error_class
+        self.error = error
+
+
+def check_bandit_id(bandit_id: str) -> None:
+    """Raises Refused for what can name no bandit; who asks for a bandit that exists need not ask."""
+    _check_ids(bandit_id=bandit_id)
+    if "\0" in bandit_id:
+        raise Refused("VALIDATION", f"bandit_id must not hold a NUL, got {bandit_id!r}")
+
+
+def check_fill(fill: Fill, arm_index: Mapping[str, int]) -> None:
+    """Raises Refused for a fill that no state could take; `arm_index` holds the bandit's arms."""
+    if not (0 < len(fill.event_id) <= _ID_SURELY_FITS and 0 < len(fill.position_id) <= _ID_SURELY_FITS):
+        _check_ids(event_id=fill.event_id, position_id=fill.position_id)
+    if fill.exec_type != "TRADE":
+        raise _bad_exec_type(fill.exec_type)
+    if fill.side not in ("BUY", "SELL"):
+        raise Refused("VALIDATION", f"side must be BUY or SELL, got {fill.side}")
+    order_quantity = fill.order_quantity
+    if not (0.0 < fill.quantity < inf and 0.0 < fill.price < inf and 0.0 < fill.multiplier < inf):
+        raise _not_positive(fill, ("quantity", "price", "multiplier"))
+    if order_quantity is not None and not 0.0 < order_quantity < inf:
+        raise _not_positive(fill, ("order_quantity",))
+    if not -inf < fill.fees < inf:
+        raise _not_finite(fill, ("fees",))
+    propensity = fill.propensity
+    if propensity is not None and not MIN_PROPENSITY <= propensity <= 1.0:
+        raise Refused(
+            "VALIDATION", f"propensity must be in (0, 1], and not below {MIN_PROPENSITY:g}, got {propensity!r}"
+        )
+    if fill.contributions:
+        _check_contributions(fill, arm_index)
+    elif fill.arm is None:
+        raise Refused("VALIDATION", "one of arm and contributions must be given, got neither")
+    elif fill.arm not in arm_index:
+        raise _unknown_arm(fill.arm, arm_index)
+    if fill.advice:
+        raise Refused("UNKNOWN_EXPERT", f"advice of {_named(fill.advice)}, but this bandit has no experts")
+
+
+def check_close(close: Close) -> None:
+    """Raises Refused for a close that no state could take."""
+    if not (0 < len(close.event_id) <= _ID_SURELY_FITS and 0 < len(close.position_id) <= _ID_SURELY_FITS):
+        _check_ids(event_id=close.event_id, position_id=close.position_id)
+    if close.exec_type != "TRADE":
+        raise _bad_exec_type(close.exec_type)
+    if not (0.0 < close.quantity < inf and 0.0 < close.price < inf):
+        raise _not_positive(close, ("quantity", "price"))
+    if not (-inf < close.fees < inf and -inf < close.slippage < inf):
+        raise _not_finite(close, ("fees", "slippage"))
+
+
+def check_command(command: Command) -> None:
+    """Raises Refused for a command that could never be obeyed."""
+    _check_ids(command_id=command.command_id)
+    check_bandit_id(command.bandit_id)
+    if command.action == "UNKNOWN":
+        raise Refused("VALIDATION", "action is UNKNOWN")
+    needed = _COMMAND_NEEDS.get(command.action)
+    if needed is not None and getattr(command, needed) in (None, ""):
+        raise Refused("VALIDATION", f"{command.action} needs {needed}")
+    value = command.value
+    if value is None:
+        return
+    if command.action == "SET_BOUND" and not 0.0 < value < inf:
+        raise Refused("VALIDATION", f"the bound must be finite and above 0, got {value!r}")
+    if command.action == "ADD_ARM" and not 0.0 <= value <= MAX_SHARE:
+        raise Refused("VALIDATION", f"the initial weight must be from 0 to {MAX_SHARE:g}, got {value!r}")
+
+
+def _check_ids(**ids: str) -> None:
+    for name, value in ids.items():
+        size_bytes = len(value.encode())
+        if not 1 <= size_bytes <= _ID_MAX_BYTES:
+            raise Refused("VALIDATION", f"{name} must be 1 to {_ID_MAX_BYTES} bytes of UTF-8, got {size_bytes}")
+
+
+def _check_contributions(fill: Fill, arm_index: Mapping[str, int]) -> None:
+    if fill.arm is not None:
+        raise Refused("VALIDATION", "one of arm and contributions must be given, got both")
+    for name, share in fill.contributions.items():
+        if not 0.0 <= share <= MAX_SHARE:
+            raise Refused("VALIDATION", f"the contribution of {name!r} must be from 0 to {MAX_SHARE:g}, got {share!r}")
+    for name in fill.contributions:
+        if name not in arm_index:
+            raise _unknown_arm(name, arm_index)
+    if not any(fill.contributions.values()):
+        raise Refused("VALIDATION", "no contribution is above 0")
+
+
+def _bad_exec_type(exec_type: str) -> Refused:
+    if exec_type == "UNKNOWN":
+        return Refused("VALIDATION", "exec_type is UNKNOWN")
+    return Refused("VALIDATION", f"exec_type {exec_type} is not supported yet")
+
+
+def _not_positive(event: Fill | Close, names: tuple[str, ...]) -> Refused:
+    bad = [f"{name} {value!r}" for name in names if not 0.0 < (value := getattr(event, name)) < inf]
+    return Refused("VALIDATION", f"must be finite and above 0: {', '.join(bad)}")
+
+
+def _not_finite(event: Fill | Close, names: tuple[str, ...]) -> Refused:
+    bad = [f"{name} {value!r}" for name in names if not isfinite(value := getattr(event, name))]
+    return Refused("VALIDATION", f"must be finite: {', '.join(bad)}")
+
+
+def _unknown_arm(arm: str, arm_index: Mapping[str, int]) -> Refused:
+    return Refused("UNKNOWN_ARM", f"unknown arm {arm!r}; the arms are {_named(arm_index)}")
+
+
+def _named(names: Mapping[str, float]) -> str:
+    return ", ".join(map(repr, names))

@@ -1,0 +1,168 @@
+"""Rewards: each segment once, its numbers, and what the learner made of it.
+
+Law: the arithmetic is compared with the events, the learner with the published reward, so that one difference is
+found where it is and not in all that follows.
+"""
+
+from armstream.events import Reward
+from armstream.verify.comparison import Difference, is_near, require
+from armstream.verify.known import MAY_BE_OLDER, Known, Realised
+from armstream.verify.learner import Learner, Taught
+from armstream.verify.published import Cut, place, require_version
+from armstream.verify.rewards import MAX_REWARD_BPS, reward_of, weight_of
+from armstream.verify.state import Bandit
+
+
+class Audit:
+    """One partition's rewards."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+
+    def compare(self, cut: Cut, rewards: list[tuple[str, Reward]]) -> None:
+        """Each segment that was realised on the way to this cut is rewarded here, once, and nothing else is."""
+        for where, reward in rewards:
+            bandit = self._known.bandit(reward.bandit_id)
+            self._number(where, bandit, reward)
+            realised = self._matching(where, bandit, reward)
+            if realised is not None:
+                self._compare_reward(where, cut, reward, realised)
+            self._teach(where, bandit, reward, realised)
+            self._known.account.counts["rewards"] += 1
+            bandit.causes = None if realised is None else realised.causes(cut)
+        self._known.has_read_rewards = self._known.has_read_rewards or bool(rewards)
+        self._require_no_more(cut)
+
+    def _number(self, where: str, bandit: Bandit, reward: Reward) -> None:
+        is_next = bandit.version is not None and reward.version == bandit.version + 1
+        if bandit.version is not None and not is_next and not self._known.may_lack_rewards(bandit):
+            require_version(where, reward, bandit.version)
+        if not is_next:
+            bandit.is_known, bandit.learner = reward.version == 1, None
+            if not bandit.is_known:
+                self._known.account.leave_out(f"what {bandit.bandit_id!r} learned before version {reward.version}")
+        bandit.version, bandit.has_rewards = reward.version, True
+        if bandit.is_known and bandit.learner is None:
+            bandit.learner = Learner(self._known.rules.learning)
+
+    def _matching(self, where: str, bandit: Bandit, reward: Reward) -> Realised | None:
+        """The segment that this reward is of; None where the log is too short to tell."""
+        position = bandit.positions.get(reward.position_id)
+        if position is not None and position.doubt:
+            return None
+        ahead = self._known.realised
+        if not (self._known.has_all_rewards or self._known.has_read_rewards):  # rewards from before are gone
+            while ahead and not ahead[0].is_that_of(reward):
+                ahead.popleft().position.counted = True
+        if ahead and ahead[0].is_that_of(reward) and self._has_its_numbers(reward):
+            return ahead.popleft()
+        if self._known.is_whole:
+            published = (
+                f"a reward of {reward.reward_bps:.10g} bps for {reward.quantity:.10g} of fill {reward.fill_event_id!r} "
+                f"and close {reward.close_event_id!r}, position {reward.position_id!r}"
+            )
+            raise Difference(where, published, str(ahead[0]) if ahead else "no reward here")
+        if position is not None:
+            self._known.doubt(bandit, position, MAY_BE_OLDER)
+        return None
+
+    def _has_its_numbers(self, reward: Reward) -> bool:
+        """Where the log is whole it must have; where not, another quantity tells of events that are gone."""
+        realised = self._known.realised[0]
+        counts = reward.applied and not realised.position.counted
+        quantity = float(realised.segment.quantity)
+        same = is_near(reward.quantity, quantity, realised.segment.quantity_scale) and reward.counted == counts
+        return self._known.is_whole or same
+
+    def _compare_reward(self, where: str, cut: Cut, reward: Reward, realised: Realised) -> None:
+        segment = realised.segment
+        fill, close = segment.fill.event, segment.close.event
+        reward_bps, scale = reward_of(fill, close, segment.quantity)
+        is_legal = -MAX_REWARD_BPS <= reward_bps <= MAX_REWARD_BPS
+        shares = {fill.arm: 1.0} if fill.arm is not None else fill.contributions
+        require(
+            where,
+            [
+                ("whether its cut ends with one of its events", bool(realised.causes(cut)), True),
+                ("quantity", reward.quantity, float(segment.quantity), segment.quantity_scale),
+                ("reward_bps", reward.reward_bps, reward_bps, scale),
+                ("weight", reward.weight, weight_of(fill, reward.quantity), 0.0),
+                ("ts_event", reward.ts_event, segment.ts_event),
+                ("applied", reward.applied, is_legal and reward.applied),
+                ("counted", reward.counted, reward.applied and not realised.position.counted),
+                ("a reason in detail", bool(reward.detail), not reward.applied),
+                ("arms", [arm.name for arm in reward.arms], [name for name in self._arms if shares.get(name)]),
+                ("shares", [arm.share for arm in reward.arms], [shares[n] for n in self._arms if shares.get(n)]),
+            ],
+        )
+        realised.position.counted = realised.position.counted or reward.counted
+
+    @property
+    def _arms(self) -> tuple[str, ...]:
+        return self._known.rules.learning.arms
+
+    def _require_no_more(self, cut: Cut) -> None:
+        while self._known.realised:
+            realised = self._known.realised[0]
+            if self._known.is_whole:
+                rewards = f"{self._known.names.rewards}:{self._known.log.number}"
+                where = f"{rewards}, at {place(realised.segment.close.source)}"
+                raise Difference(where, f"no such reward up to the cut {cut}", str(realised))
+            if self._known.has_all_rewards or self._known.has_read_rewards:
+                self._known.doubt(realised.bandit, realised.position, MAY_BE_OLDER)
+            else:
+                self._known.realised.popleft().position.counted = True
+
+    def _teach(self, where: str, bandit: Bandit, reward: Reward, realised: Realised | None) -> None:
+        """The learner takes the published reward, which was compared before, as far as it could be."""
+        learner = bandit.learner
+        if not reward.applied:
+            self._known.account.counts["withheld"] += 1
+            numbers = [number for arm in reward.arms for number in (arm.propensity, arm.estimate)]
+            optional = [reward.propensity_source, reward.eta, *numbers]
+            require(where, [("what is for applied rewards", optional, [None] * len(optional))])
+        elif bandit.is_known and learner is not None:
+            taught = self._taught(learner, reward, realised)
+            if taught is None:
+                bandit.is_known, bandit.learner = False, None
+                self._known.account.leave_out(f"{where}: whether one arm was drawn is not known without its fill")
+                return
+            _compare_lessons(where, reward, taught)
+        if learner is not None:
+            require(where, [("total_steps", reward.total_steps, learner.total_steps)])
+
+    def _taught(self, learner: Learner, reward: Reward, realised: Realised | None) -> Taught | None:
+        propensity = reward.arms[0].propensity if reward.propensity_source == "LOGGED" else None
+        is_one = len(reward.arms) == 1 and reward.arms[0].share == 1.0
+        if realised is not None:
+            fill = realised.segment.fill.event
+            propensity, is_one = fill.propensity, fill.arm is not None
+        elif (
+            is_one
+            and reward.propensity_source == "CURRENT"
+            and self._known.rules.learning.attribution == "simultaneous"
+        ):
+            return None
+        else:
+            is_one = is_one and reward.propensity_source != "NONE"
+        indexes = [self._known.rules.arm_index[arm.name] for arm in reward.arms]
+        if is_one:
+            return learner.learn_arm(indexes[0], reward.reward_bps, propensity, reward.weight, reward.counted)
+        shares = {index: arm.share for index, arm in zip(indexes, reward.arms, strict=True)}
+        return learner.learn_blend(shares, reward.reward_bps, reward.weight, reward.counted)
+
+
+def _compare_lessons(where: str, reward: Reward, taught: Taught) -> None:
+    require(
+        where,
+        [
+            ("propensity_source", reward.propensity_source, taught.propensity_source),
+            ("eta", reward.eta, taught.eta, 0.0),
+        ],
+    )
+    for arm, lesson in zip(reward.arms, taught.lessons, strict=True):
+        rows = [
+            ("propensity", arm.propensity, lesson.propensity, 0.0),
+            ("estimate", arm.estimate, lesson.estimate, lesson.estimate_scale),
+        ]
+        require(f"{where}, arm {arm.name!r}", rows)

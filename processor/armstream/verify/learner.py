@@ -1,0 +1,189 @@
+"""The two estimators straight from the design's formulas, in plain floats: the reference of the learner that runs.
+
+Law: each number is computed the long way, from the state and the settings alone; nothing is kept that could go stale.
+Written from Neu 2015 (arXiv 1506.03271) and the documented rule; it shares nothing with `learning`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, log, sqrt, tanh
+
+from armstream.events import ArmState, PropensitySource
+from armstream.settings import OnlineLearningSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one reward did to one arm; `estimate_scale` is the size of the terms that the estimate is the sum of."""
+
+    arm: int
+    share: float
+    propensity: float | None
+    estimate: float
+    estimate_scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What one reward did: a lesson an arm, in the order of the arms, and the rate used."""
+
+    lessons: tuple[Lesson, ...]
+    eta: float
+    propensity_source: PropensitySource
+
+
+class Learner:
+    """One bandit's learner: `state` is L (implicit) or theta (importance), T is `total_steps`.
+
+    `largest_state` and `largest_rewards` are the largest that each arm's sums ever were: the scale of their rounding.
+    """
+
+    def __init__(self, rules: OnlineLearningSettings) -> None:
+        self.rules = rules
+        self.count = len(rules.arms)
+        self.total_steps = 0
+        self.state = [0.0] * self.count
+        self.pulls = [0] * self.count
+        self.cumulative_rewards = [0.0] * self.count
+        self.largest_state = [0.0] * self.count
+        self.largest_rewards = [0.0] * self.count
+
+    @classmethod
+    def restored(cls, rules: OnlineLearningSettings, arms: Sequence[ArmState], total_steps: int) -> "Learner":
+        """A learner that goes on from a published state; `arms` are those of the rules, in their order."""
+        learner = cls(rules)
+        learner.total_steps = total_steps
+        learner.state = [arm.state for arm in arms]
+        learner.pulls = [arm.pulls for arm in arms]
+        learner.cumulative_rewards = [arm.cumulative_reward_bps for arm in arms]
+        learner._remember_sizes()
+        return learner
+
+    # Reading.
+
+    def reading_rate(self) -> float:
+        """The rate last used (importance), or that of the round to come (implicit)."""
+        return self._rate(self.total_steps + 1 if self.rules.estimator == "implicit" else max(self.total_steps, 1))
+
+    def weights(self) -> list[float]:
+        """Normalised, none below min_weight of the largest."""
+        unfloored = self._softmax(self.reading_rate())
+        floor = self.rules.min_weight * max(unfloored)
+        return _normalised([max(weight, floor) for weight in unfloored])
+
+    def probabilities(self) -> list[float]:
+        """p_i = (1 - gamma) w_i + gamma / K."""
+        gamma = self.rules.gamma
+        return [(1 - gamma) * weight + gamma / self.count for weight in self.weights()]
+
+    # Learning.
+
+    def learn_arm(
+        self, arm: int, reward_bps: float, propensity: float | None, weight: float, new_decision: bool
+    ) -> Taught:
+        """One drawn arm; without a logged propensity its current probability is taken."""
+        p = self.probabilities()[arm] if propensity is None else propensity
+        eta = self._update_rate(new_decision)
+        if self.rules.estimator == "importance":
+            estimate = weight * self._transformed(reward_bps) / p
+            scale = abs(estimate)
+        else:
+            realised, start = weight * self._loss_above_half(reward_bps), 0.5 if new_decision else 0.0
+            below = p + self._implicit(eta)
+            estimate, scale = (realised + start) / below, (abs(realised) + start) / below
+        self._move({arm: (1.0, estimate)}, eta, weight * reward_bps, new_decision)
+        source: PropensitySource = "CURRENT" if propensity is None else "LOGGED"
+        return Taught((Lesson(arm, 1.0, p, estimate, scale),), eta, source)
+
+    def learn_blend(self, shares: Mapping[int, float], reward_bps: float, weight: float, new_decision: bool) -> Taught:
+        """Several arms behind one decision, by the settings' attribution; `shares` are above 0."""
+        eta = self._update_rate(new_decision)
+        current = self.probabilities()
+        is_divided = self.rules.attribution == "simultaneous"
+        lessons = []
+        for arm in sorted(shares):
+            if self.rules.estimator == "importance":
+                signal, below = self._transformed(reward_bps), current[arm]
+            else:
+                signal, below = self._loss_above_half(reward_bps), current[arm] + self._implicit(eta)
+            estimate = shares[arm] * weight * signal / (below if is_divided else 1.0)
+            lessons.append(Lesson(arm, shares[arm], current[arm] if is_divided else None, estimate, abs(estimate)))
+        moves = {lesson.arm: (lesson.share, lesson.estimate) for lesson in lessons}
+        self._move(moves, eta, weight * reward_bps, new_decision)
+        return Taught(tuple(lessons), eta, "CURRENT" if is_divided else "NONE")
+
+    # The formulas.
+
+    def _rate(self, t: int) -> float:
+        """eta where given, else min(eta_max, sqrt(ln K / (K t)))."""
+        if self.rules.eta is not None:
+            return self.rules.eta
+        anytime = sqrt(log(self.count) / (self.count * t))
+        return anytime if self.rules.eta_max is None else min(self.rules.eta_max, anytime)
+
+    def _update_rate(self, new_decision: bool) -> float:
+        """That of T + 1; a later part of a decision takes max(T, 1) under importance."""
+        if self.rules.estimator == "implicit" or new_decision:
+            return self._rate(self.total_steps + 1)
+        return self._rate(max(self.total_steps, 1))
+
+    def _implicit(self, eta: float) -> float:
+        return eta / 2 if self.rules.implicit is None else self.rules.implicit
+
+    def _transformed(self, reward_bps: float) -> float:
+        if self.rules.transform == "clip":
+            bound = 100.0 if self.rules.transform_bps is None else self.rules.transform_bps
+            return max(-bound, min(bound, reward_bps))
+        if self.rules.transform == "tanh":
+            scale = 50.0 if self.rules.transform_bps is None else self.rules.transform_bps
+            return tanh(reward_bps / scale) * scale
+        return reward_bps
+
+    def _loss_above_half(self, reward_bps: float) -> float:
+        """loss - 1/2 = (B - clip(reward, -B, B)) / (2 B) - 1/2, without the two halves, which would eat its digits."""
+        bound = self.rules.reward_bound_bps
+        return -max(-bound, min(bound, self._transformed(reward_bps))) / (2 * bound)
+
+    def _softmax(self, eta: float) -> list[float]:
+        """softmax(theta), or softmax(-eta L), unfloored."""
+        logs = self.state if self.rules.estimator == "importance" else [-eta * loss for loss in self.state]
+        largest = max(logs)
+        return _normalised([exp(each - largest) for each in logs])
+
+    def _move(
+        self, moves: Mapping[int, tuple[float, float]], eta: float, reward_bps: float, new_decision: bool
+    ) -> None:
+        """Arm -> (share, estimate); `reward_bps` is the decision's, times its weight."""
+        far = 2 * log(1 / self.rules.min_weight)
+        for arm, (share, estimate) in moves.items():
+            is_implicit = self.rules.estimator == "implicit"
+            self.state[arm] += estimate if is_implicit else max(-far, min(far, eta * estimate))
+            self.cumulative_rewards[arm] += share * reward_bps
+            self.pulls[arm] += new_decision
+        self._settle()
+        if new_decision and self.rules.fixed_share > 0:
+            self._share(eta)
+        self.total_steps += new_decision
+        self._remember_sizes()
+
+    def _settle(self) -> None:
+        """theta_i = max(theta_i - max(theta), ln(min_weight)); L is never floored."""
+        if self.rules.estimator == "importance":
+            largest = max(self.state)
+            self.state = [max(theta - largest, log(self.rules.min_weight)) for theta in self.state]
+
+    def _share(self, eta: float) -> None:
+        """w <- (1 - alpha) w + alpha mean(w), unfloored, and back to L_i = -ln(w_i) / eta or theta_i = ln(w_i)."""
+        alpha = self.rules.fixed_share
+        logs = [log((1 - alpha) * weight + alpha / self.count) for weight in self._softmax(eta)]
+        self.state = logs if self.rules.estimator == "importance" else [-each / eta for each in logs]
+        self._settle()
+
+    def _remember_sizes(self) -> None:
+        self.largest_state = list(map(max, self.largest_state, map(abs, self.state)))
+        self.largest_rewards = list(map(max, self.largest_rewards, map(abs, self.cumulative_rewards)))
+
+
+def _normalised(weights: Sequence[float]) -> list[float]:
+    total = sum(weights)
+    return [weight / total for weight in weights]

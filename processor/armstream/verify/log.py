@@ -1,0 +1,281 @@
+"""What stands in Kafka, read committed and never written: the one module of verify that knows it.
+
+Law: what is read first can be older than what is read last, never the other way round: the newest task snapshot
+before anything else, then where the outputs are decided, the positions, the group's offsets, and the newest task
+snapshot again, which is the horizon. So a processor may go on meanwhile. Every wait is bounded.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Self, cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from armstream.codec import DecodeError, decode
+from armstream.events import Header, Source, TaskSnapshot
+from armstream.settings import Settings
+from armstream.verify.published import TASK_KEY, PartitionLog
+
+log = logging.getLogger(__name__)
+
+_REQUEST_SECONDS = 10.0
+_POLL_SECONDS = 0.1
+_READ_RECORDS = 2_000
+_BROKER_CLEAN_UP_SECONDS = 10.0  # transaction.abort.timed.out.transaction.cleanup.interval.ms
+
+Offsets = dict[str, int]
+Moved = Callable[[int], None]
+
+
+class Unverifiable(Exception):
+    """Nothing can be said about what was published; the text says why, in one line."""
+
+
+@dataclass(slots=True)
+class _Scan:
+    """The snapshots of one task up to the newest task snapshot: the last of each bandit, and what comes after it."""
+
+    task: TaskSnapshot | None = None
+    end: int = 0  # behind the newest task snapshot
+    bandits: dict[bytes, bytes] = field(default_factory=dict)
+    open: dict[bytes, bytes] = field(default_factory=dict)
+
+    @property
+    def next_offset(self) -> Offsets:
+        return {} if self.task is None else dict(self.task.next_offset)
+
+    def take(self, source: Source) -> None:
+        if source.key != TASK_KEY:
+            self.open[source.key or b""] = source.value or b""
+            return
+        try:
+            task = decode(source.value)
+        except DecodeError as error:
+            raise Unverifiable(f"{source.topic}:{source.partition}:{source.offset}: {error}") from error
+        if not isinstance(task, TaskSnapshot):
+            raise Unverifiable(f"{source.topic}:{source.partition}:{source.offset}: a {type(task).__name__}, no task's")
+        self.task, self.end = task, source.offset + 1
+        self.bandits |= self.open
+        self.open = {}
+
+
+class Cluster:
+    """Reads the topics of some settings, a partition at a time. A context manager. `moved` is told of offsets read."""
+
+    def __init__(self, settings: Settings, moved: Moved) -> None:
+        self._settings = settings
+        self._names = settings.topics.names
+        self._moved = moved
+        self._patience_seconds = settings.kafka.transaction_timeout_ms / 1_000 + _BROKER_CLEAN_UP_SECONDS
+        self._rules = settings.learning_rules()
+        self._consumers: dict[str, Consumer] = {}
+        self.partition_count = 0
+
+    def __enter__(self) -> Self:
+        """Raises Unverifiable: no broker answers, topics are missing or differ, the group has no offsets."""
+        try:
+            self.partition_count = self._checked_partition_count()
+            numbers = range(self.partition_count)
+            if not any(self._committed(number) for number in numbers):
+                group, inputs = self._settings.kafka.group_id, ", ".join(self._names.inputs)
+                raise Unverifiable(f"group {group!r} has no offsets in {inputs}: there is nothing to verify")
+        except BaseException as error:
+            self.__exit__(None, error, None)
+            raise
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._close()
+        if isinstance(error, KafkaException):
+            raise self._failed(error) from error
+
+    def _failed(self, failure: KafkaException) -> Unverifiable:
+        kafka = self._settings.kafka
+        return Unverifiable(f"Kafka at {kafka.bootstrap_servers}: {kafka.masked(failure.args[0].str())}")
+
+    def _close(self) -> None:
+        for consumer in self._consumers.values():
+            consumer.close()
+
+    def record_count(self) -> int:
+        """About how many offsets will be read in all; snapshots of bandits twice."""
+        twice = (*self._names.all, self._names.bandit_snapshots)
+        spans = (self._span(name, number) for name in twice for number in range(self.partition_count))
+        return sum(high - low for low, high in spans)
+
+    def read(self, number: int) -> PartitionLog:
+        """One partition of every topic up to its horizon. Raises Unverifiable."""
+        names, scan = self._names, _Scan()
+        at, end = self._span(names.bandit_snapshots, number)
+        self._scan(scan, number, at, end)
+        settled = scan.next_offset
+        outputs = (names.rewards, names.dead_letters, names.weights)
+        ends = {name: self._stable_end(name, number) for name in outputs}
+        positions = self._positions(number)
+        committed = self._committed(number)
+        self._scan(scan, number, end, self._span(names.bandit_snapshots, number)[1])
+        self._refuse_other_settings(number, scan.task)
+        spans = {name: self._span(name, number) for name in names.all}
+        for name, offset in scan.next_offset.items():
+            if offset > spans.get(name, (0, offset))[1]:
+                made = f"{name}:{number} ends at {spans[name][1]}, and the task stands at {offset}"
+                raise Unverifiable(f"{made}: the topic was made anew, or its end was lost")
+
+        def records(name: str, last: int) -> Iterator[Source]:
+            return self._records(name, number, spans[name][0], last)
+
+        return PartitionLog(
+            number=number,
+            topics=names,
+            first={name: spans[name][0] for name in (*names.inputs, names.rewards, names.dead_letters)},
+            settled=settled,
+            committed=committed,
+            horizon=scan.next_offset,
+            ends={**ends, names.bandit_snapshots: scan.end},
+            inputs={name: records(name, scan.next_offset.get(name, 0)) for name in names.inputs},
+            rewards=records(names.rewards, spans[names.rewards][1]),
+            dead_letters=records(names.dead_letters, spans[names.dead_letters][1]),
+            weights=records(names.weights, spans[names.weights][1]),
+            bandit_snapshots=records(names.bandit_snapshots, scan.end),
+            positions=positions,
+            bandits=scan.bandits,
+        )
+
+    # The parts of a partition.
+
+    def _scan(self, scan: _Scan, number: int, start: int, end: int) -> None:
+        for source in self._records(self._names.bandit_snapshots, number, start, end):
+            scan.take(source)
+
+    def _positions(self, number: int) -> dict[bytes, bytes]:
+        name = self._names.position_snapshots
+        positions: dict[bytes, bytes] = {}
+        for source in self._records(name, number, *self._span(name, number)):
+            if source.value is None:
+                positions.pop(source.key or b"", None)
+            else:
+                positions[source.key or b""] = source.value
+        return positions
+
+    def _refuse_other_settings(self, number: int, task: TaskSnapshot | None) -> None:
+        difference = "" if task is None or not task.settings else self._rules.difference(task.settings)
+        if difference:
+            raise Unverifiable(
+                f"task {number} learned under other settings: {difference}; give verify the --config of the processors"
+            )
+
+    # Kafka.
+
+    def _consumer(self, use: str, isolation: str = "read_committed") -> Consumer:
+        """One for each topic, so that topics are read side by side."""
+        if use not in self._consumers:
+            self._consumers[use] = Consumer(
+                {
+                    "queued.max.messages.kbytes": 16_384,
+                    "fetch.wait.max.ms": 20,
+                    "fetch.queue.backoff.ms": 5,
+                    **self._settings.kafka.connection(),
+                    "group.id": self._settings.kafka.group_id,  # it asks for this group's offsets, and never joins it
+                    "isolation.level": isolation,
+                    "enable.auto.commit": False,
+                    "enable.auto.offset.store": False,
+                    "enable.partition.eof": True,
+                    "auto.offset.reset": "error",
+                    "allow.auto.create.topics": False,
+                },
+                logger=log,
+            )
+        return self._consumers[use]
+
+    def _records(self, name: str, number: int, start: int, end: int) -> Iterator[Source]:
+        """What is committed from `start` up to `end`; one reading of a topic ends the one before."""
+        if start >= end:
+            return
+        consumer, at, moved_at = self._consumer(name), start, time.monotonic()
+        consumer.assign([TopicPartition(name, number, start)])
+        while at < end:
+            before = at
+            for message in _some(consumer):
+                source, next_offset = _source(message), message.offset() or 0
+                if message.partition() != number or next_offset < at:
+                    continue
+                at = next_offset + (source is not None)
+                if source is not None and next_offset < end:
+                    yield source
+            if at > before:
+                self._moved(at - before)
+                moved_at = time.monotonic()
+            elif time.monotonic() - moved_at > self._patience_seconds:
+                raise Unverifiable(
+                    f"{name}:{number} at offset {at} of {end}: no progress for {self._patience_seconds:.0f} s; a "
+                    f"transaction is open there, `kafka-transactions.sh find-hanging` names it"
+                )
+
+    def _span(self, name: str, number: int) -> tuple[int, int]:
+        """(first offset, end), open transactions included."""
+        return self._watermarks("ends", "read_uncommitted", name, number)
+
+    def _stable_end(self, name: str, number: int) -> int:
+        """The offset below which every transaction has ended."""
+        return self._watermarks("stable ends", "read_committed", name, number)[1]
+
+    def _watermarks(self, use: str, isolation: str, name: str, number: int) -> tuple[int, int]:
+        consumer = self._consumer(use, isolation)
+        found = consumer.get_watermark_offsets(TopicPartition(name, number), timeout=_REQUEST_SECONDS)
+        if found is None:
+            raise Unverifiable(f"{name}:{number}: no broker told its offsets in {_REQUEST_SECONDS:.0f} s")
+        return found
+
+    def _committed(self, number: int) -> Offsets:
+        """The group's offsets in one partition of each input; waits while a transaction holds them."""
+        wanted = [TopicPartition(name, number) for name in self._names.inputs]
+        deadline = time.monotonic() + self._patience_seconds
+        while True:
+            try:
+                found = self._consumer("ends", "read_uncommitted").committed(wanted, _REQUEST_SECONDS)
+                failed = next((one.error for one in found if one.error), None)
+            except KafkaException as failure:
+                found, failed = [], failure.args[0]
+            if failed is None:
+                return {one.topic: one.offset for one in found if one.offset >= 0}
+            if time.monotonic() >= deadline:
+                raise Unverifiable(f"the group's offsets of partition {number}: {failed.str()}")
+            time.sleep(_POLL_SECONDS)
+
+    def _checked_partition_count(self) -> int:
+        consumer = self._consumer("ends", "read_uncommitted")
+        found = consumer.list_topics(timeout=_REQUEST_SECONDS).topics
+        missing = [name for name in self._names.all if name not in found]
+        if missing:
+            raise Unverifiable(f"no such topics: {', '.join(missing)}; `armstream topics check` says more")
+        counts = {name: len(found[name].partitions) for name in self._names.all}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+            raise Unverifiable(f"topics differ in their number of partitions: {listed}")
+        return counts[self._names.inputs[0]]
+
+
+def _some(consumer: Consumer) -> list[Message]:
+    """What is there, or what comes first within _POLL_SECONDS: consume alone would wait the whole of it."""
+    first = consumer.poll(_POLL_SECONDS)
+    return [] if first is None else [first, *consumer.consume(_READ_RECORDS, 0)]
+
+
+def _source(message: Message) -> Source | None:
+    """The record, None for the end of the partition. Raises KafkaException for any other error."""
+    error = message.error()
+    if error is None:
+        headers = cast(list[tuple[str, str | bytes | None]], message.headers() or [])
+        return Source(
+            message.topic() or "",
+            message.partition() or 0,
+            message.offset() or 0,
+            message.key(),
+            message.value(),
+            tuple(Header(name, value.encode() if isinstance(value, str) else value) for name, value in headers),
+        )
+    if error.code() != KafkaError._PARTITION_EOF:
+        raise KafkaException(error)
+    return None

@@ -1,0 +1,263 @@
+"""What was published in a partition, in the order of its cuts, and what that order must be like.
+
+Law: versions of a bandit are 1, 2, 3, ... as they stand; cuts of a task never go back nor cross; nothing that was
+decided before the horizon was read may lie beyond it.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from heapq import merge
+from itertools import groupby
+from typing import TypeVar
+
+from armstream.codec import DecodeError, Event, decode, decode_inputs
+from armstream.events import (
+    BanditSnapshot,
+    Close,
+    Command,
+    DeadLetter,
+    Fill,
+    Reward,
+    Source,
+    TaskSnapshot,
+)
+from armstream.settings import Topics
+from armstream.verify.comparison import Difference, require
+
+TASK_KEY = b"\0task"
+NAMED_AT_MOST = 20  # of what was not checked, in a partition
+
+Offsets = Mapping[str, int]
+Cut = dict[str, int]
+Input = Fill | Close | Command | DecodeError
+E = TypeVar("E", bound=Event)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionLog:
+    """One partition of every topic. Records are read once, in order, and only as far as they are asked for.
+
+    `horizon` is the newest task snapshot's next_offset, `committed` the group's, and `settled` the newest task
+    snapshot's before positions were read: all three are one where nothing runs. `ends` are the offsets up to which
+    the outputs were decided before the horizon was read, so that none below can be of a later transaction.
+    `positions` and `bandits` are the last value of each key, those of bandits as of the horizon.
+    """
+
+    number: int
+    topics: Topics
+    first: Offsets  # of the inputs, rewards and dead letters
+    settled: Offsets
+    committed: Offsets
+    horizon: Offsets
+    ends: Offsets
+    inputs: Mapping[str, Iterator[Source]]
+    rewards: Iterator[Source]
+    dead_letters: Iterator[Source]
+    weights: Iterator[Source]
+    bandit_snapshots: Iterator[Source]
+    positions: Mapping[bytes, bytes]
+    bandits: Mapping[bytes, bytes]
+
+
+@dataclass(slots=True)
+class Account:
+    """What was found in a partition, all of it as it should be. `not_checked` names the first, and counts all."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    dead_letters: Counter[str] = field(default_factory=Counter)
+    skipped: list[tuple[str, int, int]] = field(default_factory=list)
+    not_checked: list[str] = field(default_factory=list)
+    not_checked_count: int = 0
+
+    def leave_out(self, what: str) -> None:
+        self.not_checked_count += 1
+        if len(self.not_checked) < NAMED_AT_MOST:
+            self.not_checked.append(what)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshots:
+    """A task snapshot, and the bandits' snapshots that stand before it."""
+
+    task: TaskSnapshot
+    bandits: tuple[tuple[str, BanditSnapshot], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A cut at which nothing stands; behind `is_settled`, positions may have been read before they were touched."""
+
+    is_settled: bool
+
+
+Fact = Reward | DeadLetter | Snapshots | Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Something published, where it stands and the cut at which it was."""
+
+    rank: int  # its order among what has the same cut
+    where: str
+    cut: Cut
+    fact: Fact
+
+    @property
+    def read(self) -> int:
+        """How many inputs were read: cuts of one task are in this order."""
+        return sum(self.cut.values())
+
+
+class Published:
+    """Everything that one partition's log says was published, as facts in their order."""
+
+    def __init__(self, log: PartitionLog) -> None:
+        self._log = log
+        self._has_all_rewards = not log.first[log.topics.rewards]
+        self._versions: dict[str, int] = {}  # the last of each bandit that was read
+
+    def by_cut(self) -> Iterator[list[Timed]]:
+        """What has the same cut, one cut after the other. Raises Difference."""
+        self._check_offsets()
+        moments = [
+            Timed(3, "", self._cut("", self._log.settled), Moment(is_settled=True)),
+            Timed(4, "", self._cut("", self._log.horizon), Moment(is_settled=False)),
+        ]
+        streams = (self._read_rewards(), self._read_letters(), self._read_snapshots(), iter(moments))
+        ordered = merge(*streams, key=lambda timed: (timed.read, timed.rank))
+        before = dict.fromkeys(self._log.topics.inputs, 0)
+        for _, group in groupby(ordered, key=lambda timed: timed.read):
+            same = list(group)
+            self._check_cuts(before, same)
+            before = same[0].cut
+            yield same
+
+    def _read_rewards(self) -> Iterator[Timed]:
+        for source in self._log.rewards:
+            reward = decoded(source, Reward)
+            where, cut = place(source), self._cut(place(source), reward.cut)
+            if self._is_beyond(source, cut):
+                return
+            require(where, [("key", source.key, reward.bandit_id.encode())])
+            last = self._versions.get(reward.bandit_id, 0 if self._has_all_rewards else reward.version - 1)
+            require_version(where, reward, last)
+            self._versions[reward.bandit_id] = reward.version
+            yield Timed(0, f"{where}, version {reward.version} of {reward.bandit_id!r}", cut, reward)
+
+    def _read_letters(self) -> Iterator[Timed]:
+        for source in self._log.dead_letters:
+            letter = decoded(source, DeadLetter)
+            where, cut = place(source), self._cut(place(source), letter.cut)
+            if self._is_beyond(source, cut):
+                return
+            require(where, [("key", source.key, letter.source.key)])
+            yield Timed(1, f"{where}, dead letter of {place(letter.source)}", cut, letter)
+
+    def _read_snapshots(self) -> Iterator[Timed]:
+        bandits: list[tuple[str, BanditSnapshot]] = []
+        for source in self._log.bandit_snapshots:
+            if source.key != TASK_KEY:
+                snapshot = decoded(source, BanditSnapshot)
+                require(place(source), [("key", source.key, snapshot.bandit_id.encode())])
+                bandits.append((f"{place(source)}, snapshot of {snapshot.bandit_id!r}", snapshot))
+                continue
+            task = decoded(source, TaskSnapshot)
+            require(place(source), [("task", task.task, self._log.number)])
+            cut = self._cut(place(source), task.next_offset)
+            if self._is_beyond(source, cut):
+                return
+            yield Timed(2, place(source), cut, Snapshots(task, tuple(bandits)))
+            bandits = []
+
+    def _cut(self, where: str, next_offset: Offsets) -> Cut:
+        strange = next_offset.keys() - set(self._log.topics.inputs)
+        if strange:
+            published, inputs = ", ".join(sorted(strange)), ", ".join(self._log.topics.inputs)
+            raise Difference(where, f"a cut over {published}", f"one over the input topics of the settings, {inputs}")
+        return {name: next_offset.get(name, 0) for name in self._log.topics.inputs}
+
+    def _is_beyond(self, source: Source, cut: Cut) -> bool:
+        """Whether a later transaction published it than the horizon's. Raises Difference where none can have."""
+        if all(cut[name] <= self._log.horizon.get(name, 0) for name in cut):
+            return False
+        self.require_undecided(source, f"at the cut {cut}")
+        return True
+
+    def require_undecided(self, source: Source, published: str) -> None:
+        if source.offset < self._log.ends[source.topic]:
+            horizon = dict(self._log.horizon)
+            raise Difference(place(source), published, f"nothing: the task's newest snapshot stands at {horizon}")
+
+    def _check_offsets(self) -> None:
+        """The group's offsets and the task snapshot leave one transaction, so none can be ahead of the other."""
+        where = f"partition {self._log.number}"
+        settled, horizon = self._cut(where, self._log.settled), self._cut(where, self._log.horizon)
+        for name, committed in self._cut(where, self._log.committed).items():
+            if not settled[name] <= committed <= horizon[name]:
+                published = f"{committed} as the group's offset in {name}"
+                derived = f"{horizon[name]}, where the task's newest snapshot stands"
+                raise Difference(where, published, derived)
+
+    def _check_cuts(self, before: Cut, same: list[Timed]) -> None:
+        for timed in same:
+            if timed.cut != same[0].cut or any(timed.cut[name] < offset for name, offset in before.items()):
+                raise Difference(timed.where, f"the cut {timed.cut}", f"one that holds all of {before}")
+
+
+class Ahead:
+    """Records with a look at the next one."""
+
+    def __init__(self, records: Iterator[Source]) -> None:
+        self._records = records
+        self._next: Source | None = None
+
+    def head(self) -> Source | None:
+        if self._next is None:
+            self._next = next(self._records, None)
+        return self._next
+
+    def take(self) -> None:
+        self._next = None
+
+    def until(self, offset: int) -> Iterator[Source]:
+        """Takes what stands before `offset`."""
+        while (source := self.head()) is not None and source.offset < offset:
+            self.take()
+            yield source
+
+    def rest(self) -> Iterator[Source]:
+        while (source := self.head()) is not None:
+            self.take()
+            yield source
+
+
+def place(source: Source) -> str:
+    """TOPIC:PARTITION:OFFSET, as the commands name a record."""
+    return f"{source.topic}:{source.partition}:{source.offset}"
+
+
+def require_version(where: str, reward: Reward, last: int) -> None:
+    """Raises Difference unless the reward's version is the one after `last`."""
+    if reward.version != last + 1:
+        published = f"version {reward.version} of {reward.bandit_id!r}"
+        raise Difference(where, published, f"version {last + 1}: the one before is {last}")
+
+
+def read_input(source: Source) -> Input:
+    return decode_inputs([source.value])[0]
+
+
+def decoded(source: Source, kind: type[E]) -> E:
+    return decode_as(place(source), source.value, kind)
+
+
+def decode_as(where: str, value: bytes | None, kind: type[E]) -> E:
+    """Raises Difference where it is no such record: nobody's transaction wrote it."""
+    try:
+        event = decode(value)
+    except DecodeError as error:
+        raise Difference(where, f"bytes that are no {kind.__name__}: {error}", f"a {kind.__name__}") from error
+    if not isinstance(event, kind):
+        raise Difference(where, f"a {type(event).__name__}", f"a {kind.__name__}")
+    return event

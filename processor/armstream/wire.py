@@ -1,0 +1,655 @@
+"""Records of the usual shape, read and written in straight lines: the codec's fast path.
+
+Law of the readers: a reader gives exactly the event that fastavro gives, or raises one of UNUSUAL, which decides
+nothing: the slow path reads the record again and finds the words for what is wrong. Usual is: strings of at most 63
+bytes, arrays and maps of one block, a ts_event of eight bytes (1979 to 3111).
+
+Law of the writers: for every legal event exactly the bytes that fastavro writes. What cannot be written raises; so does
+an IndexError for an id of 8,192 bytes or more, which the slow path writes.
+
+Avro in short: a long is a zigzag varint (n >= 0 becomes 2n; seven bits a byte, low bits first, 128 says that more
+follows); a string is its size, a long, and that many bytes of UTF-8; a double is 8 bytes, little-endian; an enum is its
+index; an optional value is 0, or 2 and the value; an array or map is a count and its items, again and again, then 0.
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from armstream.events import (
+    BanditSnapshot,
+    Close,
+    DecisionSnapshot,
+    ExecType,
+    Fill,
+    OpenFill,
+    Phase,
+    PositionSnapshot,
+    PropensitySource,
+    Reward,
+    Side,
+    WaitingClose,
+    WeightVector,
+)
+
+
+class Unusual(LookupError):
+    """The record is not of the usual shape, which says nothing about whether it is right."""
+
+
+UNUSUAL: Final = (LookupError, struct.error, UnicodeDecodeError)  # a lookup also fails where a record ends too soon
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+_LONG_OR_NEGATIVE: Final = 0b1000_0001  # bits of a size's first byte
+_BOOLEANS: Final = {0: False, 1: True}
+_SIDES: Final[Mapping[int, Side]] = {0: "UNKNOWN", 2: "BUY", 4: "SELL"}
+_EXEC_TYPES: Final[Mapping[int, ExecType]] = {0: "UNKNOWN", 2: "TRADE", 4: "CORRECT", 6: "CANCEL"}
+
+# ts_event stands between doubles, so one struct reads its eight bytes with them, as two, two and four. Tables beat
+# shifts, and hold only what is right at its place (not negative; more follows, or ends), so the rest is a KeyError.
+_LOW: Final = {a | 128 | (b | 128) << 8: (a | b << 7) >> 1 for a in range(0, 128, 2) for b in range(128)}
+_MIDDLE: Final = {a | 128 | (b | 128) << 8: (a | b << 7) << 13 for a in range(128) for b in range(128)}
+_HIGHS_LIMIT: Final = 4_096
+_highs: dict[int, int] = {}  # these four bytes stay as they are for 134 seconds
+
+_FILL: Final = struct.Struct("<BddHHIddBB")  # side, quantity, price, ts_event, multiplier, fees, exec_type, size
+_CLOSE: Final = struct.Struct("<ddHHIddBB")  # quantity, price, ts_event, fees, slippage, slippage_in_price, exec_type
+_POSITION: Final = struct.Struct("<HHIBd")  # ts_last, counted, filled_quantity
+_DECISION: Final = struct.Struct("<Bd")  # side, multiplier
+_OPEN_FILL: Final = struct.Struct("<ddddHHI")  # quantity, price, fees, left, ts_event
+_SHIFTS: Final = (0, 7, 14, 21, 28, 35, 42, 49)
+_DOUBLE: Final = struct.Struct("<d")
+_DOUBLES: Final = tuple(struct.Struct(f"<{count}d") for count in range(64))
+
+# Names repeat where ids do not: one str a name saves a decode here, and memory and hashing wherever it goes.
+_NAMES_LIMIT: Final = 65_536
+_names: dict[bytes, str] = {}
+
+
+def read_fill(record: bytes) -> Fill:
+    """The Fill in `record`, whose header is not looked at. Raises UNUSUAL."""
+    event_size = record[10]
+    bandit_at = 11 + (event_size >> 1)
+    bandit_size = record[bandit_at]
+    position_at = bandit_at + 1 + (bandit_size >> 1)
+    position_size = record[position_at]
+    instrument_at = position_at + 1 + (position_size >> 1)
+    instrument_size = record[instrument_at]
+    side_at = instrument_at + 1 + (instrument_size >> 1)
+    if (event_size | bandit_size | position_size | instrument_size) & _LONG_OR_NEGATIVE:
+        raise Unusual
+    bandit_id = record[bandit_at + 1 : position_at]
+    instrument_id = record[instrument_at + 1 : side_at]
+    side, quantity, price, low, middle, high, multiplier, fees, exec_type, currency_size = _FILL.unpack_from(
+        record, side_at
+    )
+    at = side_at + 43
+    currency = ""
+    if currency_size:
+        currency, at = _name_at(record, at - 1)
+    if record[at : at + 3] == b"\0\0\0":
+        order_quantity = exec_id = exec_ref_id = None
+        at += 3
+    else:
+        order_quantity, at = _optional_double_at(record, at)
+        exec_id, at = _optional_text_at(record, at)
+        exec_ref_id, at = _optional_text_at(record, at)
+    arm, propensity, probabilities, eta, weights_version, contributions, advice, at = _choice_at(record, at)
+    if at != len(record):
+        raise Unusual
+    return Fill(
+        record[11:bandit_at].decode(),
+        _names.get(bandit_id) or _learn_name(bandit_id),
+        record[position_at + 1 : instrument_at].decode(),
+        _names.get(instrument_id) or _learn_name(instrument_id),
+        _SIDES[side],
+        quantity,
+        price,
+        _LOW[low] + _MIDDLE[middle] + (_highs.get(high) or _learn_high(high)),
+        multiplier,
+        fees,
+        _EXEC_TYPES[exec_type],
+        currency,
+        order_quantity,
+        exec_id,
+        exec_ref_id,
+        arm,
+        propensity,
+        probabilities,
+        eta,
+        weights_version,
+        contributions,
+        advice,
+    )
+
+
+def read_close(record: bytes) -> Close:
+    """The Close in `record`, whose header is not looked at. Raises UNUSUAL."""
+    event_size = record[10]
+    bandit_at = 11 + (event_size >> 1)
+    bandit_size = record[bandit_at]
+    position_at = bandit_at + 1 + (bandit_size >> 1)
+    position_size = record[position_at]
+    quantity_at = position_at + 1 + (position_size >> 1)
+    if (event_size | bandit_size | position_size) & _LONG_OR_NEGATIVE:
+        raise Unusual
+    bandit_id = record[bandit_at + 1 : position_at]
+    quantity, price, low, middle, high, fees, slippage, slippage_in_price, exec_type = _CLOSE.unpack_from(
+        record, quantity_at
+    )
+    at = quantity_at + 42
+    if record[at:] == b"\0\0":
+        exec_id = exec_ref_id = None
+    else:
+        exec_id, at = _optional_text_at(record, at)
+        exec_ref_id, at = _optional_text_at(record, at)
+        if at != len(record):
+            raise Unusual
+    return Close(
+        record[11:bandit_at].decode(),
+        _names.get(bandit_id) or _learn_name(bandit_id),
+        record[position_at + 1 : quantity_at].decode(),
+        quantity,
+        price,
+        _LOW[low] + _MIDDLE[middle] + (_highs.get(high) or _learn_high(high)),
+        fees,
+        slippage,
+        _BOOLEANS[slippage_in_price],
+        _EXEC_TYPES[exec_type],
+        exec_id,
+        exec_ref_id,
+    )
+
+
+def read_position_snapshot(record: bytes) -> PositionSnapshot:
+    """The PositionSnapshot in `record`, whose header is not looked at. Raises UNUSUAL, also where a close waits."""
+    bandit_id, at = _name_at(record, 10)
+    position_id, at = _text_at(record, at)
+    low, middle, high, counted, filled_quantity = _POSITION.unpack_from(record, at)
+    fill_ids, at = _texts_at(record, at + 17)
+    close_ids, at = _texts_at(record, at)
+    some = record[at]
+    at += 1
+    decision = None
+    if some == 2:
+        decision, at = _decision_at(record, at)
+    elif some:
+        raise Unusual
+    fills, at = _open_fills_at(record, at)
+    if record[at]:
+        raise Unusual
+    schema_version, at = _long_at(record, at + 1)
+    if at != len(record) or schema_version >= 1 << 31:
+        raise Unusual
+    return PositionSnapshot(
+        bandit_id,
+        position_id,
+        _LOW[low] + _MIDDLE[middle] + (_highs.get(high) or _learn_high(high)),
+        _BOOLEANS[counted],
+        filled_quantity,
+        fill_ids,
+        close_ids,
+        decision,
+        fills,
+        (),
+        schema_version,
+    )
+
+
+def _decision_at(record: bytes, at: int) -> tuple[DecisionSnapshot, int]:
+    instrument_id, at = _name_at(record, at)
+    side, multiplier = _DECISION.unpack_from(record, at)
+    currency, at = _name_at(record, at + 9)
+    order_quantity, at = _optional_double_at(record, at)
+    choice = _choice_at(record, at)
+    decision = DecisionSnapshot(instrument_id, _SIDES[side], multiplier, currency, order_quantity, *choice[:7])
+    return decision, choice[7]
+
+
+def _open_fills_at(record: bytes, at: int) -> tuple[tuple[OpenFill, ...], int]:
+    count = record[at]
+    at += 1
+    if count == 0:
+        return (), at
+    if count & _LONG_OR_NEGATIVE:
+        raise Unusual
+    fills = []
+    for _ in range(count >> 1):
+        event_id, at = _text_at(record, at)
+        quantity, price, fees, left, low, middle, high = _OPEN_FILL.unpack_from(record, at)
+        at += 40
+        ts_event = _LOW[low] + _MIDDLE[middle] + (_highs.get(high) or _learn_high(high))
+        fills.append(OpenFill(event_id, quantity, price, fees, left, ts_event))
+    if record[at]:
+        raise Unusual
+    return tuple(fills), at + 1
+
+
+def _choice_at(  # noqa: PLR0912 - straight lines cost less than calls
+    record: bytes, at: int
+) -> tuple[
+    str | None, float | None, tuple[float, ...], float | None, int | None, dict[str, float], dict[str, float], int
+]:
+    """arm, propensity, probabilities, eta, weights_version, contributions, advice, and where they end."""
+    arm = propensity = eta = weights_version = None
+    probabilities: tuple[float, ...] = ()
+    some = record[at]
+    at += 1
+    if some == 2:
+        size = record[at]
+        end = at + 1 + (size >> 1)
+        if size & _LONG_OR_NEGATIVE:
+            raise Unusual
+        name = record[at + 1 : end]
+        arm = _names.get(name)
+        if arm is None:
+            arm = _learn_name(name)
+        at = end
+    elif some:
+        raise Unusual
+    some = record[at]
+    at += 1
+    if some == 2:
+        (propensity,) = _DOUBLE.unpack_from(record, at)
+        at += 8
+    elif some:
+        raise Unusual
+    count = record[at]
+    at += 1
+    if count:
+        if count & _LONG_OR_NEGATIVE:
+            raise Unusual
+        probabilities = _DOUBLES[count >> 1].unpack_from(record, at)
+        at += 4 * count
+        if record[at]:
+            raise Unusual
+        at += 1
+    some = record[at]
+    at += 1
+    if some == 2:
+        (eta,) = _DOUBLE.unpack_from(record, at)
+        at += 8
+    elif some:
+        raise Unusual
+    some = record[at]
+    at += 1
+    if some == 2:
+        weights_version, at = _long_at(record, at)
+    elif some:
+        raise Unusual
+    if record[at : at + 2] == b"\0\0":
+        return arm, propensity, probabilities, eta, weights_version, {}, {}, at + 2
+    contributions, at = _doubles_by_name_at(record, at)
+    advice, at = _doubles_by_name_at(record, at)
+    return arm, propensity, probabilities, eta, weights_version, contributions, advice, at
+
+
+def _optional_double_at(record: bytes, at: int) -> tuple[float | None, int]:
+    some = record[at]
+    if some == 0:
+        return None, at + 1
+    if some != 2:
+        raise Unusual
+    return _DOUBLE.unpack_from(record, at + 1)[0], at + 9
+
+
+def _optional_text_at(record: bytes, at: int) -> tuple[str | None, int]:
+    some = record[at]
+    if some == 0:
+        return None, at + 1
+    if some != 2:
+        raise Unusual
+    return _text_at(record, at + 1)
+
+
+def _text_at(record: bytes, at: int) -> tuple[str, int]:
+    size = record[at]
+    if size & _LONG_OR_NEGATIVE:
+        raise Unusual
+    end = at + 1 + (size >> 1)
+    return record[at + 1 : end].decode(), end
+
+
+def _texts_at(record: bytes, at: int) -> tuple[tuple[str, ...], int]:
+    count = record[at]
+    at += 1
+    if count == 0:
+        return (), at
+    if count & _LONG_OR_NEGATIVE:
+        raise Unusual
+    texts = []
+    for _ in range(count >> 1):
+        text, at = _text_at(record, at)
+        texts.append(text)
+    if record[at]:
+        raise Unusual
+    return tuple(texts), at + 1
+
+
+def _name_at(record: bytes, at: int) -> tuple[str, int]:
+    size = record[at]
+    if size & _LONG_OR_NEGATIVE:
+        raise Unusual
+    end = at + 1 + (size >> 1)
+    name = record[at + 1 : end]
+    return _names.get(name) or _learn_name(name), end
+
+
+def _long_at(record: bytes, at: int) -> tuple[int, int]:
+    zigzag = 0
+    for shift in _SHIFTS:
+        byte = record[at]
+        at += 1
+        if byte < 128:
+            zigzag += byte << shift
+            if zigzag & 1:
+                raise Unusual
+            return zigzag >> 1, at
+        zigzag += byte - 128 << shift
+    raise Unusual
+
+
+def _doubles_by_name_at(record: bytes, at: int) -> tuple[dict[str, float], int]:
+    doubles: dict[str, float] = {}
+    count = record[at]
+    at += 1
+    if count == 0:
+        return doubles, at
+    if count & _LONG_OR_NEGATIVE:
+        raise Unusual
+    for _ in range(count >> 1):
+        name, at = _name_at(record, at)
+        (doubles[name],) = _DOUBLE.unpack_from(record, at)
+        at += 8
+    if record[at]:
+        raise Unusual
+    return doubles, at + 1
+
+
+def _learn_name(name: bytes) -> str:
+    if len(_names) >= _NAMES_LIMIT:
+        _names.clear()
+    return _names.setdefault(name, name.decode())
+
+
+def _learn_high(high: int) -> int:
+    """The upper 28 bits of a timestamp from its last four bytes."""
+    if high & 0x80808080 != 0x00808080:
+        raise Unusual
+    if len(_highs) >= _HIGHS_LIMIT:
+        _highs.clear()
+    return _highs.setdefault(
+        high, (high & 127 | high >> 1 & 127 << 7 | high >> 2 & 127 << 14 | high >> 3 & 127 << 21) << 27
+    )
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+_MORE: Final = tuple(bytes((bits & 127 | 128, bits >> 7 | 128)) for bits in range(1 << 14))
+_LAST: Final = tuple(bytes((bits,) if bits < 128 else (bits & 127 | 128, bits >> 7)) for bits in range(1 << 14))
+_SIZES: Final = _LAST[::2]  # of texts below 8,192 bytes
+
+_PROPENSITY_SOURCES: Final[Mapping[PropensitySource | None, bytes]] = {
+    None: b"\0",
+    "UNKNOWN": b"\2\0",
+    "LOGGED": b"\2\2",
+    "CURRENT": b"\2\4",
+    "NONE": b"\2\6",
+}
+_PHASES: Final[Mapping[Phase, bytes]] = {"UNKNOWN": b"\0", "WARMING": b"\2", "LIVE": b"\4"}
+_SIDE_INDEXES: Final[Mapping[Side, int]] = {side: index for index, side in _SIDES.items()}
+
+_REWARD: Final = struct.Struct("<ddd??")  # quantity, reward_bps, weight, applied, counted
+_REWARD_ARM: Final = struct.Struct("<dBdBd")  # share, some propensity, some estimate
+_ARM_WEIGHT: Final = struct.Struct("<dd")  # weight, probability
+_RATES: Final = struct.Struct("<ddd")  # gamma, eta, reward_bound_bps
+_ARM_STATES: Final = tuple(struct.Struct(f"<d{size}sd") for size in range(11))  # state, pulls, cumulative_reward_bps
+_COUNTED: Final = struct.Struct("<?d")  # counted, filled_quantity
+_FOUR_DOUBLES: Final = struct.Struct("<4d")
+_FIVE_DOUBLES: Final = struct.Struct("<5d")
+_SOME_DOUBLE: Final = struct.Struct("<Bd")
+
+_names_written: dict[str, bytes] = {}
+_highs_written: dict[int, bytes] = {}
+
+
+def write_reward(header: bytes, reward: Reward, cut: bytes) -> bytes:
+    """`reward`, with the Avro bytes `cut` in place of its own cut. Written once a segment, so calls are spared."""
+    names, sizes = _names_written, _SIZES
+    position_id, detail = reward.position_id.encode(), reward.detail
+    fill_event_id, close_event_id = reward.fill_event_id.encode(), reward.close_event_id.encode()
+    pieces = [
+        header,
+        names.get(reward.bandit_id) or _name(reward.bandit_id),
+        _long(reward.version),
+        sizes[len(position_id)],
+        position_id,
+        sizes[len(fill_event_id)],
+        fill_event_id,
+        sizes[len(close_event_id)],
+        close_event_id,
+        _REWARD.pack(reward.quantity, reward.reward_bps, reward.weight, reward.applied, reward.counted),
+        _long(reward.total_steps),
+    ]
+    arms, eta = reward.arms, reward.eta
+    if arms:
+        pieces.append(sizes[len(arms)])
+        for arm in arms:
+            pieces.append(names.get(arm.name) or _name(arm.name))
+            if arm.propensity is None or arm.estimate is None:
+                pieces += (_DOUBLE.pack(arm.share), _optional_double(arm.propensity), _optional_double(arm.estimate))
+            else:
+                pieces.append(_REWARD_ARM.pack(arm.share, 2, arm.propensity, 2, arm.estimate))
+    pieces += (
+        b"\0",
+        _PROPENSITY_SOURCES[reward.propensity_source],
+        b"\0" if eta is None else _SOME_DOUBLE.pack(2, eta),
+        _time(reward.ts_event),
+        _text(detail) if detail else b"\0",
+        cut,
+    )
+    return b"".join(pieces)
+
+
+def write_weight_vector(header: bytes, vector: WeightVector) -> bytes:
+    arms = vector.arms
+    pieces = [header, _name(vector.bandit_id), _long(vector.version), _name(vector.algorithm), _name(vector.estimator)]
+    if arms:
+        pieces.append(_long(len(arms)))
+        for arm in arms:
+            pieces += (_name(arm.name), _ARM_WEIGHT.pack(arm.weight, arm.probability))
+    pieces += (
+        b"\0",
+        _RATES.pack(vector.gamma, vector.eta, vector.reward_bound_bps),
+        _long(vector.total_steps),
+        _PHASES[vector.phase],
+        _DOUBLE.pack(vector.blend_alpha),
+        _text(vector.cause_event_id),
+        _time(vector.ts_event),
+        _items([_name(e.name) + _DOUBLE.pack(e.weight) + _doubles(e.distribution) for e in vector.experts]),
+    )
+    return b"".join(pieces)
+
+
+def write_bandit_snapshot(header: bytes, snapshot: BanditSnapshot) -> bytes:
+    arms = snapshot.arms
+    pieces = [header, _name(snapshot.bandit_id), _long(snapshot.version), _long(snapshot.total_steps)]
+    if arms:
+        pieces.append(_long(len(arms)))
+        for arm in arms:
+            pulls = _long(arm.pulls)
+            pieces += (_name(arm.name), _ARM_STATES[len(pulls)].pack(arm.state, pulls, arm.cumulative_reward_bps))
+    pieces += (
+        b"\0",
+        _name(snapshot.algorithm),
+        _name(snapshot.estimator),
+        _name(snapshot.settings_fingerprint),
+        b"\0" if snapshot.fill_watermark is None else b"\2" + _time(snapshot.fill_watermark),
+        b"\0" if snapshot.close_watermark is None else b"\2" + _time(snapshot.close_watermark),
+        b"\1" if snapshot.paused else b"\0",
+        _text(snapshot.cause_event_id),
+        _time(snapshot.ts_event),
+        _texts(snapshot.command_ids),
+        _long(snapshot.schema_version),
+    )
+    return b"".join(pieces)
+
+
+def write_position_snapshot(header: bytes, snapshot: PositionSnapshot) -> bytes:
+    position_id = snapshot.position_id.encode()
+    pieces = [
+        header,
+        _names_written.get(snapshot.bandit_id) or _name(snapshot.bandit_id),
+        _SIZES[len(position_id)],
+        position_id,
+        _time(snapshot.ts_last),
+        _COUNTED.pack(snapshot.counted, snapshot.filled_quantity),
+        _texts(snapshot.fill_ids),
+        _texts(snapshot.close_ids),
+    ]
+    decision = snapshot.decision
+    if decision is None:
+        pieces.append(b"\0")
+    else:
+        arm = decision.arm
+        version = decision.weights_version
+        pieces += (
+            b"\2",
+            _name(decision.instrument_id),
+            _DECISION.pack(_SIDE_INDEXES[decision.side], decision.multiplier),
+            _name(decision.currency),
+            _optional_double(decision.order_quantity),
+            b"\0" if arm is None else b"\2" + _name(arm),
+            _optional_double(decision.propensity),
+            _doubles(decision.probabilities),
+            _optional_double(decision.eta),
+            b"\0" if version is None else b"\2" + _long(version),
+            _doubles_by_name(decision.contributions),
+            _doubles_by_name(decision.advice),
+        )
+    pieces += (
+        _items([_open_fill(fill) for fill in snapshot.fills]) if snapshot.fills else b"\0",
+        _items([_waiting_close(close) for close in snapshot.closes]) if snapshot.closes else b"\0",
+        _long(snapshot.schema_version),
+    )
+    return b"".join(pieces)
+
+
+def write_cut(next_offset: Mapping[str, int]) -> bytes:
+    """The Avro bytes of a cut, without header: next offsets by topic, in the mapping's order."""
+    if not next_offset:
+        return b"\0"
+    pieces = [_SIZES[len(next_offset)]]
+    for topic, offset in next_offset.items():
+        pieces += (_names_written.get(topic) or _name(topic), _long(offset))
+    pieces.append(b"\0")
+    return b"".join(pieces)
+
+
+def _open_fill(fill: OpenFill) -> bytes:
+    return b"".join(
+        (
+            _text(fill.event_id),
+            _FOUR_DOUBLES.pack(fill.quantity, fill.price, fill.fees, fill.left),
+            _time(fill.ts_event),
+        )
+    )
+
+
+def _waiting_close(close: WaitingClose) -> bytes:
+    source = close.source
+    return b"".join(
+        (
+            _text(close.event_id),
+            _FIVE_DOUBLES.pack(close.quantity, close.price, close.fees, close.slippage, close.left),
+            _time(close.ts_event),
+            _text(source.topic),
+            _long(source.partition),
+            _long(source.offset),
+            _optional_bytes(source.key),
+            _optional_bytes(source.value),
+            _items([_text(header.name) + _optional_bytes(header.value) for header in source.headers]),
+        )
+    )
+
+
+def _long(value: int) -> bytes:
+    zigzag = value << 1 ^ value >> 63
+    if zigzag < 16_384:
+        return _LAST[zigzag]
+    if not -1 << 63 <= value < 1 << 63:
+        raise ValueError(f"{value} does not fit a long")
+    written = b""
+    while zigzag >= 16_384:
+        written += _MORE[zigzag & 16_383]
+        zigzag >>= 14
+    return written + _LAST[zigzag]
+
+
+def _time(value: int) -> bytes:
+    """As _long, in half the time where the upper bits are those of an earlier call."""
+    high = _highs_written.get(value >> 27)
+    if high is None:
+        return _learn_time(value)
+    return _MORE[value << 1 & 16_383] + _MORE[value >> 13 & 16_383] + high
+
+
+def _learn_time(value: int) -> bytes:
+    written = _long(value)
+    if value >= 1 << 27:
+        if len(_highs_written) >= _HIGHS_LIMIT:
+            _highs_written.clear()
+        _highs_written[value >> 27] = written[4:]
+    return written
+
+
+def _text(value: str) -> bytes:
+    encoded = value.encode()
+    size = len(encoded)
+    return _SIZES[size] + encoded if size < 8_192 else _long(size) + encoded
+
+
+def _name(value: str) -> bytes:
+    """As _text, for what repeats."""
+    written = _names_written.get(value)
+    if written is None:
+        written = _text(value)
+        if len(written) <= 64:
+            if len(_names_written) >= _NAMES_LIMIT:
+                _names_written.clear()
+            _names_written[value] = written
+    return written
+
+
+def _texts(values: Sequence[str]) -> bytes:
+    if len(values) == 1:
+        encoded = values[0].encode()
+        return b"\2%b%b\0" % (_SIZES[len(encoded)], encoded)
+    return _items([_text(value) for value in values])
+
+
+def _items(items: Sequence[bytes]) -> bytes:
+    if not items:
+        return b"\0"
+    return _long(len(items)) + b"".join(items) + b"\0"
+
+
+def _doubles(values: Sequence[float]) -> bytes:
+    if not values:
+        return b"\0"
+    return _long(len(values)) + struct.pack(f"<{len(values)}d", *values) + b"\0"
+
+
+def _doubles_by_name(values: Mapping[str, float]) -> bytes:
+    if not values:
+        return b"\0"
+    return _items([_name(name) + _DOUBLE.pack(value) for name, value in values.items()])
+
+
+def _optional_double(value: float | None) -> bytes:
+    return b"\0" if value is None else _SOME_DOUBLE.pack(2, value)
+
+
+def _optional_bytes(value: bytes | None) -> bytes:
+    return b"\0" if value is None else b"\2" + _long(len(value)) + value

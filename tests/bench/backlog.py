@@ -1,0 +1,191 @@
+"""The bench's side of Kafka: topics that are filled before the clock starts, what a group has committed, what came out.
+
+Every measured run reads the same input topics and has a group and output topics of its own, deleted after it.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from armstream.runtime.topics import create
+from armstream.settings import Settings, load
+from deploy.kafka.node import free_port
+from tests.bench.child import BenchError
+from tests.bench.load import ARMS, Record, sequence_of
+from tests.bench.naive import REWARD
+
+PARTITIONS = 8
+QUIET = {"log_level": 3}  # errors only: that a new broker is not ready at once is none
+DEADLINE_SECONDS = 120.0
+
+_CHUNK_RECORDS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Topics that hold the trades, and a short name."""
+
+    trades: tuple[str, ...]
+    tag: str
+
+
+LAYOUTS = {
+    "one topic": Layout(("trades",), "one"),
+    "fills and closes apart": Layout(("fills", "closes"), "apart"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one loop is started with: a settings file and the settings read from it."""
+
+    path: Path
+    settings: Settings
+
+
+def input_topics(layout: str, prefix: str) -> list[str]:
+    """The topics of the trades, then that of the commands."""
+    return [f"{prefix}-{topic}" for topic in (*LAYOUTS[layout].trades, "commands")]
+
+
+@contextmanager
+def prepare(name: str, folder: Path, bootstrap_servers: str, layout: str, prefix: str) -> Iterator[Run]:
+    """A run with topics; `prefix` names the input topics, which stay, `name` all others, which go.
+
+    Settings are the shipped ones, save for names, addresses and the arms.
+    """
+    outputs = ("weights", "rewards", "bandit_snapshots", "position_snapshots", "dead_letters")
+    *trades, commands = input_topics(layout, prefix)
+    inputs = {"trades": trades, "commands": commands}
+    values: dict[str, Any] = {
+        "instance": "bench",
+        "kafka": {"bootstrap_servers": bootstrap_servers, "group_id": name},
+        "topics": {**inputs, **{output: f"{name}-{output}" for output in outputs}, "partitions": PARTITIONS},
+        "online_learning": {"families": list(ARMS)},
+        "metrics": {"port": free_port()},
+        "log": {"format": "text"},
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(values))
+    settings = load(path, {})
+    create(settings)
+    try:
+        yield Run(path, settings)
+    finally:
+        delete(bootstrap_servers, [f"{name}-{output}" for output in outputs])
+
+
+def delete(bootstrap_servers: str, topics: Sequence[str]) -> None:
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, **QUIET})
+    for future in admin.delete_topics(list(topics), operation_timeout=30).values():
+        future.result()
+
+
+def fill(bootstrap_servers: str, topics: Sequence[str], records: Iterable[Record]) -> None:
+    """Puts the records into one topic, or the fills into the first and the closes into the second; waits for all."""
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            **QUIET,
+            "partitioner": "murmur2_random",
+            "enable.idempotence": True,
+            "linger.ms": 20,
+            "queue.buffering.max.messages": 2_000_000,
+            "queue.buffering.max.kbytes": 2_097_151,
+        }
+    )
+    chunks: list[list[dict[str, bytes]]] = [[] for _ in topics]
+    for record in records:
+        side = len(topics) - 1 if record.is_close else 0
+        chunks[side].append({"key": record.key, "value": record.value})
+        if len(chunks[side]) == _CHUNK_RECORDS:
+            _produce(producer, topics[side], chunks[side])
+            chunks[side] = []
+    for topic, chunk in zip(topics, chunks, strict=True):
+        _produce(producer, topic, chunk)
+    left = producer.flush(DEADLINE_SECONDS)
+    if left:
+        raise BenchError(f"{left} records were not delivered within {DEADLINE_SECONDS:.0f} s")
+
+
+def _produce(producer: Producer, topic: str, chunk: list[dict[str, bytes]]) -> None:
+    queued = producer.produce_batch(topic, chunk)
+    if queued != len(chunk):
+        raise BenchError(f"{topic}: {len(chunk) - queued} records were not queued")
+
+
+class Committed:
+    """What a group has committed of a run's trades. It asks as an outsider and joins nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        client = {"bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": settings.kafka.group_id}
+        self._consumer = Consumer({**client, "isolation.level": "read_uncommitted", "enable.auto.commit": False})
+        self._wanted = [
+            TopicPartition(topic, number) for topic in settings.topics.names.trades for number in range(PARTITIONS)
+        ]
+
+    def count(self) -> int:
+        """Records committed, over all partitions."""
+        found = self._consumer.committed(self._wanted, 5)
+        return sum(at.offset for at in found if at.offset > 0)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Rewards:
+    """What a loop published: the rewards from the first events of the load, those of all, and the first ones' sum."""
+
+    count: int
+    sum_bps: float
+    count_in_all: int
+
+
+def read_rewards(settings: Settings, first_events: int) -> Rewards:
+    """Reads the rewards topic to its end, committed records only; counts those whose events are among the first."""
+    count, count_in_all, sum_bps = 0, 0, 0.0
+    for value in _values(settings.kafka.bootstrap_servers, settings.topics.names.rewards):
+        reward = REWARD.decode(value)
+        if value[:10] != REWARD.header or not reward["applied"]:
+            raise BenchError(f"not an applied reward: {reward}")
+        count_in_all += 1
+        if max(sequence_of(reward["fill_event_id"]), sequence_of(reward["close_event_id"])) < first_events:
+            count += 1
+            sum_bps += reward["reward_bps"]
+    return Rewards(count, sum_bps, count_in_all)
+
+
+def _values(bootstrap_servers: str, topic: str) -> Iterator[bytes]:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": "bench-reader",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "enable.auto.commit": False,
+            "fetch.queue.backoff.ms": 5,
+        }
+    )
+    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(PARTITIONS)])
+    ended: set[int] = set()
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    with closing(consumer):
+        while len(ended) < PARTITIONS:
+            if time.monotonic() > deadline:
+                raise BenchError(f"{topic} was not read within {DEADLINE_SECONDS:.0f} s")
+            for message in consumer.consume(5_000, 0.05):
+                error, value = message.error(), message.value()
+                if error is None and value is not None:
+                    yield value
+                elif error is not None and error.code() == KafkaError._PARTITION_EOF:
+                    ended.add(message.partition() or 0)
+                elif error is not None:
+                    raise KafkaException(error)

@@ -1,0 +1,55 @@
+"""The load is what the bench says it is."""
+
+from collections import Counter, defaultdict
+
+import pytest
+
+from armstream.codec import decode
+from armstream.events import Close, Fill
+from tests.bench.load import GAP_EVENTS, make_load, sequence_of
+
+EVENTS = 22_000
+TS_LAST = 1_700_000_000_000_000
+
+
+@pytest.fixture(scope="module")
+def events() -> list[Fill | Close]:
+    decoded = [decode(record.value) for record in make_load(EVENTS, 50, TS_LAST).records]
+    return [event for event in decoded if isinstance(event, Fill | Close)]
+
+
+def test_half_of_the_events_are_fills_and_their_ids_tell_their_place(events: list[Fill | Close]) -> None:
+    assert Counter(type(event) for event in events) == {Fill: EVENTS // 2, Close: EVENTS // 2}
+    assert [sequence_of(event.event_id) for event in events] == list(range(EVENTS))
+
+
+def test_the_same_seed_gives_the_same_records_and_another_one_others() -> None:
+    first, again, other = (make_load(2_200, 50, TS_LAST, seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first.records != other.records
+
+
+def test_every_position_is_closed_by_as_much_as_was_filled_and_some_in_parts(events: list[Fill | Close]) -> None:
+    sizes: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    parts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for event in events:
+        closes = isinstance(event, Close)
+        sizes[event.position_id][closes] += event.quantity
+        parts[event.position_id][closes] += 1
+    assert all(filled == closed for filled, closed in sizes.values())
+    assert Counter(map(tuple, parts.values())) == {(1, 1): 8_000, (1, 2): 1_000, (2, 1): 1_000}
+    assert make_load(EVENTS, 50, TS_LAST).reward_count == 8_000 + 2 * 2_000
+
+
+def test_most_closes_come_tens_to_thousands_of_events_after_the_fill(events: list[Fill | Close]) -> None:
+    opened: dict[str, int] = {}
+    gaps = []
+    for index, event in enumerate(events):
+        if isinstance(event, Fill):
+            opened.setdefault(event.position_id, index)
+        else:
+            gaps.append(index - opened[event.position_id])
+    gaps.sort()
+    assert gaps[len(gaps) // 20] > GAP_EVENTS[0] / 2
+    assert gaps[-len(gaps) // 20] < 2 * GAP_EVENTS[1]
+    assert 200 < gaps[len(gaps) // 2] < 500  # the middle of 20 and 5,000 on a logarithmic scale is 316

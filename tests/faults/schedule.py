@@ -1,0 +1,63 @@
+"""Which faults there are, and a schedule of them that a seed replays.
+
+Law: a seed gives one sequence of (fault, seed of the trial); a trial's own seed, with its fault's name, replays it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+
+from tests.faults import connections, processes, state
+from tests.faults.connections import answer_cut, delayed, delayed_for_long, dropped, late, on_requests
+from tests.faults.proxy import Action, Api
+from tests.faults.trial import Fault, Trial
+
+_SEEDS = 1_000_000_000
+_REQUESTS = {
+    "Produce": Api.PRODUCE,
+    "AddPartitionsToTxn": Api.ADD_PARTITIONS_TO_TXN,
+    "AddOffsetsToTxn": Api.ADD_OFFSETS_TO_TXN,
+    "TxnOffsetCommit": Api.TXN_OFFSET_COMMIT,
+    "EndTxn": Api.END_TXN,
+    "Heartbeat": Api.HEARTBEAT,
+    "Fetch": Api.FETCH,
+}
+_ACTIONS: tuple[tuple[str, Callable[[Trial], Action], str], ...] = (
+    ("delayed", delayed, "its release"),
+    ("dropped", dropped, "the cut"),
+    ("answer cut", answer_cut, "the cut"),
+    ("late, after its retry", late, "its arrival"),
+)
+
+# Each with how often one trial of the long run does it.
+FAULTS: dict[Fault, int] = {
+    Fault("SIGKILL", processes.kill, "its next start"): 25,
+    Fault("SIGSTOP, session lost", processes.zombie(8.0), "SIGSTOP"): 2,
+    Fault("SIGSTOP, session and poll interval lost", processes.zombie(12.0), "SIGSTOP", processes.SLEEPY): 2,
+    Fault("SIGSTOP at a request, session lost", processes.zombie_at_a_request, "SIGSTOP"): 2,
+    Fault("SIGSTOP until the transaction expired", processes.expire, "SIGCONT"): 1,
+    Fault("two processes with one name", processes.same_name, "the second's start"): 3,
+    Fault("instances join and leave", processes.join_and_leave, "start or SIGTERM"): 10,
+    Fault("broker killed", connections.kill_broker, "it answers again"): 10,
+    Fault("broker out of reach, session lost", connections.out_of_reach, "it is back"): 3,
+    Fault("session lost in a commit", connections.session_lost_in_a_commit, "the commit's release"): 2,
+    Fault("output refused as too large", state.oversize, "its next start"): 2,
+    Fault("restore of 100,000 positions", state.restore(100_000), "its next start"): 2,
+    **{
+        Fault(f"{name} {how}", on_requests((api, action)), since): 5
+        for name, api in _REQUESTS.items()
+        for how, action, since in _ACTIONS
+    },
+    Fault("EndTxn delayed by 31 to 36 s", on_requests((Api.END_TXN, delayed_for_long)), "its release"): 1,
+    Fault("Produce delayed by 31 to 36 s", on_requests((Api.PRODUCE, delayed_for_long)), "its release"): 1,
+}
+NAMES = {fault.name: fault for fault in FAULTS}
+
+
+def schedule(seed: int, faults: Sequence[Fault]) -> Iterator[tuple[Fault, int]]:
+    """Each fault once, in a drawn order, and then all of them again; the first trial has the schedule's own seed."""
+    draw = Random(seed)
+    trial_seed = seed
+    while True:
+        for fault in draw.sample(faults, len(faults)):
+            yield fault, trial_seed
+            trial_seed = draw.randrange(_SEEDS)

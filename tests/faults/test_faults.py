@@ -1,0 +1,86 @@
+"""The short run: each kind of fault a few times, by a seed that is printed, on a broker that may be killed.
+
+`make faults` is the long one; a failure here is replayed there with the fault's name and the seed: SEED=.. FAULT=..
+"""
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from deploy.kafka.broker import Broker, start_kafka
+from tests.faults.connections import answer_cut, delayed, dropped, late, on_requests
+from tests.faults.proxy import Api, CutAnswer, Delay, Proxy
+from tests.faults.schedule import NAMES
+from tests.faults.trial import Fault, attempt
+from tests.integration.check import check
+from tests.integration.load import history
+from tests.integration.processor import Job
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture(scope="module")
+def own_kafka() -> Iterator[Broker]:
+    """Never a given one."""
+    environment = {name: value for name, value in os.environ.items() if name != "KAFKA_BOOTSTRAP_SERVERS"}
+    with start_kafka(environment=environment) as kafka:
+        yield kafka
+
+
+@pytest.fixture(scope="module")
+def proxy(own_kafka: Broker) -> Iterator[Proxy]:
+    with Proxy(own_kafka.proxied.advertised, own_kafka.proxied.address) as proxy:
+        yield proxy
+
+
+SINGLE_REQUESTS = Fault(
+    "single requests",
+    on_requests(
+        (Api.TXN_OFFSET_COMMIT, dropped), (Api.PRODUCE, delayed), (Api.END_TXN, late), (Api.END_TXN, answer_cut),
+        (Api.END_TXN, late),
+    ),
+    "each",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fault", "times"),
+    [
+        (NAMES["SIGKILL"], 3),
+        (NAMES["SIGSTOP, session lost"], 1),
+        (NAMES["instances join and leave"], 2),
+        (NAMES["session lost in a commit"], 1),
+        (SINGLE_REQUESTS, 1),
+        (NAMES["broker killed"], 1),
+    ],
+    ids=lambda value: value.name if isinstance(value, Fault) else value,
+)
+def test_what_kafka_holds_after_a_fault_is_what_one_undisturbed_run_would_have_left(
+    fault: Fault, times: int, own_kafka: Broker, proxy: Proxy, tmp_path: Path
+) -> None:
+    seed = random.SystemRandom().randrange(1_000_000)
+    print(f"{fault.name}, {times} times, seed {seed}")  # noqa: T201 - shown where the test fails
+    attempt(fault, times, seed, own_kafka, proxy, tmp_path)
+
+
+@pytest.mark.parametrize("action", [CutAnswer(), Delay(1.2)])
+def test_a_transaction_that_lost_a_connection_or_ended_late_is_its_producers_last(
+    action: CutAnswer | Delay, own_kafka: Broker, proxy: Proxy, tmp_path: Path
+) -> None:
+    """Else what of it is still on the way could end a later one."""
+    with closing(Job(own_kafka.bootstrap_servers, f"last-{time.monotonic_ns()}-", tmp_path)) as job:
+        job.create_topics()
+        processor = job.start(overrides={"kafka.bootstrap_servers": own_kafka.proxied.advertised}).wait_until_ready()
+        proxy.next(Api.END_TXN, action)
+        opened = proxy.next(Api.INIT_PRODUCER_ID, Delay(0.0))
+        job.send(history(1, 100, bandits=8, arms=job.settings.online_learning.arms))
+        opened.wait_until_met(30)
+        job.wait_until_applied(processor)
+        assert processor.stop() == 0, processor.text
+        check(job)
+        assert job.verify()["result"] == "verified"

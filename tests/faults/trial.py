@@ -1,0 +1,259 @@
+"""One trial: a job of its own under load, a fault or several of a kind, and the check of all that Kafka then holds.
+
+The load never stops while the faults happen. What is measured is the time until every partition of the input is
+committed again, which with several processes is later than the first commit of any.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Self
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from armstream.events import Fill
+from deploy.kafka.broker import Broker
+from tests.faults.proxy import Proxy
+from tests.integration.check import check
+from tests.integration.load import SHORT_WINDOWS, SPREAD_SECONDS, Sender, history
+from tests.integration.processor import Job, Process
+
+_CHUNK_RECORDS = 400
+_SENT_AT_ONCE = 10
+_PER_SECOND = 200.0
+_CHUNKS_AT_MOST = 140  # a day of event time: none is ahead of its append time
+_POLL_SECONDS = 0.02
+_NEXT_COMMIT_SECONDS = 120.0
+_DAY_SECONDS = 86_400
+# A fenced consumer, and a call of librdkafka's that never comes back.
+_GAVE_UP = ("start it again", "the loop has not turned")
+
+
+class Load:
+    """Sends a desk's trades at a steady rate in a thread of its own, until it is told to stop; a context."""
+
+    def __init__(self, job: Job, draw: Random) -> None:
+        self._job = job
+        self._draw = draw
+        self._stopping = threading.Event()
+        self._failures: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
+        self.sent_records = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join(_NEXT_COMMIT_SECONDS)
+
+    def stop(self) -> None:
+        """Returns when all is acknowledged; raises what went wrong meanwhile."""
+        self.__exit__()
+        assert not self._thread.is_alive(), "the load does not end: the broker takes nothing"
+        self.raise_if_it_failed()
+
+    def raise_if_it_failed(self) -> None:
+        for failure in self._failures:
+            raise failure
+
+    def _run(self) -> None:
+        try:
+            self._trickle()
+        except BaseException as failure:
+            self._failures.append(failure)
+
+    def _trickle(self) -> None:
+        sender, arms = self._job.sender(), self._job.settings.online_learning.arms
+        day_ago = time.time() - _DAY_SECONDS
+        next_at = time.monotonic()
+        for number in range(_CHUNKS_AT_MOST):
+            first_micros = int((day_ago + number * SPREAD_SECONDS) * 1e6)
+            records = history(
+                self._draw.randrange(1_000_000_000), _CHUNK_RECORDS, bandits=50, arms=arms,
+                first_micros=first_micros, name=f"h{number}-", lost=0.02,
+            )  # fmt: skip
+            for start in range(0, len(records), _SENT_AT_ONCE):
+                if self._stopping.wait(max(0.0, next_at - time.monotonic())):
+                    return
+                next_at = max(next_at + _SENT_AT_ONCE / _PER_SECOND, time.monotonic() - 1.0)
+                self.sent_records += len(sender.send(records[start : start + _SENT_AT_ONCE]))
+        raise AssertionError("the load has come to its end before the faults")
+
+
+class Progress:
+    """Sees every 20 ms up to where each partition of the trades is committed; a context."""
+
+    def __init__(self, job: Job) -> None:
+        self._topics = job.settings.topics.names.trades
+        self._partitions = range(job.settings.topics.partitions)
+        self._seen: list[tuple[float, dict[int, int]]] = []
+        self._stopping = threading.Event()
+        # read_uncommitted: asked while a transaction holds the offsets, it hears the old ones at once.
+        self._consumer = Consumer(
+            {"bootstrap.servers": job.bootstrap_servers, "group.id": job.settings.kafka.group_id, "log_level": 0,
+             "isolation.level": "read_uncommitted", "enable.auto.commit": False}
+        )  # fmt: skip
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join(_NEXT_COMMIT_SECONDS)
+        self._consumer.close()
+
+    def committed_again_at(self, since: float, partitions: Iterable[int] | None = None) -> float | None:
+        """When, after `since`, the last of these partitions (by default all) was first committed further, if yet."""
+        seen = self._seen[:]
+        start = max((at for at, (when, _) in enumerate(seen) if when <= since), default=None)
+        if start is None:
+            return None
+        before, waiting = seen[start][1], set(partitions or self._partitions)
+        for when, offsets in seen[start + 1 :]:
+            waiting -= {partition for partition in waiting if offsets[partition] > before[partition]}
+            if not waiting:
+                return when
+        return None
+
+    def _run(self) -> None:
+        wanted = [TopicPartition(topic, number) for topic in self._topics for number in self._partitions]
+        while not self._stopping.wait(_POLL_SECONDS):
+            try:
+                found = self._consumer.committed(wanted, timeout=1.0)
+            except KafkaException:
+                continue  # the broker is dead for a while: then nothing is committed either
+            if any(one.error for one in found):
+                continue
+            offsets = dict.fromkeys(self._partitions, 0)
+            for one in found:
+                offsets[one.partition] += max(one.offset, 0)
+            self._seen.append((time.monotonic(), offsets))
+
+
+@dataclass(slots=True)
+class Trial:
+    """What a fault gets: the job, its randomness and load, and what it may break.
+
+    It is the processes' supervisor too: who gives up for a reason that a new start mends is started again.
+    """
+
+    job: Job
+    draw: Random
+    load: Load
+    progress: Progress
+    kafka: Broker
+    proxy: Proxy
+    processes: dict[str, Process] = field(default_factory=dict)  # the last start of each instance
+    bootstrap_servers: dict[str, str] = field(default_factory=dict)  # by instance
+    sent_apart_records: int = 0
+    started_again: int = 0
+
+    def send_apart(self, events: Iterable[Fill]) -> None:
+        """At once, beside the load."""
+        names = self.job.settings.topics.names
+        self.sent_apart_records += len(Sender(self.job.bootstrap_servers, names.trades, names.commands).send(events))
+
+    def start(self, instance: str = "a") -> Process:
+        """A processor; not ready yet. What it was started with before, it is started with again."""
+        servers = self.bootstrap_servers.get(instance, self.kafka.bootstrap_servers)
+        self.processes[instance] = self.job.start(instance, overrides={"kafka.bootstrap_servers": servers})
+        return self.processes[instance]
+
+    def start_behind_proxy(self, instance: str = "a") -> Process:
+        """A processor all of whose requests go through the proxy."""
+        self.bootstrap_servers[instance] = self.kafka.proxied.advertised
+        return self.start(instance)
+
+    def seconds_to_next_commit(self, since: float, partitions: Iterable[int] | None = None) -> float:
+        """From `since` (time.monotonic) until each of the partitions, by default all, was committed further."""
+        deadline = time.monotonic() + _NEXT_COMMIT_SECONDS
+        while True:
+            at = self.progress.committed_again_at(since, partitions)
+            if at is not None:
+                return at - since
+            self.start_again_who_gave_up()
+            self.load.raise_if_it_failed()
+            assert any(one.is_alive for one in self.processes.values()), "nobody is left"
+            assert time.monotonic() < deadline, f"no commit within {_NEXT_COMMIT_SECONDS} s"
+            time.sleep(_POLL_SECONDS)
+
+    def wait_for_a_commit(self) -> None:
+        """From now."""
+        self.seconds_to_next_commit(time.monotonic())
+
+    def start_again_who_gave_up(self) -> None:
+        for instance, process in list(self.processes.items()):
+            if not process.is_alive and any(line in process.text for line in _GAVE_UP):
+                self.started_again += 1
+                self.start(instance)
+
+    def sleep(self, least_seconds: float, most_seconds: float) -> None:
+        time.sleep(self.draw.uniform(least_seconds, most_seconds))
+
+    def conclude(self) -> None:
+        """The load ends, all of it is applied, who is alive stops in order, and everything is derived again."""
+        self.proxy.forget()
+        self.load.stop()
+        self.start_again_who_gave_up()
+        alive = [process for process in self.processes.values() if process.is_alive]
+        assert alive, "nobody is left"
+        self.job.wait_until_applied(*alive)
+        for process in alive:
+            assert process.stop() == 0, process.text
+        found = check(self.job)
+        assert len(found.inputs) == self.load.sent_records + self.sent_apart_records
+        assert self.job.verify()["result"] == "verified"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fault:
+    """`inflict(trial, times)` gives for each time the seconds to the next commit, counted from `since`."""
+
+    name: str
+    inflict: Callable[[Trial, int], list[float]]
+    since: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Of a trial whose check found all exact: seconds to the next commit after each fault."""
+
+    seconds: list[float]
+    started_again: int  # processes that gave up
+
+
+def attempt(fault: Fault, times: int, seed: int, kafka: Broker, proxy: Proxy, folder: Path) -> Outcome:
+    """Tries a fault so many times on one job. Fails as the check does."""
+    with _job(f"faults-{seed}-{time.monotonic_ns()}-", kafka, folder) as job:
+        job.set({**SHORT_WINDOWS, **fault.settings})
+        job.create_topics()
+        draw = Random(seed)
+        try:
+            with Load(job, Random(draw.random())) as load, Progress(job) as progress:
+                trial = Trial(job, draw, load, progress, kafka, proxy)
+                seconds = fault.inflict(trial, times)
+                trial.conclude()
+        finally:
+            proxy.forget()
+            if not kafka.alive():
+                kafka.restart()
+    return Outcome(seconds, trial.started_again)
+
+
+@contextmanager
+def _job(prefix: str, kafka: Broker, folder: Path) -> Iterator[Job]:
+    """Its topics are deleted afterwards: the broker stays small."""
+    job = Job(kafka.bootstrap_servers, prefix, folder)
+    with closing(job):
+        yield job
+    for deleted in job.admin.delete_topics(list(job.settings.topics.names.all), operation_timeout=30).values():
+        deleted.result()

@@ -1,0 +1,66 @@
+"""A transaction that cannot be: nothing of it is published, the process says so, and what comes after goes on."""
+
+import signal
+import time
+
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its public names, which it does not declare so
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+
+from tests.integration.check import check
+from tests.integration.load import history
+from tests.integration.processor import Job, eventually
+
+
+def limit_bytes(job: Job, topic: str, max_message_bytes: int) -> None:
+    entry = ConfigEntry("max.message.bytes", str(max_message_bytes), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    for done in job.admin.incremental_alter_configs([resource]).values():
+        done.result()
+
+
+def test_a_batch_that_the_broker_refuses_stops_after_five_tries_and_goes_on_once_it_fits(job: Job) -> None:
+    """The broker's refusal fails the commit, so that its outcome is asked of the broker each time."""
+    job.create_topics()
+    arms = job.settings.online_learning.arms
+    first, second = (history(seed, 200, bandits=8, arms=arms, name=f"s{seed}-") for seed in (1, 2))
+    processor = job.start().wait_until_ready()
+    job.send(first)
+    job.wait_until_applied(processor)
+    topic = job.settings.topics.names.rewards
+    limit_bytes(job, topic, 100)
+    published = len(job.log.read(topic))
+
+    job.send(second)
+    assert processor.exit_code(60) == 1, processor.text
+    last_line = processor.text.strip().splitlines()[-1]
+    assert "aborted 5 times" in last_line
+    assert "Traceback" not in processor.text
+    assert len(job.log.read(topic)) == published
+
+    limit_bytes(job, topic, 1_200_000)
+    again = job.start().wait_until_ready()
+    job.wait_until_applied(again)
+    assert again.stop() == 0, again.text
+    assert len(check(job).inputs) == len(first) + len(second)
+
+
+def test_a_process_that_slept_past_its_session_commits_nothing_of_what_its_twin_took_over(job: Job) -> None:
+    """Woken, it learns that it was thrown out; what it held is done once."""
+    job.set({"kafka.session_timeout_ms": "6000", "limits.batch_records": "50"})
+    job.create_topics()
+    records = history(3, 3_000, bandits=8, arms=job.settings.online_learning.arms)
+    sleeper = job.start("a").wait_until_ready()
+    twin = job.start("b").wait_until_ready()
+    job.send(records)
+    inputs = job.settings.topics.names.inputs
+    eventually(lambda: sum(job.log.committed(inputs).values()) > 500, 60, "500 records applied")
+    sleeper.signal(signal.SIGSTOP)
+    time.sleep(9.0)
+    sleeper.signal(signal.SIGCONT)
+    job.wait_until_applied(sleeper, twin)
+    assert [process.stop() for process in (sleeper, twin)] == [0, 0], sleeper.text
+    assert len(check(job).inputs) == len(records)

@@ -1,0 +1,120 @@
+"""What an envelope says decides before any state is asked."""
+
+import pytest
+
+from armstream.codec import encode
+from armstream.events import Close, Fill, Header, Input, Rejected
+from armstream.runtime.intake import Intake, murmur2, partition_of
+from tests.runtime.records import ReadRecord
+
+PARTITIONS = 8
+APPENDED_MS = 1_700_000_000_000
+MAX_FUTURE_MICROS = 5 * 60 * 1_000_000
+CLOSE = Close("c1", "book", "p1", 1.0, 2.0, APPENDED_MS * 1_000)
+FILL = Fill("f1", "book", "p1", "AAPL", "BUY", 1.0, 2.0, APPENDED_MS * 1_000, arm="ridge")
+
+
+def intake(*skip: tuple[str, int, int], max_record_bytes: int = 10_000) -> Intake:
+    return Intake(PARTITIONS, max_record_bytes, MAX_FUTURE_MICROS, frozenset(skip))
+
+
+def read_one(value: bytes | None, key: bytes | None = b"book", partition: int | None = None) -> Input:
+    home = partition_of(key or b"", PARTITIONS) if partition is None else partition
+    (read,) = intake().read([ReadRecord("trades", home, 7, key, value)])
+    return read
+
+
+def refusal(read: Input) -> tuple[str, str]:
+    assert isinstance(read, Rejected)
+    assert read.ts_event == APPENDED_MS * 1_000
+    return read.error_class, read.error
+
+
+@pytest.mark.parametrize(
+    ("key", "signed"),
+    [
+        (b"21", -973932308),
+        (b"foobar", -790332482),
+        (b"a-little-bit-long-string", -985981536),
+        (b"a-little-bit-longer-string", -1486304829),
+        (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
+    ],
+)
+def test_murmur2_gives_the_values_of_kafkas_own_unit_test(key: bytes, signed: int) -> None:
+    assert murmur2(key) == signed % 2**32
+
+
+def test_the_partition_drops_the_sign_bit_as_java_does() -> None:
+    assert partition_of(b"21", 1_000) == (-973932308 & 0x7FFFFFFF) % 1_000
+
+
+def test_events_come_out_in_the_records_order() -> None:
+    home = partition_of(b"book", PARTITIONS)
+    values = [encode(FILL), b"", encode(CLOSE)]
+    records = [ReadRecord("trades", home, at, b"book", value) for at, value in enumerate(values)]
+    first, second, third = intake().read(records)
+    assert (first, third) == (FILL, CLOSE)
+    assert refusal(second)[0] == "DECODE"
+
+
+@pytest.mark.parametrize("value", [None, b"", b"\xc3\x01short", b"\x00\x00\x00\x00\x05abc", encode(CLOSE) + b"\0"])
+def test_what_cannot_be_decoded_is_rejected_with_its_reason(value: bytes | None) -> None:
+    error_class, error = refusal(read_one(value))
+    assert error_class == "DECODE"
+    assert error
+
+
+@pytest.mark.parametrize("key", [None, b"", b"other", b"\xff\xfe", b"bo\0ok", b"b" * 201])
+def test_a_key_that_is_not_the_bandit_id_is_misrouted(key: bytes | None) -> None:
+    error_class, error = refusal(read_one(encode(CLOSE), key))
+    assert error_class == "MISROUTED"
+    assert "'book'" in error
+
+
+@pytest.mark.parametrize("bandit_id", ["", "bo\0ok", "b" * 201, "\u00e9" * 101])
+def test_a_bandit_id_that_no_key_may_be_is_misrouted_even_where_the_key_equals_it(bandit_id: str) -> None:
+    close = Close("c1", bandit_id, "p1", 1.0, 2.0, APPENDED_MS * 1_000)
+    assert refusal(read_one(encode(close), bandit_id.encode()))[0] == "MISROUTED"
+
+
+def test_a_record_on_another_partition_than_its_keys_is_misrouted() -> None:
+    home = partition_of(b"book", PARTITIONS)
+    error_class, error = refusal(read_one(encode(CLOSE), partition=(home + 1) % PARTITIONS))
+    assert error_class == "MISROUTED"
+    assert f"belongs on partition {home}" in error
+
+
+@pytest.mark.parametrize(("ahead_micros", "is_taken"), [(MAX_FUTURE_MICROS, True), (MAX_FUTURE_MICROS + 1, False)])
+def test_a_clock_may_be_ahead_by_max_future_and_no_more(ahead_micros: int, is_taken: bool) -> None:
+    close = Close("c1", "book", "p1", 1.0, 2.0, APPENDED_MS * 1_000 + ahead_micros)
+    read = read_one(encode(close))
+    if is_taken:
+        assert read == close
+    else:
+        assert refusal(read)[0] == "VALIDATION"
+
+
+def test_a_skipped_record_is_rejected_unread_and_its_neighbours_are_not() -> None:
+    home = partition_of(b"book", PARTITIONS)
+    records = [ReadRecord("trades", home, at, b"book", encode(CLOSE)) for at in (6, 7, 8)]
+    before, skipped, after = intake(("trades", home, 7)).read(records)
+    assert (before, after) == (CLOSE, CLOSE)
+    assert refusal(skipped)[0] == "SKIPPED"
+
+
+def test_a_value_above_the_limit_is_rejected_and_its_dead_letter_names_the_size_instead_of_the_bytes() -> None:
+    home = partition_of(b"book", PARTITIONS)
+    record = ReadRecord("trades", home, 7, b"book", b"x" * 101)
+    small = intake(max_record_bytes=100)
+    (read,) = small.read([record])
+    assert refusal(read)[0] == "LIMIT"
+    source = small.source_of(record)
+    assert (source.topic, source.partition, source.offset) == ("trades", home, 7)
+    assert (source.key, source.value, source.headers) == (None, None, (Header("armstream.left_out_bytes", b"105"),))
+
+
+def test_a_source_carries_the_record_whole() -> None:
+    record = ReadRecord("trades", 3, 7, b"k", b"v", header_list=(("a", b"1"), ("b", None), ("c", "text")))
+    source = intake().source_of(record)
+    assert (source.topic, source.partition, source.offset, source.key, source.value) == ("trades", 3, 7, b"k", b"v")
+    assert source.headers == (Header("a", b"1"), Header("b", None), Header("c", b"text"))

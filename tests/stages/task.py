@@ -1,0 +1,105 @@
+"""A task as the runtime drives it, without Kafka: batches in, an audit log and compacted topics out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from armstream.codec import decode, encode
+from armstream.events import (
+    BanditSnapshot,
+    DeadLetter,
+    Input,
+    PositionSnapshot,
+    Reward,
+    WeightVector,
+)
+from armstream.stages.pipeline import Applied, Pipeline
+from armstream.stages.rules import LearningRules, RewardRules
+from armstream.stages.state import TaskState
+from tests.stages.events import source_of
+
+
+@dataclass
+class Published:
+    """What the topics hold: logs whole, compacted topics by key as bytes."""
+
+    rewards: list[tuple[int, Reward]] = field(default_factory=list)
+    dead_letters: list[tuple[int, DeadLetter]] = field(default_factory=list)
+    outcomes: list[int] = field(default_factory=list)
+    weights: dict[str, WeightVector] = field(default_factory=dict)
+    bandits: dict[str, bytes] = field(default_factory=dict)
+    positions: dict[str, bytes] = field(default_factory=dict)
+    clipped_count: int = 0
+
+
+class Task:
+    """One task's life: `apply` publishes and commits, `abort` does neither, `restart` goes on from the snapshots."""
+
+    def __init__(self, reward_rules: RewardRules, learning_rules: LearningRules) -> None:
+        self.reward_rules = reward_rules
+        self.learning_rules = learning_rules
+        self.state = TaskState(reward_rules, learning_rules)
+        self.pipeline = Pipeline(self.state)
+        self.published = Published()
+        self.inputs_read = 0
+
+    def apply(self, *events: Input) -> Applied:
+        """One batch, committed."""
+        applied = self._pipe(events)
+        self.pipeline.commit()
+        self._publish(applied)
+        self.inputs_read += len(events)
+        return applied
+
+    def abort(self, *events: Input) -> Applied:
+        applied = self._pipe(events)
+        self.pipeline.rollback()
+        return applied
+
+    def _pipe(self, events: Sequence[Input]) -> Applied:
+        first = self.inputs_read
+        return self.pipeline.apply(events, lambda index: source_of(first + index))
+
+    def going_on(self) -> None:
+        """What a restart is compared with: nothing happens."""
+
+    def restart(self) -> None:
+        """A new process: positions first, in the reverse of the order in which they were written."""
+        self.state = TaskState(self.reward_rules, self.learning_rules)
+        for value in reversed(self.published.positions.values()):
+            position = decode(value)
+            assert isinstance(position, PositionSnapshot)
+            self.state.restore_position(position)
+        for value in self.published.bandits.values():
+            bandit = decode(value)
+            assert isinstance(bandit, BanditSnapshot)
+            self.state.restore_bandit(bandit)
+        self.pipeline = Pipeline(self.state)
+
+    def bandit(self, bandit_id: str = "book") -> BanditSnapshot:
+        bandit = decode(self.published.bandits[bandit_id])
+        assert isinstance(bandit, BanditSnapshot)
+        return bandit
+
+    def position(self, position_id: str = "p1", bandit_id: str = "book") -> PositionSnapshot:
+        position = decode(self.published.positions[f"{bandit_id}\0{position_id}"])
+        assert isinstance(position, PositionSnapshot)
+        return position
+
+    def remembers(self, position_id: str, bandit_id: str = "book") -> bool:
+        return f"{bandit_id}\0{position_id}" in self.published.positions
+
+    def _publish(self, applied: Applied) -> None:
+        out, first = self.published, self.inputs_read
+        out.outcomes += applied.outcomes
+        out.rewards += zip((first + index for index in applied.reward_indexes), applied.rewards, strict=True)
+        causes = (first + index for index in applied.dead_letter_indexes)
+        out.dead_letters += zip(causes, applied.dead_letters, strict=True)
+        out.clipped_count += applied.clipped_count
+        for vector in applied.weight_vectors:
+            out.weights[vector.bandit_id] = vector
+        for bandit in applied.bandit_snapshots:
+            out.bandits[bandit.bandit_id] = encode(bandit)
+        for position in applied.position_snapshots:
+            out.positions[f"{position.bandit_id}\0{position.position_id}"] = encode(position)
+        for key in applied.forgotten:
+            del out.positions[key]

@@ -1,0 +1,362 @@
+"""The reward stage: matching, rewards and decisions, one rule at a time."""
+
+import math
+from typing import Any
+
+import pytest
+
+from armstream.events import DeadLetter, Header, Input, Reward, Source
+from armstream.stages.pipeline import Pipeline
+from armstream.stages.reward import MAX_WAITING_BYTES, awaiting, match, opened, with_left
+from armstream.stages.rules import RewardRules
+from armstream.stages.state import TaskState
+from tests.stages import reference
+from tests.stages.events import START, close, fill, learning_rules, short_rules, source_of
+from tests.stages.task import Task
+
+
+@pytest.fixture
+def task() -> Task:
+    return Task(short_rules(), learning_rules())
+
+
+def rewards(task: Task) -> list[Reward]:
+    return [reward for _, reward in task.published.rewards]
+
+
+def letters(task: Task) -> list[DeadLetter]:
+    return [letter for _, letter in task.published.dead_letters]
+
+
+def test_a_long_trade_nets_price_fees_and_slippage(task: Task) -> None:
+    # A move of 50, less 0.70, on 15000.
+    task.apply(fill(quantity=100.0, price=150.0), close(quantity=100.0, price=150.5, fees=0.5, slippage=0.2))
+    (reward,) = rewards(task)
+    assert reward.reward_bps == pytest.approx(32.86666666666667, rel=1e-12)
+    assert (reward.quantity, reward.weight, reward.applied, reward.counted) == (100.0, 1.0, True, True)
+
+
+def test_a_short_trade_earns_when_the_price_falls(task: Task) -> None:
+    # (200 - 198) * 50 - 1.5 = 98.5 of 10000
+    task.apply(fill(side="SELL", quantity=50.0, price=200.0), close(quantity=50.0, price=198.0, fees=1.0, slippage=0.5))
+    assert rewards(task)[0].reward_bps == pytest.approx(98.5, rel=1e-12)
+
+
+def test_the_reference_agrees_on_both_worked_numbers() -> None:
+    (long,) = reference.segments_of([fill()], [close(fees=0.5, slippage=0.2)])
+    (short,) = reference.segments_of(
+        [fill(side="SELL", quantity=50.0, price=200.0)], [close(quantity=50.0, price=198.0, fees=1.0, slippage=0.5)]
+    )
+    assert (long.reward_bps, short.reward_bps) == pytest.approx((493 / 15, 98.5), rel=1e-15)
+
+
+def test_slippage_that_the_price_holds_is_not_charged_twice(task: Task) -> None:
+    task.apply(fill(), close(slippage=0.2, slippage_in_price=True))
+    assert rewards(task)[0].reward_bps == pytest.approx(50 / 15_000 * 10_000, rel=1e-12)
+
+
+def test_a_multiplier_scales_the_move_and_the_notional_but_not_the_fees(task: Task) -> None:
+    # A move of 0.5 on 2 times 50, less 3, on 15000.
+    task.apply(fill(quantity=2.0, multiplier=50.0), close(quantity=2.0, fees=3.0))
+    assert rewards(task)[0].reward_bps == pytest.approx(47 / 15_000 * 10_000, rel=1e-12)
+
+
+def test_costs_are_shared_out_by_quantity_and_the_first_unit_filled_is_the_first_closed(task: Task) -> None:
+    task.apply(
+        fill("f1", quantity=60.0, price=100.0, fees=6.0, order_quantity=100.0),
+        fill("f2", quantity=40.0, price=110.0, fees=0.0, order_quantity=100.0),
+        close("c1", quantity=80.0, price=120.0, fees=8.0),
+        close("c2", quantity=20.0, price=130.0),
+    )
+    facts = [(r.fill_event_id, r.close_event_id, r.quantity, r.weight, r.counted) for r in rewards(task)]
+    assert facts == [
+        ("f1", "c1", 60.0, 0.6, True),
+        ("f2", "c1", 20.0, 0.2, False),
+        ("f2", "c2", 20.0, 0.2, False),
+    ]
+    # 1200 less 6 and 6 on 6000; 200 less 2 on 2200; 400 on 2200.
+    expected = [1188 / 6000 * 1e4, 198 / 2200 * 1e4, 400 / 2200 * 1e4]
+    assert [r.reward_bps for r in rewards(task)] == pytest.approx(expected, rel=1e-12)
+    assert [r.total_steps for r in rewards(task)] == [1, 1, 1]
+    assert task.bandit().arms[0].pulls == 1
+
+
+def test_without_order_quantity_the_fill_is_the_whole_decision(task: Task) -> None:
+    task.apply(fill(quantity=100.0), close("c1", quantity=25.0), close("c2", quantity=75.0))
+    assert [r.weight for r in rewards(task)] == [0.25, 0.75]
+
+
+def test_a_tenth_and_two_tenths_close_three_tenths_with_nothing_left(task: Task) -> None:
+    task.apply(fill(quantity=0.3), close("c1", quantity=0.1), close("c2", quantity=0.2))
+    assert [r.quantity for r in rewards(task)] == [0.1, pytest.approx(0.2, rel=1e-12)]
+    position = task.position()
+    assert (position.fills, position.closes) == ((), ())
+    task.apply(
+        fill("f1", "p2", quantity=0.1, order_quantity=0.3),
+        fill("f2", "p2", quantity=0.2, order_quantity=0.3),  # 0.30000000000000004 of 0.3
+        close(position_id="p2", quantity=0.3),
+    )
+    assert (task.position("p2").fills, task.position("p2").closes) == ((), ())
+    assert letters(task) == []
+
+
+def test_what_is_left_is_nothing_up_to_a_billionth_of_its_own_quantity() -> None:
+    fills, closes, matches = match((opened(fill(quantity=1.0)),), (awaiting(close(quantity=1.0 - 0.9e-9)),))
+    assert (fills, closes, len(matches)) == ((), (), 1)
+    fills, closes, matches = match((opened(fill(quantity=1.0)),), (awaiting(close(quantity=1.0 - 1.1e-9)),))
+    assert closes == ()
+    assert [each.left for each in fills] == pytest.approx([1.1e-9], rel=1e-6)
+    # What is left of the close is more than a billionth of it, though less than one of the fill; and the reverse.
+    last_unit = with_left(opened(fill(quantity=1_000.0)), 1.0)
+    fills, closes, matches = match((last_unit,), (awaiting(close(quantity=1.0 + 1e-7)),))
+    assert fills == ()
+    assert [each.left for each in closes] == pytest.approx([1e-7], rel=1e-6)
+    fills, closes, matches = match((with_left(last_unit, 1.0 + 1e-7),), (awaiting(close(quantity=1.0)),))
+    assert (fills, closes) == ((), ())
+
+
+def test_a_close_before_its_fill_waits_with_its_record(task: Task) -> None:
+    applied = task.apply(close(quantity=40.0))
+    assert (applied.rewards, list(applied.outcomes)) == ([], [0])
+    (waiting,) = task.position().closes
+    assert (waiting.left, waiting.source) == (40.0, source_of(0))
+    assert task.state.waiting_close_count == 1
+    assert task.bandit().arms == ()  # no valid fill, no learner
+    assert task.published.weights == {}
+    task.apply(fill(quantity=100.0))
+    assert [r.quantity for r in rewards(task)] == [40.0]
+    assert (task.state.waiting_close_count, task.state.open_position_count) == (0, 1)
+
+
+def test_the_record_is_asked_for_only_where_a_close_waits_or_a_letter_is_written(task: Task) -> None:
+    asked: list[int] = []
+
+    def asking(index: int) -> Source:
+        asked.append(index)
+        return source_of(index)
+
+    task.pipeline.apply([fill(), close(), close("c2"), close("c2"), close("c3", price=-1.0)], asking)
+    assert asked == [2, 4]
+
+
+def test_a_close_in_part_ahead_keeps_waiting_for_the_rest(task: Task) -> None:
+    task.apply(fill(quantity=30.0, order_quantity=100.0), close(quantity=100.0))
+    (waiting,) = task.position().closes
+    assert (waiting.left, waiting.quantity, waiting.source.offset) == (70.0, 100.0, 1)
+
+
+def test_an_event_seen_before_changes_nothing(task: Task) -> None:
+    task.apply(fill(), close(quantity=50.0))
+    before = dict(task.published.bandits), dict(task.published.positions)
+    applied = task.apply(fill(ts_event=START + 9), close(quantity=60.0, ts_event=START + 9), fill(price=-1.0))
+    assert list(applied.outcomes) == [1, 1, 1]
+    assert (applied.rewards, applied.dead_letters, applied.bandit_snapshots, applied.position_snapshots) == ([],) * 4
+    assert (task.published.bandits, task.published.positions) == before
+
+
+def test_an_event_is_known_by_kind_position_and_id(task: Task) -> None:
+    applied = task.apply(fill("e", "p1"), close("e", "p1"), fill("e", "p2"), close("e", "p2"), fill("e", bandit_id="b"))
+    assert list(applied.outcomes) == [0, 0, 0, 0, 0]
+
+
+def test_a_refused_events_id_stays_free(task: Task) -> None:
+    applied = task.apply(fill("f1", price=-1.0), fill("f1"))
+    assert list(applied.outcomes) == [2, 0]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"arm": "mlp"},
+        {"arm": None, "contributions": {"ridge": 1.0}},
+        {"propensity": 0.4},
+        {"weights_version": 2},
+        {"side": "SELL"},
+        {"instrument_id": "MSFT"},
+        {"multiplier": 2.0},
+        {"currency": "EUR"},
+        {"order_quantity": 201.0},
+        {"probabilities": (0.5, 0.25, 0.25)},
+        {"eta": 0.1},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_a_fill_of_another_decision_is_a_dead_letter(task: Task, fields: dict[str, Any]) -> None:
+    first: dict[str, Any] = {"quantity": 100.0, "order_quantity": 200.0, "propensity": 0.3}
+    applied = task.apply(fill("f1", **first), fill("f2", **(first | fields)))
+    (letter,) = applied.dead_letters
+    assert letter.error_class == "VALIDATION"
+    assert "a new decision needs a new position_id" in letter.error
+    assert next(iter(fields)) in letter.error
+    assert task.position().fill_ids == ("f1",)
+
+
+def test_a_second_fill_needs_order_quantity(task: Task) -> None:
+    (letter,) = task.apply(fill("f1"), fill("f2")).dead_letters
+    assert letter.error == "a second fill, but no order_quantity: a new decision needs a new position_id"
+
+
+def test_fills_may_not_go_above_order_quantity(task: Task) -> None:
+    order: dict[str, Any] = {"order_quantity": 100.0}
+    events = (
+        fill("f1", quantity=60.0, **order),
+        fill("f2", quantity=41.0, **order),
+        fill("f3", quantity=40.0, **order),
+    )
+    applied = task.apply(*events)
+    assert list(applied.outcomes) == [0, 2, 0]
+    assert "above the order_quantity of 100.0" in applied.dead_letters[0].error
+    assert task.position().filled_quantity == 100.0
+    (letter,) = task.apply(fill(position_id="p2", quantity=101.0, **order)).dead_letters
+    assert "above the order_quantity" in letter.error
+
+
+def test_a_flat_position_still_refuses_another_decision(task: Task) -> None:
+    task.apply(fill("f1"), close("c1"))
+    assert task.apply(fill("f2", arm="mlp")).dead_letters[0].error_class == "VALIDATION"
+
+
+@pytest.mark.parametrize(
+    ("entry", "exit_price"), [(1e-300, 1e300), (5e-324, 1.0), (1e-9, 1.0)], ids=["infinite", "no notional", "beyond"]
+)
+def test_a_reward_no_learner_could_take_is_used_up_and_published_unapplied(
+    task: Task, entry: float, exit_price: float
+) -> None:
+    small: dict[str, Any] = {"multiplier": 5e-324} if entry == 5e-324 else {}
+    task.apply(fill(price=entry, quantity=0.25, **small), close(price=exit_price * 1e3, quantity=0.25))
+    (reward,) = rewards(task)
+    assert not (math.isfinite(reward.reward_bps) and abs(reward.reward_bps) <= 1e12)
+    assert (reward.applied, reward.counted, reward.version, reward.total_steps) == (False, False, 1, 0)
+    assert (reward.propensity_source, reward.eta) == (None, None)
+    assert [(arm.name, arm.share, arm.propensity, arm.estimate) for arm in reward.arms] == [("ridge", 1.0, None, None)]
+    assert "not finite or beyond" in reward.detail
+    assert (task.position().fills, task.position().counted) == ((), False)
+    assert task.published.weights["book"].version == 1
+
+
+def test_the_first_applied_segment_counts_even_after_one_that_was_not(task: Task) -> None:
+    task.apply(fill(price=1e-9), close("c1", quantity=50.0, price=1e9), close("c2", quantity=50.0, price=1e-9))
+    assert [(r.applied, r.counted, r.total_steps) for r in rewards(task)] == [(False, False, 0), (True, True, 1)]
+
+
+def test_the_first_applied_segment_counts_within_one_close_too(task: Task) -> None:
+    order: dict[str, Any] = {"quantity": 50.0, "order_quantity": 200.0}
+    task.apply(fill("f1", price=1e-9, **order), fill("f2", **order), fill("f3", **order), close(quantity=150.0))
+    assert [(r.applied, r.counted) for r in rewards(task)] == [(False, False), (True, True), (True, False)]
+
+
+def test_a_positions_last_time_is_its_newest_events(task: Task) -> None:
+    task.apply(fill("f1", order_quantity=300.0, ts_event=START + 500), close("c1", ts_event=START + 100))
+    assert task.position().ts_last == START + 500
+    task.apply(close("c2", ts_event=START + 700), fill("f2", order_quantity=300.0, ts_event=START + 600))
+    assert task.position().ts_last == START + 700
+
+
+def test_a_reward_carries_the_time_of_the_later_event(task: Task) -> None:
+    task.apply(fill(ts_event=START + 5), close(ts_event=START + 7))
+    task.apply(close(position_id="p2", ts_event=START + 8), fill(position_id="p2", ts_event=START + 6))
+    task.apply(close(position_id="p3", ts_event=START + 8), fill(position_id="p3", ts_event=START + 9))
+    assert [r.ts_event - START for r in rewards(task)] == [7, 8, 9]
+
+
+def test_fills_and_closes_have_watermarks_of_their_own(task: Task) -> None:
+    task.apply(fill(ts_event=START + 5_000))
+    assert (task.bandit().fill_watermark, task.bandit().close_watermark) == (START + 5_000, None)
+    task.apply(close(ts_event=START))  # 5000 behind the fills, first of the closes
+    assert (task.bandit().fill_watermark, task.bandit().close_watermark) == (START + 5_000, START)
+    assert len(rewards(task)) == 1
+
+
+def test_an_event_more_than_the_window_behind_its_own_kind_is_late(task: Task) -> None:
+    task.apply(fill("f0", "p0", ts_event=START + 2_000), close("c0", "p0", ts_event=START + 3_000))
+    applied = task.apply(
+        fill("f1", "p1", ts_event=START + 1_000),  # exactly the window
+        fill("f2", "p2", ts_event=START + 999),
+        close("c1", "p1", ts_event=START + 1_999),
+        close("c2", "p1", ts_event=START + 2_000),
+    )
+    assert list(applied.outcomes) == [0, 2, 2, 0]
+    assert [letter.error_class for letter in applied.dead_letters] == ["LATE", "LATE"]
+    assert applied.dead_letters[0].error == "0.001001 s behind the newest fill; 0.001 s are allowed"
+
+
+def test_only_accepted_events_move_a_watermark(task: Task) -> None:
+    task.apply(fill("f1"), close("c1", quantity=10.0))
+    refused = (
+        fill("f1", ts_event=START + 50_000),  # a duplicate
+        fill("f2", ts_event=START + 50_000),  # another decision
+        fill("f3", "p3", ts_event=START + 50_000, arm="nobody"),
+        close("c2", ts_event=START + 50_000, price=0.0),
+    )
+    assert list(task.apply(*refused).outcomes) == [1, 2, 2, 2]
+    assert (task.bandit().fill_watermark, task.bandit().close_watermark) == (START, START)
+
+
+LIMITS: dict[str, tuple[list[Input], list[int]]] = {
+    "max_events_per_position": (
+        [fill("f1", order_quantity=900.0), close("c1"), fill("f2", order_quantity=900.0), close("c2")],
+        [0, 0, 0, 2],
+    ),
+    "max_bandits": (
+        [fill(bandit_id="b1"), close(bandit_id="b2"), fill(bandit_id="b3"), fill(bandit_id="b4"), fill(bandit_id="b5")],
+        [0, 0, 0, 2, 2],
+    ),
+    "max_open_positions": (
+        [fill("f", "p1"), fill("f", "p2"), fill("f", "p3"), fill("f", "p4"), close("c", "p1"), fill("f", "p5")],
+        [0, 0, 0, 2, 0, 0],
+    ),
+    "max_waiting_closes": (
+        [close("c", "p1"), close("c", "p2"), close("c", "p3"), close("c", "p4"), fill("f", "p1"), close("c", "p5")],
+        [0, 0, 0, 2, 0, 0],
+    ),
+    "max_positions_remembered": (
+        [fill("f", "p1"), close("c", "p1"), fill("f", "p2"), close("c", "p3"), fill("f", "p4"), close("c", "p4")],
+        [0, 0, 0, 0, 2, 2],
+    ),
+}
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_past_a_limit_of_three_is_a_dead_letter_and_room_made_is_used(limit: str) -> None:
+    task = Task(short_rules(**{limit: 3}), learning_rules())
+    events, outcomes = LIMITS[limit]
+    applied = task.apply(*events)
+    assert list(applied.outcomes) == outcomes
+    assert {letter.error_class for letter in applied.dead_letters} == {"LIMIT"}
+    assert all("3" in letter.error and "already" in letter.error for letter in applied.dead_letters)
+
+
+def test_a_close_that_would_wait_past_the_limit_takes_nothing_with_it() -> None:
+    task = Task(short_rules(max_waiting_closes=1), learning_rules())
+    applied = task.apply(close("c", "p0"), fill(quantity=30.0, order_quantity=99.0), close(quantity=50.0))
+    assert (list(applied.outcomes), applied.rewards) == ([0, 0, 2], [])
+    assert task.position().fills[0].left == 30.0
+
+
+def test_records_wait_in_a_position_only_as_long_as_its_snapshot_stays_bounded() -> None:
+    pipeline = Pipeline(TaskState(RewardRules(), learning_rules()))
+    half = MAX_WAITING_BYTES // 2 - 3  # with its key of three bytes
+
+    def large(index: int) -> Source:
+        return Source("trades", 0, index, b"key", b"x" * half, (Header("h", b""),) if index == 2 else ())
+
+    applied = pipeline.apply([close("c1"), close("c2"), close("c3"), close("c", "other")], large)
+    assert list(applied.outcomes) == [0, 0, 2, 0]
+    assert [letter.error_class for letter in applied.dead_letters] == ["LIMIT"]
+    waiting = {position.position_id: len(position.closes) for position in applied.position_snapshots}
+    assert waiting == {"p1": 2, "other": 1}
+
+
+def test_a_done_position_keeps_its_ids_and_refuses_another_fill() -> None:
+    task = Task(RewardRules(), learning_rules())
+    task.apply(fill("f1", quantity=40.0, order_quantity=100.0), close("c1", quantity=40.0))
+    assert task.position().decision is not None  # 60 may still be filled
+    applied = task.apply(fill("f2", quantity=60.0, order_quantity=100.0), close("c2", quantity=60.0))
+    (reward,) = applied.rewards
+    assert reward.reward_bps == pytest.approx(100 / 3)
+    assert not reward.counted
+    done = task.position()
+    assert (done.decision, done.fill_ids, done.close_ids) == (None, ("f1", "f2"), ("c1", "c2"))
+    applied = task.apply(fill("f2", quantity=60.0, order_quantity=100.0), fill("f3", order_quantity=100.0))
+    assert list(applied.outcomes) == [1, 2]
+    assert "filled and closed already" in applied.dead_letters[0].error

@@ -1,0 +1,136 @@
+"""What no state could take: each refusal's class and words, and that it leaves nothing behind."""
+
+import math
+from typing import Any
+
+import pytest
+
+from armstream.events import Command, Rejected
+from tests.stages.events import START, close, fill, learning_rules, short_rules, source_of
+from tests.stages.task import Task
+
+BAD_FILLS: list[tuple[dict[str, Any], str, str]] = [
+    ({"event_id": ""}, "VALIDATION", "event_id must be 1 to 200 bytes"),
+    ({"event_id": "x" * 201}, "VALIDATION", "event_id must be 1 to 200 bytes of UTF-8, got 201"),
+    ({"position_id": "é" * 101}, "VALIDATION", "position_id must be 1 to 200 bytes of UTF-8, got 202"),
+    ({"bandit_id": "x" * 201}, "VALIDATION", "bandit_id must be"),
+    ({"bandit_id": ""}, "VALIDATION", "bandit_id must be"),
+    ({"bandit_id": "a\0b"}, "VALIDATION", "NUL"),
+    ({"side": "UNKNOWN"}, "VALIDATION", "side"),
+    ({"exec_type": "UNKNOWN"}, "VALIDATION", "exec_type is UNKNOWN"),
+    ({"exec_type": "CORRECT"}, "VALIDATION", "CORRECT is not supported yet"),
+    ({"exec_type": "CANCEL"}, "VALIDATION", "CANCEL is not supported yet"),
+    *(
+        ({name: value}, "VALIDATION", f"must be finite and above 0: {name} {value!r}")
+        for name in ("quantity", "price", "multiplier", "order_quantity")
+        for value in (0.0, -1.0, math.inf, math.nan)
+    ),
+    *(({"fees": value}, "VALIDATION", f"must be finite: fees {value!r}") for value in (math.inf, -math.inf, math.nan)),
+    *(({"propensity": value}, "VALIDATION", "propensity must be") for value in (0.0, -0.1, 1.0001, math.nan, 1e-250)),
+    ({"arm": None}, "VALIDATION", "got neither"),
+    ({"arm": "ridge", "contributions": {"mlp": 1.0}}, "VALIDATION", "got both"),
+    ({"contributions": {"mlp": -0.1, "ridge": 1.0}}, "VALIDATION", "contribution of 'mlp'"),
+    ({"contributions": {"mlp": math.nan}}, "VALIDATION", "contribution of 'mlp'"),
+    ({"contributions": {"mlp": 1e7}}, "VALIDATION", "contribution of 'mlp'"),
+    ({"contributions": {"mlp": 0.0}}, "VALIDATION", "no contribution is above 0"),
+    ({"arm": "nobody"}, "UNKNOWN_ARM", "unknown arm 'nobody'; the arms are 'ridge', 'mlp', 'boost'"),
+    ({"contributions": {"mlp": 0.5, "nobody": 0.0}}, "UNKNOWN_ARM", "unknown arm 'nobody'"),
+    ({"advice": {"expert_0": 0.5}}, "UNKNOWN_EXPERT", "'expert_0'"),
+]
+
+BAD_CLOSES: list[tuple[dict[str, Any], str]] = [
+    ({"event_id": ""}, "event_id must be"),
+    ({"position_id": "x" * 201}, "position_id must be"),
+    ({"bandit_id": "\0"}, "NUL"),
+    ({"exec_type": "UNKNOWN"}, "exec_type is UNKNOWN"),
+    ({"exec_type": "CORRECT"}, "not supported yet"),
+    *(({name: value}, f"above 0: {name}") for name in ("quantity", "price") for value in (0.0, -1.0, math.nan)),
+    *(({name: value}, f"must be finite: {name}") for name in ("fees", "slippage") for value in (math.inf, math.nan)),
+]
+
+COMMANDS: list[tuple[dict[str, Any], str]] = [
+    ({"action": "PAUSE"}, "commands come later"),
+    ({"action": "ADD_ARM", "arm": "new", "value": 1.0}, "commands come later"),
+    ({"action": "SET_BOUND", "value": 50.0}, "commands come later"),
+    ({"action": "UNKNOWN"}, "action is UNKNOWN"),
+    ({"action": "ADD_ARM"}, "ADD_ARM needs arm"),
+    ({"action": "REMOVE_EXPERT", "expert": ""}, "REMOVE_EXPERT needs expert"),
+    ({"action": "SET_BOUND"}, "SET_BOUND needs value"),
+    ({"action": "SET_BOUND", "value": 0.0}, "the bound must be"),
+    ({"action": "ADD_ARM", "arm": "new", "value": math.nan}, "the initial weight must be"),
+    ({"action": "PAUSE", "command_id": ""}, "command_id must be"),
+    ({"action": "PAUSE", "bandit_id": "a\0b"}, "NUL"),
+]
+
+
+@pytest.fixture
+def task() -> Task:
+    return Task(short_rules(), learning_rules())
+
+
+def assert_a_dead_letter_and_no_trace(task: Task, event: Any, error_class: str, words: str) -> None:
+    applied = task.apply(event)
+    (letter,) = applied.dead_letters
+    assert (letter.error_class, letter.source, letter.ts_event) == (error_class, source_of(0), START)
+    assert words in letter.error
+    assert list(applied.outcomes) == [2]
+    assert task.published.bandits == task.published.positions == {}
+    assert (task.state.bandit_count, task.state.position_count) == (0, 0)
+
+
+@pytest.mark.parametrize(("fields", "error_class", "words"), BAD_FILLS)
+def test_a_bad_fill_is_a_dead_letter(task: Task, fields: dict[str, Any], error_class: str, words: str) -> None:
+    assert_a_dead_letter_and_no_trace(task, fill(**fields), error_class, words)
+
+
+@pytest.mark.parametrize(("fields", "words"), BAD_CLOSES)
+def test_a_bad_close_is_a_dead_letter(task: Task, fields: dict[str, Any], words: str) -> None:
+    assert_a_dead_letter_and_no_trace(task, close(**fields), "VALIDATION", words)
+
+
+@pytest.mark.parametrize(("fields", "words"), COMMANDS)
+def test_a_command_is_checked_and_then_a_dead_letter(task: Task, fields: dict[str, Any], words: str) -> None:
+    given: dict[str, Any] = {"command_id": "k1", "bandit_id": "book", "ts_event": START} | fields
+    assert_a_dead_letter_and_no_trace(task, Command(**given), "VALIDATION", words)
+
+
+def test_a_rejected_input_is_a_dead_letter_as_it_is(task: Task) -> None:
+    assert_a_dead_letter_and_no_trace(
+        task, Rejected("MISROUTED", "on partition 3", START), "MISROUTED", "on partition 3"
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"event_id": "x" * 200, "position_id": "é" * 100, "bandit_id": "y" * 200},
+        {"event_id": "a\0b", "position_id": "\0"},
+        {"propensity": 1.0},
+        {"propensity": 1e-200},
+        {"fees": -3.0},
+        {"order_quantity": 100.0},
+        {"contributions": {"mlp": 40.0, "ridge": 60.0}},
+    ],
+)
+def test_what_is_just_legal_is_taken(task: Task, fields: dict[str, Any]) -> None:
+    bandit_id, position_id = fields.get("bandit_id", "book"), fields.get("position_id", "p1")
+    applied = task.apply(fill(**fields), close(bandit_id=bandit_id, position_id=position_id))
+    assert list(applied.outcomes) == [0, 0]
+    assert applied.rewards[0].applied
+
+
+@pytest.mark.parametrize("estimator", ["importance", "implicit"])
+def test_the_worst_that_is_legal_never_makes_a_learner_refuse(estimator: str) -> None:
+    task = Task(short_rules(), learning_rules(estimator=estimator, attribution="simultaneous"))
+    extremes: list[dict[str, Any]] = [
+        {"propensity": 1e-200},
+        {"contributions": {"mlp": 1e6, "ridge": 5e-324}},
+        {"propensity": None},
+    ]
+    for number, fields in enumerate(extremes):
+        for price in (99_999_999.0, 1e-4):  # 1e12 bps less a few, and a loss of all
+            position_id = f"p{number}-{price}"
+            applied = task.apply(
+                fill(position_id=position_id, price=1.0, **fields), close(position_id=position_id, price=price)
+            )
+            assert applied.rewards[0].applied

@@ -1,0 +1,225 @@
+"""The commands as a shell sees them: exit codes, where lines go, and what is never imported."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from armstream import __version__, cli
+from armstream.resources import resource
+from armstream.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = [
+    ["run"],
+    ["demo"],
+    ["topics"],
+    ["topics", "create"],
+    ["topics", "check"],
+    ["verify"],
+    ["check-config"],
+]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("ARMSTREAM__"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def shell(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "armstream.cli", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "processor"), **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_of_each_command_shows_an_example_of_it(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([*command, "--help"])
+    assert exit_.value.code == 0
+    example = capsys.readouterr().out.split("example: ")[1]
+    assert f"armstream {' '.join(command)}" in " ".join(example.split())
+
+
+def test_help_lists_the_commands_and_nothing_that_is_not_there_yet(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    shown = capsys.readouterr().out.split("COMMAND\n")[1].split("\n\n")[0]
+    assert [line.split()[0] for line in shown.splitlines() if line[4] != " "] == [
+        "run",
+        "demo",
+        "topics",
+        "verify",
+        "check-config",
+    ]
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["--version"])
+    assert (exit_.value.code, capsys.readouterr().out) == (0, f"armstream {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["topics"],
+        ["topics", "delete"],
+        ["run", "--wings"],
+        ["run", "--skip", "trades:1"],
+        ["run", "--skip", "trades:1:-5"],
+        ["run", "--skip", "trades:x:5"],
+        ["run", "--skip", ":1:5"],
+        ["verify", "--yaml"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(arguments)
+    assert exit_.value.code == 2
+    assert "usage: armstream" in capsys.readouterr().err
+
+
+def test_check_config_shows_what_a_run_would_have_and_ok(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("kafka: {client: {sasl.username: desk}}\nonline_learning: {families: [a, b]}\n")
+    environment = {"ARMSTREAM__KAFKA__GROUP_ID": "desk", "ARMSTREAM__KAFKA__CLIENT__SASL_PASSWORD": "hunter"}
+    done = shell("check-config", "--config", str(path), environment=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    *shown, arms, ok = done.stdout.splitlines()
+    values = yaml.safe_load("\n".join(shown))
+    assert values["kafka"]["group_id"] == "desk"
+    assert values["kafka"]["client"] == {"sasl.username": "desk", "sasl.password": "********"}
+    assert (arms, ok) == ("# arms: a, b", "ok")
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != ["topics"]], ids=" ".join)
+def test_bad_settings_are_1_with_every_error_before_anything_starts(command: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("limits: {arms: 1}\nonline_learning: {gamma: 2}\n")
+    done = shell(*command, "--config", str(path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        f"limits.arms: must be greater than or equal to 2, not '1' ({path})",
+        f"online_learning.gamma: must be less than or equal to 1, not '2' ({path})",
+    ]
+
+
+def test_check_config_refuses_what_librdkafka_does_not_know(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ARMSTREAM__KAFKA__CLIENT__SECURITY_PROTOCL", "SSL")
+    assert cli.main(["check-config"]) == 1
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", 'kafka.client: No such configuration property: "security.protocl"\n')
+
+
+def test_the_demo_with_arms_that_it_has_not_is_1_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["demo", "--for", "1"]) == 1
+    assert capsys.readouterr().err.startswith("demo: the demo has no family lightgbm")
+
+
+def test_topics_without_a_broker_is_1_and_says_which(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ARMSTREAM__KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setattr("armstream.runtime.topics._REQUEST_SECONDS", 0.5)
+    assert cli.main(["topics", "check"]) == 1
+    assert capsys.readouterr().err.startswith("Kafka at 127.0.0.1:1: ")
+
+
+def test_verify_without_a_broker_is_1_and_says_which(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ARMSTREAM__KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setattr("armstream.verify.log._REQUEST_SECONDS", 0.5)
+    assert cli.main(["verify", "--json"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.splitlines()[-1].startswith("verify: Kafka at 127.0.0.1:1: ")
+
+
+class Loop:
+    """Stands where the loop is, which wants a broker; what it is called with is all that is asked here."""
+
+    def __init__(self) -> None:
+        self.settings: Settings | None = None
+        self.skip: object = None
+
+    def run(self, settings: Settings, *, skip: frozenset[tuple[str, int, int]]) -> int:
+        self.settings, self.skip = settings, skip
+        return 1
+
+
+def test_run_gives_the_loop_settings_instance_and_skips_and_its_exit_code_to_the_shell(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("topics: {prefix: eu-, trades: [fills, closes]}\n")
+    loop = Loop()
+    monkeypatch.setitem(sys.modules, "armstream.runtime.run", loop)
+    skips = ["--skip", "eu-fills:3:1042", "--skip", "eu-commands:0:7"]
+    assert cli.main(["run", "--config", str(path), "--instance", "b", *skips]) == 1
+    assert loop.settings is not None
+    assert (loop.settings.instance, loop.settings.topics.prefix) == ("b", "eu-")
+    assert loop.skip == frozenset({("eu-fills", 3, 1042), ("eu-commands", 0, 7)})
+
+
+def test_a_skip_of_what_is_not_an_input_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "--skip", "weights:0:1"]) == 1
+    assert capsys.readouterr().err == "--skip: weights is not an input topic, trades, commands are\n"
+
+
+def test_the_demo_without_its_packages_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "bokeh_sampledata", None)  # as if it were not installed
+    assert cli.main(["demo", "--config", str(resource("config", "demo.yaml")), "--for", "1"]) == 1
+    assert capsys.readouterr().err.endswith("bokeh_sampledata is not installed: pip install 'armstream[demo]'\n")
+
+
+def test_nothing_but_the_demo_needs_the_demos_packages() -> None:
+    """check-config loads settings, learning, stages and the Kafka client; --help not even numpy."""
+    for command, banned in {"check-config": ["rich", "bokeh_sampledata"], "--help": ["numpy", "pydantic"]}.items():
+        code = f"""
+import sys
+from armstream import cli
+try:
+    cli.main([{command!r}])
+except SystemExit:
+    pass
+print([name for name in {banned} if name in sys.modules])
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONPATH": str(ROOT / "processor")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,489 @@
+"""The codec against fastavro, its reference, and against bytes worked out by hand."""
+
+import io
+import json
+import math
+import struct
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from armstream import codec, events, wire
+from armstream.codec import FINGERPRINTS, DecodeError, Event
+from armstream.events import (
+    Close,
+    Command,
+    CommandApplied,
+    DeadLetter,
+    DecisionSnapshot,
+    Fill,
+    OpenFill,
+    PositionSnapshot,
+    Reward,
+    RewardArm,
+    Source,
+    TaskSnapshot,
+)
+from armstream.resources import resource
+
+SCHEMAS: dict[str, Any] = {path.stem: json.loads(path.read_text()) for path in resource("schemas").glob("*.avsc")}
+PARSED: dict[str, Any] = {name: fastavro.parse_schema(schema, {}) for name, schema in SCHEMAS.items()}
+NAMES = sorted(SCHEMAS)
+INPUTS = ("Close", "Command", "Fill")
+NOW = 1_763_778_000_123_456
+
+few = settings(max_examples=50)  # for each of ten records
+
+# --- the reference: fastavro, and no line of the codec ----------------------------------------------------------------
+
+
+def framed(name: str, body: bytes) -> bytes:
+    return b"\xc3\x01" + FINGERPRINTS[vars(events)[name]].to_bytes(8, "little") + body
+
+
+def avro(schema: Any, values: Mapping[str, Any]) -> bytes:
+    written = io.BytesIO()
+    fastavro.schemaless_writer(written, schema, values)
+    return written.getvalue()
+
+
+def event_of(schema: Any, value: Any) -> Any:
+    """The event whose values stand in dicts and lists."""
+    if isinstance(schema, list):
+        return None if value is None else event_of(schema[1], value)
+    kind = schema["type"] if isinstance(schema, dict) else schema
+    if kind == "array":
+        return tuple(event_of(schema["items"], item) for item in value)
+    if kind == "record":
+        fields = {field["name"]: event_of(field["type"], value[field["name"]]) for field in schema["fields"]}
+        return vars(events)[schema["name"]](**fields)
+    return value
+
+
+def exact(value: Any) -> Any:
+    """Equal only where every type and every bit of a double is equal."""
+    if isinstance(value, float):
+        return struct.pack("<d", value)
+    if isinstance(value, msgspec.Struct):
+        return type(value), [exact(getattr(value, name)) for name in value.__struct_fields__]
+    if isinstance(value, tuple):
+        return tuple, [exact(item) for item in value]
+    if isinstance(value, dict):
+        return dict, [(name, exact(item)) for name, item in value.items()]
+    return type(value), value
+
+
+# --- random records ---------------------------------------------------------------------------------------------------
+
+EDGES = [
+    sign * (1 << bits) + step for bits in (6, 13, 20, 27, 34, 41, 48, 55, 62) for sign in (1, -1) for step in (-1, 0)
+]
+ANY: Mapping[str, st.SearchStrategy[Any]] = {
+    "null": st.none(),
+    "boolean": st.booleans(),
+    "int": st.integers(-(2**31), 2**31 - 1),
+    "long": st.integers(0, 20_000) | st.sampled_from([*EDGES, 2**63 - 1, -(2**63)]) | st.integers(-(2**63), 2**63 - 1),
+    "timestamp-micros": st.integers(NOW - 10**9, NOW + 10**9)
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.sampled_from(EDGES),
+    "double": st.floats() | st.sampled_from([-0.0, math.inf, struct.unpack("<d", b"\1\2\3\4\5\6\xf8\xff")[0]]),
+    "string": st.text(max_size=20)
+    | st.sampled_from(["a" * size for size in (0, 62, 63, 64, 127, 128, 8191, 8192)])
+    | st.sampled_from(["é" * 31, "é" * 32, "書" * 21, "\0", "\U0001f600" * 16]),
+    "bytes": st.binary(max_size=80),
+    "size": st.integers(0, 5) | st.sampled_from([63, 64, 65]),
+}
+USUAL: Mapping[str, st.SearchStrategy[Any]] = {
+    **ANY,
+    "int": st.integers(0, 2**31 - 1),
+    "long": st.integers(0, 3_000_000),
+    "timestamp-micros": st.integers(NOW - 10**13, NOW + 10**13),
+    "string": st.text("abcdef0123456789-:", max_size=16) | st.just("é" * 31),
+    "size": st.integers(0, 5),
+}
+
+
+def values_of(schema: Any, kinds: Mapping[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
+    if isinstance(schema, list):
+        return st.one_of([values_of(branch, kinds) for branch in schema])
+    if not isinstance(schema, dict):
+        return kinds[schema]
+    kind = schema["type"]
+    if kind == "array":
+        items = values_of(schema["items"], kinds)
+        sizes = kinds["size"] if schema["items"] == "double" else st.integers(0, 3)
+        return sizes.flatmap(lambda size: st.lists(items, min_size=size, max_size=size))
+    if kind == "map":
+        return st.dictionaries(kinds["string"], values_of(schema["values"], kinds), max_size=3)
+    if kind == "enum":
+        return st.sampled_from(schema["symbols"])
+    if kind == "record":
+        return st.fixed_dictionaries({field["name"]: values_of(field["type"], kinds) for field in schema["fields"]})
+    return kinds[str(schema.get("logicalType", kind))]
+
+
+USUAL_RECORDS = {name: values_of(SCHEMAS[name], USUAL) for name in NAMES}
+RECORDS = {name: USUAL_RECORDS[name] | values_of(SCHEMAS[name], ANY) for name in NAMES}
+
+
+@st.composite
+def damaged(draw: st.DrawFn, name: str) -> bytes:
+    """A record after one to three accidents, its header whole."""
+    body = bytearray(avro(PARSED[name], draw(USUAL_RECORDS[name])))
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(body)))
+        accident = draw(st.sampled_from(["cut", "set", "insert", "remove"]))
+        if accident == "cut":
+            del body[at:]
+        elif accident == "set":
+            body[at : at + 1] = bytes(
+                [draw(st.sampled_from([0, 1, 2, 3, 4, 127, 128, 129, 255]) | st.integers(0, 255))]
+            )
+        elif accident == "insert":
+            body[at:at] = draw(st.binary(min_size=1, max_size=9))
+        else:
+            del body[at : at + draw(st.integers(1, 9))]
+    return framed(name, bytes(body))
+
+
+# --- what is written and read is what fastavro writes and reads -------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+@few
+@given(data=st.data())
+def test_an_event_is_written_as_fastavro_writes_it(name: str, data: st.DataObject) -> None:
+    values = data.draw(RECORDS[name])
+    assert codec.encode(event_of(SCHEMAS[name], values)) == framed(name, avro(PARSED[name], values))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@few
+@given(data=st.data())
+def test_a_record_is_read_as_the_event_that_was_written(name: str, data: st.DataObject) -> None:
+    values = data.draw(RECORDS[name])
+    record = framed(name, avro(PARSED[name], values))
+    event = exact(event_of(SCHEMAS[name], values))
+    assert exact(codec.decode(record)) == event
+    assert exact(codec.decode_slowly(record)) == event
+    (found,) = codec.decode_inputs([record])
+    assert isinstance(found, DecodeError) if name not in INPUTS else exact(found) == event
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [("Fill", wire.read_fill), ("Close", wire.read_close), ("PositionSnapshot", wire.read_position_snapshot)],
+)
+@few
+@given(data=st.data())
+def test_the_usual_record_is_read_in_straight_lines(name: str, read: Any, data: st.DataObject) -> None:
+    """Else the comparisons with the slow path would compare it with itself."""
+    values = data.draw(USUAL_RECORDS[name])
+    if name == "PositionSnapshot":
+        values["closes"] = []
+    assert exact(read(framed(name, avro(PARSED[name], values)))) == exact(event_of(SCHEMAS[name], values))
+
+
+def outcome(read: Any, record: bytes) -> Any:
+    try:
+        return exact(read(record))
+    except DecodeError:
+        return DecodeError
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=100)
+@given(data=st.data())
+def test_a_damaged_record_is_the_same_on_both_paths_and_never_another_exception(name: str, data: st.DataObject) -> None:
+    record = data.draw(damaged(name))
+    found = outcome(codec.decode_slowly, record)
+    assert outcome(codec.decode, record) == found
+    (element,) = codec.decode_inputs([record])
+    if name in INPUTS:
+        assert (DecodeError if isinstance(element, DecodeError) else exact(element)) == found
+    if found is not DecodeError:  # then fastavro reads the same, and reads it to the end
+        body = io.BytesIO(record[10:])
+        plain = json.loads(json.dumps(SCHEMAS[name]).replace('"logicalType": "timestamp-micros"', '"doc": ""'))
+        assert exact(event_of(plain, fastavro.schemaless_reader(body, fastavro.parse_schema(plain, {}), None))) == found
+        assert body.read() == b""
+
+
+FULL_FILL = Fill(
+    "f1", "book", "p1", "AAPL", "SELL", 1.0, 2.0, NOW, 1.0, 0.5, "TRADE", "USD", 8.0, "x1", "x2", "ridge", 0.5,
+    (0.5, 0.25), 0.125, 9_000, {"ridge": 0.75}, {"expert": -0.5},
+)  # fmt: skip
+PLAIN_FILL = Fill("f1", "book", "p1", "AAPL", "BUY", 1.0, 2.0, NOW, arm="ridge", propensity=0.5, weights_version=9)
+PLAIN_CLOSE = Close("c1", "book", "p1", 1.0, 2.0, NOW)
+FULL_CLOSE = Close("c1", "book", "p1", 1.0, 2.0, NOW, 0.5, 0.25, True, "TRADE", "x1", "x2")
+POSITION = PositionSnapshot(
+    "book", "p1", NOW, True, 3.0, ("f1", "f2"), ("c1",),
+    DecisionSnapshot("AAPL", "BUY", 1.0, "USD", None, "ridge", 0.5, (0.5, 0.25), None, 9_000, {}, {"expert": 0.5}),
+    (OpenFill("f2", 1.0, 2.0, 0.5, 0.25, NOW),),
+)  # fmt: skip
+PIECES = [bytes([byte]) for byte in (0, 1, 2, 3, 4, 6, 8, 126, 127, 128, 129, 130, 255)]
+PIECES += [b"", b"\x80\0", b"\x82\x80\0", b"\x80\x80\x80\x80\x10", b"\x80" * 8 + b"\x20"]  # longs, also too long ones
+
+
+@pytest.mark.parametrize(
+    "event",
+    [PLAIN_FILL, FULL_FILL, PLAIN_CLOSE, FULL_CLOSE, POSITION],
+    ids=["plain fill", "full fill", "plain close", "full close", "position"],
+)
+def test_both_paths_say_the_same_wherever_one_piece_of_a_record_is_another(event: Event) -> None:
+    record = codec.encode(event)
+    for at in range(10, len(record) + 1):
+        byte = record[at] if at < len(record) else 0
+        others = [bytes([byte ^ flipped]) for flipped in (1, 2, 64, 128)]
+        for piece in PIECES + others:
+            for damaged_record in (
+                record[:at] + piece + record[at + 1 :],
+                record[:at] + piece + record[at:],
+                record[:at],
+            ):
+                expected = outcome(codec.decode_slowly, damaged_record)
+                assert outcome(codec.decode, damaged_record) == expected, (at, piece)
+
+
+@few
+@given(st.binary(max_size=60))
+def test_noise_is_a_decode_error(noise: bytes) -> None:
+    for record in (noise, b"\xc3\x01" + noise, b"\0" + noise):
+        with pytest.raises(DecodeError):
+            codec.decode(record)
+
+
+# --- bytes worked out by hand -----------------------------------------------------------------------------------------
+
+CLOSE = Close("c1", "b", "p", 2.0, 10.5, 1_700_000_000_000_000, 0.25, -0.0, True, "TRADE", None, "x")
+CLOSE_BYTES = bytes.fromhex(
+    "04 6331  02 62  02 70"  # strings: twice the size, the text
+    "0000000000000040  0000000000002540"  # 2.0 and 10.5: exponents 400 and 402, little-endian
+    "8080f281 83898506"  # 3.4e15 in base 128, low digit first, is 0, 0, 114, 1, 3, 9, 5, 6; + 128 on all but the last
+    "000000000000d03f  0000000000000080"  # 0.25 and -0.0
+    "01  02  00  02 02 78"  # true; symbol 1; null; a string
+)
+
+
+def test_a_close_worked_out_by_hand() -> None:
+    record = bytes.fromhex("c301 55d060cc38399482") + CLOSE_BYTES
+    assert exact(codec.decode(record)) == exact(CLOSE)
+    assert codec.encode(CLOSE) == record
+
+
+def test_a_cut_worked_out_by_hand() -> None:
+    assert codec.encode_cut({"fills": 64, "closes": 0}) == b"\x04\x0afills\x80\x01\x0ccloses\x00\x00"
+    assert codec.encode_cut({}) == b"\0"
+
+
+REWARD = Reward(
+    "b",
+    7,
+    "p",
+    "f",
+    "c",
+    1.0,
+    9.5,
+    1.0,
+    True,
+    True,
+    6,
+    (RewardArm("a", 1.0, 0.5, 0.4),),
+    "LOGGED",
+    0.1,
+    NOW,
+    "",
+    {"old": 1},
+)
+LETTER = DeadLetter(Source("trades", 3, 9, b"k", None), "DECODE", "no value", NOW, None, {"old": 1})
+APPLIED = CommandApplied("b", 8, "x", "RESET", "REFUSED", NOW, "later", {"old": 1})
+
+
+@pytest.mark.parametrize(
+    ("event", "encode"),
+    [(REWARD, codec.encode_reward), (LETTER, codec.encode_dead_letter), (APPLIED, codec.encode_command_applied)],
+)
+def test_a_cut_of_bytes_takes_the_place_of_the_events_own(event: Any, encode: Any) -> None:
+    cut = {"fills": 12_345, "closes": 2**40}
+    assert encode(event, codec.encode_cut(cut)) == codec.encode(msgspec.structs.replace(event, cut=cut))
+
+
+# --- what is wrong is said --------------------------------------------------------------------------------------------
+
+MANY = b"\x80" * 8 + b"\x20"  # 2**60 as a long
+CLOSE_START = CLOSE_BYTES[:7]
+
+
+@pytest.mark.parametrize(
+    ("record", "error"),
+    [
+        (None, "no value"),
+        (b"", "an empty value"),
+        (b"\0\0\0\1\2" + CLOSE_BYTES, r"Confluent framing \(schema id 258\), and no schema registry is set"),
+        (b"\0\0", "Confluent framing that ends within the schema id"),
+        (b'{"event_id": 1}', "neither single-object nor Confluent framing: begins with 7b 22"),
+        (b"\xc3\x01\1\2\3", "ends within the fingerprint"),
+        (b"\xc3\x01\1\2\3\4\5\6\7\x08" + CLOSE_BYTES, "fingerprint 0807060504030201 is that of no known schema"),
+        (framed("Close", b""), "Close.event_id: the record ends at byte 10"),
+        (framed("Close", CLOSE_BYTES[:-1]), "Close.exec_ref_id: 1 bytes wanted at byte 62, where 0 are left"),
+        (framed("Close", CLOSE_BYTES + b"\0"), "1 bytes after the Close, which ends at byte 63"),
+        (framed("Close", b"\3" + CLOSE_BYTES), "Close.event_id: a size of -2"),
+        (framed("Close", b"\4\xc3\x28" + CLOSE_BYTES[3:]), "Close.event_id: text that is not UTF-8: .* at byte 11"),
+        (framed("Close", b"\6\xed\xa0\x80" + CLOSE_BYTES[3:]), "Close.event_id: text that is not UTF-8"),
+        (framed("Close", CLOSE_BYTES[:-6] + b"\2" + CLOSE_BYTES[-5:]), "Close.slippage_in_price: 2 for a boolean"),
+        (framed("Close", CLOSE_BYTES[:-5] + b"\x08" + CLOSE_BYTES[-4:]), "Close.exec_type: symbol 4 of .*ExecType"),
+        (framed("Close", CLOSE_BYTES[:-5] + b"\1" + CLOSE_BYTES[-4:]), "Close.exec_type: symbol -1 of .*ExecType"),
+        (framed("Close", CLOSE_BYTES[:-4] + b"\4" + CLOSE_BYTES[-3:]), "Close.exec_id: branch 2 of a union of 2"),
+        (framed("Close", CLOSE_BYTES[:-4] + b"\1" + CLOSE_BYTES[-3:]), "Close.exec_id: branch -1 of a union of 2"),
+        (
+            framed("Close", CLOSE_BYTES[:23] + b"\xff" * 10 + CLOSE_BYTES[31:]),
+            "Close.ts_event: an integer of more than 64",
+        ),
+        (
+            framed("Close", CLOSE_BYTES[:23] + b"\xff" * 9 + b"\2" + CLOSE_BYTES[31:]),
+            "Close.ts_event: an integer of more",
+        ),
+        (framed("Close", MANY + CLOSE_BYTES), f"Close.event_id: {2**60} bytes wanted"),
+        (framed("TaskSnapshot", b"\0" + MANY), f"TaskSnapshot.next_offset: {2**60} items in 0 bytes"),
+        (framed("TaskSnapshot", b"\0\1\0\0\0\0\0\2"), "TaskSnapshot.next_offset: a block of 0 bytes has 2"),
+        (framed("TaskSnapshot", b"\0\1\x08\2a\2\0\0\2"), "TaskSnapshot.next_offset: a block of 4 bytes has 3"),
+        (framed("TaskSnapshot", b"\0" + b"\xff" * 9 + b"\1\0"), f"TaskSnapshot.next_offset: {2**63} items"),
+        (framed("TaskSnapshot", b"\x80\x80\x80\x80\x10\0\0\2"), f"TaskSnapshot.task: {2**31} does not fit an int"),
+    ],
+)
+def test_a_bad_record_is_refused_at_once_with_its_reason(record: bytes | None, error: str) -> None:
+    started = time.perf_counter()
+    with pytest.raises(DecodeError, match=error):
+        codec.decode(record)
+    assert time.perf_counter() - started < 1
+    (element,) = codec.decode_inputs([record])
+    assert isinstance(element, DecodeError)
+    assert element.__traceback__ is None, "it would hold the batch in memory"
+
+
+def test_blocks_with_their_size_and_blocks_in_a_row_are_legal() -> None:
+    record = framed("TaskSnapshot", b"\0" + b"\1\6\2a\2" + b"\2\2b\4" + b"\0" + b"\0\2")
+    assert codec.decode(record) == TaskSnapshot(0, {"a": 1, "b": 2})
+
+
+def test_a_bad_record_in_a_batch_stands_in_its_place() -> None:
+    fill = Fill("f", "b", "p", "AAPL", "BUY", 1.0, 2.0, NOW, arm="a")
+    command = Command("x", "b", "PAUSE", NOW)
+    batch = [codec.encode(fill), None, codec.encode(CLOSE), b"\xc3", codec.encode(command), codec.encode(REWARD)]
+    found = codec.decode_inputs(batch)
+    assert [found[0], found[2], found[4]] == [fill, CLOSE, command]
+    assert [str(found[index]) for index in (1, 3, 5)] == [
+        "no value",
+        "neither single-object nor Confluent framing: begins with c3",
+        "a Reward is no input",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("event", "error"),
+    [
+        (msgspec.structs.replace(CLOSE, exec_id="\ud800"), "a Close that cannot be written: .*surrogates"),
+        (msgspec.structs.replace(REWARD, position_id="\udfff"), "a Reward that cannot be written: .*surrogates"),
+        (msgspec.structs.replace(REWARD, version=2**63), "a Reward that cannot be written: 9223372036854775808"),
+        (
+            msgspec.structs.replace(REWARD, ts_event=-(2**63) - 1),
+            "a Reward that cannot be written: -9223372036854775809",
+        ),
+        (msgspec.structs.replace(REWARD, propensity_source="GUESSED"), "a Reward that cannot be written: 'GUESSED'"),
+        (msgspec.structs.replace(APPLIED, outcome="MAYBE"), "a CommandApplied that cannot be written: .*MAYBE"),
+        (msgspec.structs.replace(APPLIED, version=2**63), "a CommandApplied that cannot be written"),
+        (msgspec.structs.replace(LETTER, error=None), "a DeadLetter that cannot be written"),
+    ],
+)
+def test_what_avro_cannot_hold_is_a_value_error(event: Event, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        codec.encode(event)
+
+
+def test_a_cut_that_avro_cannot_hold_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="a cut that cannot be written: 9223372036854775808"):
+        codec.encode_cut({"trades": 2**63})
+
+
+# --- older writers ----------------------------------------------------------------------------------------------------
+
+
+def other_close(folder: Path, **venue: Any) -> tuple[Any, bytes]:
+    """A Close schema without `slippage`, with a field `venue` and an ExecType of one symbol more; and its header."""
+    schema = json.loads(json.dumps(SCHEMAS["Close"]))
+    schema["fields"] = [field for field in schema["fields"] if field["name"] != "slippage"]
+    schema["fields"].insert(3, {"name": "venue", **venue})
+    (exec_type,) = [field["type"] for field in schema["fields"] if field["name"] == "exec_type"]
+    exec_type["symbols"].append("BUST")
+    (folder / "Close.avsc").write_text(json.dumps(schema), encoding="utf-8")
+    canonical = fastavro.schema.to_parsing_canonical_form(schema)
+    return schema, b"\xc3\x01" + bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
+
+
+def values_of_close(**others: Any) -> dict[str, Any]:
+    return {**msgspec.structs.asdict(CLOSE), "exec_type": "TRADE", **others}
+
+
+def test_another_writers_record_is_read_as_todays(tmp_path: Path) -> None:
+    schema, header = other_close(tmp_path, type="string")
+    record = header + avro(fastavro.parse_schema(schema, {}), values_of_close(venue="XETR", exec_type="BUST"))
+    with pytest.raises(DecodeError, match="no known schema"):
+        codec.decode(record)
+    read = codec.decode(record, codec.load_writers(tmp_path))
+    assert exact(read) == exact(msgspec.structs.replace(CLOSE, slippage=0.0, exec_type="UNKNOWN"))
+
+
+def test_another_writers_record_is_checked_where_it_is_skipped_too(tmp_path: Path) -> None:
+    """fastavro alone would go round 2**60 times in a field that the reader does not have."""
+    _, header = other_close(tmp_path, type={"type": "array", "items": "double"})
+    with pytest.raises(DecodeError, match=f"Close.venue: {2**60} items"):
+        codec.decode(header + CLOSE_START + MANY + CLOSE_BYTES[7:], codec.load_writers(tmp_path))
+
+
+def test_a_writers_schema_that_does_not_resolve_is_a_decode_error(tmp_path: Path) -> None:
+    schema = {"type": "record", "name": "armstream.Close", "fields": [{"name": "event_id", "type": "string"}]}
+    (tmp_path / "Close.avsc").write_text(json.dumps(schema), encoding="utf-8")
+    header = bytes.fromhex("c301") + bytes.fromhex(
+        fastavro.schema.fingerprint(fastavro.schema.to_parsing_canonical_form(schema), "CRC-64-AVRO")
+    )
+    with pytest.raises(DecodeError, match=r"Close: .*bandit_id"):
+        codec.decode(header + b"\2a", codec.load_writers(tmp_path))
+
+
+def test_a_schema_in_old_of_no_record_of_ours_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "Trade.avsc").write_text(
+        '{"type": "record", "name": "armstream.Trade", "fields": []}', encoding="utf-8"
+    )
+    with pytest.raises(ValueError, match=r"Trade\.avsc: armstream\.Trade is the name of no record"):
+        codec.load_writers(tmp_path)
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_repeats_is_one_string_in_memory() -> None:
+    fill = Fill("f", "bonds", "p", "BUND", "BUY", 1.0, 2.0, NOW, currency="EUR", arm="carry")
+    first, second = (codec.decode(codec.encode(fill)) for _ in range(2))
+    assert isinstance(first, Fill)
+    assert isinstance(second, Fill)
+    for name in ("bandit_id", "instrument_id", "currency", "arm"):
+        assert getattr(first, name) is getattr(second, name)
+
+
+def test_the_strings_that_are_remembered_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "_NAMES_LIMIT", 8)
+    monkeypatch.setattr(wire, "_HIGHS_LIMIT", 8)
+    for cache in ("_names", "_names_written", "_highs", "_highs_written"):
+        monkeypatch.setattr(wire, cache, {})
+    for number in range(100):
+        reward = msgspec.structs.replace(REWARD, bandit_id=f"bandit {number}", ts_event=NOW + number * 2**28)
+        assert codec.decode(codec.encode(reward)) == reward
+        fill = Fill("f", f"bandit {number}", "p", "BUND", "BUY", 1.0, 2.0, NOW + number * 2**28, arm=f"arm {number}")
+        assert codec.decode(codec.encode(fill)) == fill
+        assert all(len(cache) <= 8 for cache in (wire._names, wire._names_written, wire._highs, wire._highs_written))

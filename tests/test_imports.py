@@ -1,0 +1,158 @@
+"""The import law: learning <- stages <- runtime <- cli; what is pure imports neither Kafka nor clock nor chance."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import armstream
+
+ROOT = Path(armstream.__file__).parent
+
+IMPURE = {"confluent_kafka", "prometheus_client", "time", "random", "os", "secrets", "importlib"}
+
+# A part and what else of the package it may import; a part that is not named may import what is not kept from it below.
+MAY_IMPORT = {
+    "learning": {"learning"},
+    "persistence": {"persistence"},
+    "rule_expert": {"rule_expert"},
+    "saved_optimizer": {"saved_optimizer", "persistence", "learning"},
+    "events": {"events"},
+    "wire": {"wire", "events"},
+    "codec": {"codec", "wire", "events", "resources"},
+    "stages": {"stages", "learning", "events", "codec"},
+    "verify": {"verify", "events", "codec", "settings", "resources"},
+    "engine": {"engine", "learning", "events", "codec"},
+}
+KNOW_KAFKA = {"armstream.verify.log"}  # of verify
+IMPORTED_ONLY_BY = {
+    "cli": {"cli"},
+    "demo": {"cli", "demo"},
+    "verify": {"cli", "verify"},
+    "runtime": {"cli", "runtime"},
+    "yaml": {"settings", "layers"},
+    "os.environ": {"settings", "cli"},  # the command hands it to settings
+    "os.getenv": set[str](),
+}
+
+
+def imports(source: str, module: str, is_package: bool = False) -> set[str]:
+    """Dotted names of everything imported anywhere in the module, `from a import b` as a and a.b."""
+    package = module if is_package else module.rpartition(".")[0]
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")
+            above = parts[: len(parts) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            names.add(base)
+            names.update(f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
+            names.add(f"os.{node.attr}")
+        elif isinstance(node, ast.Name) and node.id == "__import__":
+            names.add("importlib")
+    return names
+
+
+def broken_laws(module: str, imported: set[str]) -> list[str]:
+    """What of `imported` the law forbids to `module`, a sentence each."""
+    part = _part(module)
+    broken = []
+    for name in sorted(imported):
+        top = name.split(".")[0]
+        other = _part(name) if top == "armstream" else name
+        if top == "armstream" and part in MAY_IMPORT and other and other not in MAY_IMPORT[part]:
+            broken.append(f"{module} imports {name}: {part} may not import {other}")
+        if other in IMPORTED_ONLY_BY and part not in IMPORTED_ONLY_BY[other]:
+            broken.append(f"{module} imports {name}: {other} is for {sorted(IMPORTED_ONLY_BY[other])} only")
+        if part in ("learning", "stages") and (top in IMPURE or name in IMPURE):
+            broken.append(f"{module} imports {name}: {part} is pure")
+        if part == "learning" and top not in {"armstream", "numpy", *sys.stdlib_module_names}:
+            broken.append(f"{module} imports {name}: learning is the standard library and numpy")
+        if part == "verify" and top == "confluent_kafka" and module not in KNOW_KAFKA:
+            broken.append(f"{module} imports {name}: {' and '.join(sorted(KNOW_KAFKA))} know Kafka")
+        if part in ("events", "wire", "codec") and top == "confluent_kafka":
+            broken.append(f"{module} imports {name}: {part} knows no Kafka")
+    return broken
+
+
+def _part(name: str) -> str:
+    """armstream.stages.reward -> stages."""
+    return name.split(".")[1] if "." in name else ""
+
+
+def _module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=_module_of)
+def test_every_module_keeps_the_import_law(path: Path) -> None:
+    module = _module_of(path)
+    assert broken_laws(module, imports(path.read_text(), module, path.name == "__init__.py")) == []
+
+
+def test_the_walk_finds_the_package() -> None:
+    found = {_module_of(path) for path in ROOT.rglob("*.py")}
+    assert {"armstream", "armstream.learning", "armstream.learning.exp3"} <= found
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("armstream.learning.exp3", "import time"),
+        ("armstream.learning.exp3", "import os.path"),
+        ("armstream.learning.exp3", "def f():\n    from random import choice"),
+        ("armstream.learning.exp3", "import scipy"),
+        ("armstream.learning.exp3", "from armstream import events"),
+        ("armstream.learning.exp3", "from ..stages.reward import apply"),
+        ("armstream.learning.exp3", "import importlib"),
+        ("armstream.learning.exp3", "now = __import__('time').time()"),
+        ("armstream.stages.reward", "from confluent_kafka import Consumer"),
+        ("armstream.stages.reward", "import prometheus_client"),
+        ("armstream.stages.reward", "from armstream.runtime.metrics import rewards_total"),
+        ("armstream.stages.reward", "from .. import settings"),
+        ("armstream.events", "import armstream.codec"),
+        ("armstream.codec", "import armstream.stages.reward"),
+        ("armstream.codec", "import confluent_kafka"),
+        ("armstream.persistence", "from armstream import codec"),
+        ("armstream.engine", "from armstream.stages import reward"),
+        ("armstream.engine", "import armstream.runtime"),
+        ("armstream.verify.learner", "from armstream.learning import Exp3IXBandit"),
+        ("armstream.verify.history", "from armstream.stages.reward import match"),
+        ("armstream.verify.history", "from armstream.runtime.publication import TASK_KEY"),
+        ("armstream.verify.history", "from confluent_kafka import Consumer"),
+        ("armstream.runtime.loop", "from armstream.verify.rewards import exact"),
+        ("armstream.runtime.loop", "import armstream.cli"),
+        ("armstream.runtime.loop", "import yaml"),
+        ("armstream.runtime.loop", "import os\nhost = os.environ['HOST']"),
+        ("armstream.runtime.loop", "from os import getenv"),
+        ("armstream.settings", "from armstream import runtime"),
+        ("armstream.runtime.loop", "import armstream.demo.desk"),
+    ],
+)
+def test_a_module_that_breaks_the_law_is_named(module: str, source: str) -> None:
+    broken = broken_laws(module, imports(source, module))
+    assert broken
+    assert all(sentence.startswith(module) for sentence in broken)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("armstream.learning.exp3", "import math, logging\nimport numpy as np\nfrom armstream.learning import exp4"),
+        (
+            "armstream.stages.bandit",
+            "import msgspec\nfrom armstream.learning import Exp3IXBandit\nfrom .. import codec",
+        ),
+        ("armstream.runtime.loop", "import os, time\nfrom armstream.stages.reward import apply\nos.getpid()"),
+        ("armstream.verify.log", "from confluent_kafka import Consumer\nfrom armstream.settings import Settings"),
+        ("armstream.settings", "import os, yaml\nos.environ"),
+        ("armstream.cli", "import os\nfrom armstream import runtime, demo, settings, __version__\nos.environ"),
+    ],
+)
+def test_a_module_that_keeps_the_law_is_let_be(module: str, source: str) -> None:
+    assert broken_laws(module, imports(source, module)) == []

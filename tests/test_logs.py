@@ -1,0 +1,83 @@
+"""Log lines: one a record, parsed back by what reads them, without secrets."""
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from armstream.logs import LineFormatter, configure
+
+
+def record(message: str, *arguments: object, **extra: object) -> logging.LogRecord:
+    made = logging.LogRecord("armstream.runtime.loop", logging.WARNING, "loop.py", 7, message, arguments, None)
+    made.created, made.msecs = 1_700_000_000.25, 250.0
+    vars(made).update(extra)
+    return made
+
+
+def test_a_json_line_has_time_level_logger_message_and_what_was_given_extra() -> None:
+    line = LineFormatter("json").format(record("aborted %d", 3, partition=4, topic="träde", ready=True, rate=0.5))
+    assert "\n" not in line
+    assert json.loads(line) == {
+        "time": "2023-11-14T22:13:20.250Z",
+        "level": "WARNING",
+        "logger": "armstream.runtime.loop",
+        "message": "aborted 3",
+        "partition": 4,
+        "topic": "träde",
+        "ready": True,
+        "rate": 0.5,
+    }
+
+
+def test_a_text_line_says_the_same_and_stays_one_line() -> None:
+    line = LineFormatter("text").format(record("two\nlines", partition=4))
+    assert line == "2023-11-14T22:13:20.250Z WARNING armstream.runtime.loop: two\\nlines partition=4"
+
+
+def test_what_json_cannot_hold_becomes_text() -> None:
+    fields = json.loads(LineFormatter("json").format(record("x", rate=float("nan"), at=("trades", 3), none=None)))
+    assert (fields["rate"], fields["at"], fields["none"]) == ("nan", "('trades', 3)", None)
+
+
+@pytest.mark.parametrize("line_format", ["json", "text"])
+def test_no_secret_is_shown_wherever_it_stands(line_format: str) -> None:
+    formatter = LineFormatter("json" if line_format == "json" else "text", ["hun", 'hun"ter', ""])
+    made = record("password=%s", 'hun"ter', conf={"sasl.password": "hun"})
+    try:
+        raise ValueError('hun"ter')
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    line = formatter.format(made)
+    assert "hun" not in line
+    assert "ter" not in line.replace("Formatter", "")
+    assert "Traceback" in line
+    assert line.count("********") == 4, "message, extra, the raise line and its text"
+
+
+def test_a_secret_of_digits_leaves_numbers_alone() -> None:
+    fields = json.loads(LineFormatter("json", ["5432"]).format(record("at 5432", offset=15432)))
+    assert (fields["message"], fields["offset"]) == ("at ********", 15432)
+
+
+@pytest.fixture
+def root() -> Iterator[logging.Logger]:
+    logger = logging.getLogger()
+    handlers, level = logger.handlers[:], logger.level
+    yield logger
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+
+
+def test_configure_sends_every_logger_to_one_stream_from_the_level_up(root: logging.Logger) -> None:
+    first, second = io.StringIO(), io.StringIO()
+    configure("INFO", "text", stream=first)
+    configure("WARNING", "json", ["hunter"], second)
+    logging.getLogger("a.b").info("not shown")
+    logging.getLogger("a.b").warning("hunter")
+    assert first.getvalue() == ""
+    assert json.loads(second.getvalue())["message"] == "********"
+    assert root.level == logging.WARNING

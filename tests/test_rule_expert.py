@@ -1,0 +1,35 @@
+"""A rule by its import path is the callable that the path names, or a clear error."""
+
+from pathlib import Path
+
+import pytest
+
+from armstream.learning import Exp4Bandit
+from armstream.rule_expert import rule
+
+
+def test_a_rule_is_what_its_path_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "desk_rules.py").write_text(
+        "def calm_first(context):\n    return [1.0, 0.0] if context['volatility'] < .2 else [0.0, 1.0]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    bandit = Exp4Bandit(2, {"regime": rule("desk_rules:calm_first")}, gamma=0.0)
+    assert list(bandit.play_distribution({"volatility": 0.1})) == [1.0, 0.0]
+    assert list(bandit.play_distribution({"volatility": 0.3})) == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("json", "must be 'package.module:name'"),
+        ("json:", "must be 'package.module:name'"),
+        (":dumps", "must be 'package.module:name'"),
+        ("", "must be 'package.module:name'"),
+        ("no_such_desk:rule", "no rule at 'no_such_desk:rule'"),
+        ("json:no_such_rule", "no rule at 'json:no_such_rule'"),
+        ("math:pi", "not callable"),
+    ],
+)
+def test_a_path_that_names_no_rule_is_refused(path: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        rule(path)

@@ -1,0 +1,366 @@
+"""Settings: layers, errors that name path and source, and secrets that stay secret."""
+
+import json
+import socket
+import traceback
+from pathlib import Path
+
+import pytest
+import yaml
+
+from armstream.resources import resource
+from armstream.settings import Settings, SettingsError, load, rows
+
+
+def file_with(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def errors_of(text: str, folder: Path, environment: dict[str, str] | None = None) -> list[str]:
+    """The lines of the SettingsError; the file's path is shown as FILE."""
+    path = file_with(folder, text)
+    with pytest.raises(SettingsError) as caught:
+        load(path, environment or {})
+    assert str(caught.value) == "\n".join(caught.value.lines)
+    return [line.replace(str(path), "FILE") for line in caught.value.lines]
+
+
+def flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
+    """{"a": {"b": 1}} is {"a.b": 1}; an empty mapping is a value."""
+    found: dict[str, object] = {}
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
+
+
+def test_the_shipped_file_holds_every_setting_with_its_default() -> None:
+    shipped = flat(yaml.safe_load(resource("config", "default.yaml").read_text()))
+    assert shipped == {row.path: row.default for row in rows()}
+    assert list(shipped) == [row.path for row in rows()], "in another order"
+
+
+def test_every_line_of_a_setting_in_the_shipped_file_can_be_read_alone() -> None:
+    """Each row's default is legal by itself over an empty file, so the table and the models agree on types."""
+    for row in rows():
+        values: object = row.default
+        for name in reversed(row.path.split(".")):
+            values = {name: values}
+        Settings.model_validate(json.loads(json.dumps(values)))
+
+
+def test_rows_describe_type_and_bounds() -> None:
+    types = {row.path: row.type for row in rows()}
+    assert types["kafka.transaction_timeout_ms"] == "integer, 60000 to 900000"
+    assert types["online_learning.eta"] == "number, above 0 to 1000000 or null"
+    assert types["online_learning.transform"] == "none, clip, tanh"
+    assert types["online_learning.families"] == "list"
+    assert types["online_learning.enabled"] == "true, false"
+    assert types["kafka.client"] == "mapping"
+
+
+def test_a_limit_has_an_upper_bound_and_is_positive() -> None:
+    for row in rows():
+        if row.path.startswith(("limits.", "rewards.")):
+            low, high = row.type.removeprefix("integer, ").split(" to ")
+            assert 1 <= int(low) < int(high), row
+
+
+def test_the_shipped_rule_is_neus() -> None:
+    rules = load(None, {}).learning_rules()
+    assert (rules.estimator, rules.gamma, rules.eta, rules.eta_max) == ("implicit", 0.0, None, None)
+    assert rules.attribution == "full_information"
+
+
+def test_the_documented_file_is_the_documented_rule() -> None:
+    rules = load(resource("config", "documented.yaml"), {}).learning_rules()
+    assert (rules.estimator, rules.gamma, rules.eta, rules.eta_max) == ("importance", 0.05, None, 0.07)
+    assert rules.attribution == "simultaneous"
+
+
+def test_the_file_lies_over_the_defaults_the_environment_over_it_and_the_command_line_over_both(tmp_path: Path) -> None:
+    path = file_with(tmp_path, "instance: file\nkafka: {group_id: file}\nlimits: {arms: 7}\n")
+    environment = {"ARMSTREAM__KAFKA__GROUP_ID": "environment", "ARMSTREAM__INSTANCE": "environment"}
+    settings = load(path, environment, {"instance": "line"})
+    assert (settings.instance, settings.kafka.group_id, settings.limits.arms) == ("line", "environment", 7)
+    assert settings.limits.bandits == 10_000
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "path", "value"),
+    [
+        ("ONLINE_LEARNING__GAMMA", "0.25", "online_learning.gamma", 0.25),
+        ("ONLINE_LEARNING__MIN_WEIGHT", "1e-6", "online_learning.min_weight", 1e-6),
+        ("ONLINE_LEARNING__FAMILIES", "[a, b, 3]", "online_learning.families", ("a", "b", "3")),
+        ("ONLINE_LEARNING__ETA_MAX", "", "online_learning.eta_max", None),
+        ("ONLINE_LEARNING__TRANSFORM", "none", "online_learning.transform", "none"),
+        ("ONLINE_LEARNING__ENABLED", "false", "online_learning.enabled", False),
+        ("TOPICS__TRADES", "[fills, closes]", "topics.trades", ("fills", "closes")),
+        ("TOPICS__TRADES", "orders", "topics.trades", ("orders",)),
+        ("KAFKA__GROUP_ID", "007", "kafka.group_id", "007"),
+        ("INSTANCE", "0", "instance", "0"),
+        ("KAFKA__CLIENT__SASL_PASSWORD", "0123", "kafka.client", {"sasl.password": "0123"}),
+        ("KAFKA__CLIENT", "{a.b: 1, c: true}", "kafka.client", {"a.b": "1", "c": "true"}),
+    ],
+)
+def test_a_variable_is_text_where_the_setting_is_and_yaml_elsewhere(
+    variable: str, text: str, path: str, value: object
+) -> None:
+    found: object = load(None, {f"ARMSTREAM__{variable}": text})
+    for name in path.split("."):
+        found = getattr(found, name)
+    assert found == value
+
+
+def test_only_variables_with_the_prefix_are_read() -> None:
+    environment = {"KAFKA_BOOTSTRAP_SERVERS": "elsewhere:1", "ARMSTREAM_KAFKA__GROUP_ID": "x"}
+    settings = load(None, environment)
+    assert (settings.kafka.bootstrap_servers, settings.kafka.group_id) == ("localhost:9092", "armstream")
+
+
+def test_all_errors_come_at_once_each_with_path_reason_and_source(tmp_path: Path) -> None:
+    text = """
+online_learning: {gamma: 1.5, gama: 0.1, families: [a, a]}
+limits: {arms: many}
+kafka: {transaction_timeout_ms: 59999}
+colour: red
+"""
+    environment = {"ARMSTREAM__METRICS__PORT": "true", "ARMSTREAM__TOPICS__PREFIX": "a b"}
+    assert sorted(errors_of(text, tmp_path, environment)) == [
+        "colour: no such setting (FILE)",
+        "kafka.transaction_timeout_ms: must be greater than or equal to 60000, not '59999' (FILE)",
+        "limits.arms: must be a valid integer, not 'many' (FILE)",
+        "metrics.port: must be a valid integer, not 'True' (environment variable ARMSTREAM__METRICS__PORT)",
+        "online_learning.gama: no such setting, online_learning.gamma is meant (FILE)",
+        "online_learning.gamma: must be less than or equal to 1, not '1.5' (FILE)",
+        "topics.prefix: must match pattern '^[a-zA-Z0-9._-]*$', not 'a b' "
+        "(environment variable ARMSTREAM__TOPICS__PREFIX)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a: [", "FILE: is not YAML that can be read: expected the node content, but found, line 1, column 5"),
+        ("- a", "FILE: must hold settings, one `name: value` a line"),
+        ("log: {level: INFO, level: INFO}", "a name is given twice, line 1, column 20"),
+        ("1: a", "a name must be text, line 1, column 1"),
+        ("log: loud", "log: must be a section, `name: value` lines (FILE)"),
+        ("limits: {arms: 5.5}", "limits.arms: must be a valid integer, not '5.5' (FILE)"),
+        ("limits: {arms: 3}", "online_learning.arm_mode: gives 4 arms, above limits.arms, 3 (default)"),
+        ("online_learning: {gamma: .nan}", "online_learning.gamma: must be a finite number, not 'nan' (FILE)"),
+        (
+            "online_learning: {algorithm: exp4}",
+            "online_learning.algorithm: exp4 is not in this version, exp3ix is (FILE)",
+        ),
+        ("online_learning: {experts: [a]}", "online_learning.experts: exp4 is not in this version"),
+        ("online_learning: {horizon: 10000}", "online_learning.horizon: exp4 is not in this version"),
+        ("online_learning: {attribution: sequential}", "contributions are a map, which has no order"),
+        ("online_learning: {eta_auto: false}", "online_learning.eta: must be given where eta_auto is false"),
+        ("online_learning: {eta: 0.05}", "online_learning.eta: is computed where eta_auto is true"),
+        ("online_learning: {eta: 0, eta_auto: false}", "online_learning.eta: must be greater than 0, not '0' (FILE)"),
+        ("online_learning: {blend_alpha: 1.1}", "online_learning.blend_alpha: must be less than or equal to 1"),
+        ("online_learning: {warm_start_steps: -1}", "warm_start_steps: must be greater than or equal to 0"),
+        ("online_learning: {families: [a]}", "online_learning.families: must give at least two arms, a is one"),
+        ("online_learning: {families: [a, b, a]}", "online_learning.families: must differ from each other: a, b, a"),
+        ("online_learning: {arm_mode: horizon}", "online_learning.horizons: must name at least one where arm_mode is"),
+        (
+            "online_learning: {arm_mode: family_horizon, horizons: ['1:2']}",
+            "online_learning.horizons: must hold no colon, which parts the family from the horizon",
+        ),
+        ("topics: {trades: [a, b, c]}", "topics.trades: must have at most 2 items"),
+        ("topics: {trades: [a, a]}", "topics.trades: 'a' is the name of two topics"),
+        ("topics: {weights: rewards}", "topics.rewards: 'rewards' is the name of two topics"),
+        ("topics: {weights: 'a/b'}", "topics.weights: must match pattern"),
+        (f"topics: {{prefix: p, weights: {'x' * 249}}}", "is not a legal topic name (FILE)"),
+        ("topics: {retention_ms: 0}", "topics.retention_ms: must be above 0, or -1 for ever (FILE)"),
+        ("topics: {partitions: 0}", "topics.partitions: must be greater than or equal to 1, not '0' (FILE)"),
+        (
+            "kafka: {session_timeout_ms: 20000, max_poll_interval_ms: 10000}",
+            "must be at least session_timeout_ms, 20000",
+        ),
+        (
+            "rewards: {max_holding_days: 1, dedupe_window_seconds: 86401}",
+            "must be at least dedupe_window_seconds, 86401",
+        ),
+        ("kafka: {client: {a: [1]}}", "kafka.client.a: must be a valid string (FILE)"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(text: str, line: str, tmp_path: Path) -> None:
+    (found,) = errors_of(text, tmp_path)
+    assert line in found
+
+
+def test_a_file_that_is_not_there_is_an_error_and_not_a_default(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"none\.yaml: cannot be read: No such file or directory"):
+        load(tmp_path / "none.yaml", {})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("transactional.id", "group.instance.id", "group.id", "enable.auto.commit", "isolation.level", "acks"),
+        *("partition.assignment.strategy", "partitioner", "auto.offset.reset", "enable.idempotence"),
+        *("bootstrap.servers", "metadata.broker.list", "request.required.acks", "max.in.flight", "group.protocol"),
+    ],
+)
+def test_what_the_guarantee_rests_on_is_not_the_clients_to_set(name: str, tmp_path: Path) -> None:
+    (line,) = errors_of(f"kafka: {{client: {{{name}: x}}}}", tmp_path)
+    assert line.startswith(f"kafka.client.{name}: is not yours to set: ")
+    assert line.endswith(" (FILE)")
+
+
+def test_the_clients_configuration_is_the_files_and_the_guarantees_win(tmp_path: Path) -> None:
+    path = file_with(tmp_path, "instance: b\nkafka: {group_id: desk, client: {linger.ms: 3, retry.backoff.ms: 7}}")
+    settings = load(path, {})
+    producer, consumer = settings.producer_configuration(), settings.consumer_configuration()
+    assert (producer["linger.ms"], producer["retry.backoff.ms"], producer["transactional.id"]) == ("3", "7", "desk-b")
+    assert (producer["partitioner"], producer["acks"]) == ("murmur2_random", "all")
+    assert (consumer["group.id"], consumer["group.instance.id"]) == ("desk", "b")
+    assert (consumer["isolation.level"], consumer["auto.offset.reset"]) == ("read_committed", "error")
+    assert 0 < int(consumer["heartbeat.interval.ms"]) <= settings.kafka.session_timeout_ms / 3
+
+
+def test_online_learning_may_be_nested_as_the_documented_file_has_it(tmp_path: Path) -> None:
+    path = file_with(tmp_path, "live_trading:\n  online_learning: {gamma: 0.05}\n")
+    assert load(path, {}).online_learning.gamma == 0.05
+    environment = {"ARMSTREAM__ONLINE_LEARNING__GAMMA": "0.1"}
+    assert load(path, environment).online_learning.gamma == 0.1
+
+
+def test_online_learning_in_both_places_is_refused_and_so_is_anything_else_that_is_nested(tmp_path: Path) -> None:
+    both = "live_trading: {online_learning: {gamma: 0.05}}\nonline_learning: {gamma: 0.1}\n"
+    assert errors_of(both, tmp_path) == ["online_learning: is given twice, at the top and under live_trading (FILE)"]
+    more = "live_trading: {online_learning: {gamma: 0.05}, broker: x}\n"
+    assert errors_of(more, tmp_path) == ["live_trading: no such setting (FILE)"]
+
+
+def test_an_empty_section_changes_nothing(tmp_path: Path) -> None:
+    assert load(file_with(tmp_path, "kafka:\nlimits: {}\n"), {}) == load(file_with(tmp_path, ""), {}) == load(None, {})
+
+
+@pytest.mark.parametrize(
+    ("mode", "arms"),
+    [
+        ("family", ("ridge", "lstm")),
+        ("horizon", ("1", "5d")),
+        ("family_horizon", ("ridge:1", "ridge:5d", "lstm:1", "lstm:5d")),
+    ],
+)
+def test_arm_mode_says_what_the_arms_are(mode: str, arms: tuple[str, ...], tmp_path: Path) -> None:
+    learning = f"{{arm_mode: {mode}, families: [ridge, lstm], horizons: [1, 5d]}}"
+    assert load(file_with(tmp_path, f"online_learning: {learning}"), {}).learning_rules().arms == arms
+
+
+def test_rules_carry_every_setting_in_the_stages_units(tmp_path: Path) -> None:
+    text = """
+rewards: {dedupe_window_seconds: 2, orphan_ttl_seconds: 3, max_holding_days: 4, max_future_seconds: 5}
+limits: {events_per_position: 6, bandits: 7, open_positions: 8, waiting_closes: 9, positions_remembered: 10}
+online_learning: {enabled: false, estimator: importance, gamma: 0.1, eta: 0.2, eta_auto: false, eta_max: 0.3,
+  implicit: 0.4, reward_bound_bps: 50, transform: tanh, transform_bps: 60, min_weight: 0.01, fixed_share: 0.02,
+  blend_alpha: 0.5, warm_start_steps: 11, ramp_steps: 12, attribution: simultaneous, families: [x, y]}
+"""
+    settings = load(file_with(tmp_path, text), {})
+    rewards = settings.reward_rules()
+    assert (rewards.dedupe_window_micros, rewards.orphan_ttl_micros) == (2_000_000, 3_000_000)
+    assert (rewards.max_holding_micros, settings.max_future_micros) == (345_600_000_000, 5_000_000)
+    assert (rewards.max_events_per_position, rewards.max_bandits, rewards.max_open_positions) == (6, 7, 8)
+    assert (rewards.max_waiting_closes, rewards.max_positions_remembered) == (9, 10)
+    learning = settings.learning_rules()
+    found = {name: getattr(learning, name) for name in learning.__slots__}
+    assert found == {
+        "arms": ("x", "y"),
+        "enabled": False,
+        "algorithm": "exp3ix",
+        "estimator": "importance",
+        "gamma": 0.1,
+        "eta": 0.2,
+        "eta_max": 0.3,
+        "implicit": 0.4,
+        "reward_bound_bps": 50,
+        "transform": "tanh",
+        "transform_bps": 60,
+        "min_weight": 0.01,
+        "fixed_share": 0.02,
+        "attribution": "simultaneous",
+        "blend_alpha": 0.5,
+        "warm_start_steps": 11,
+        "ramp_steps": 12,
+    }
+
+
+def test_a_prefix_stands_before_every_topic(tmp_path: Path) -> None:
+    names = load(file_with(tmp_path, "topics: {prefix: eu-, trades: [fills, closes]}"), {}).topics.names
+    assert names.inputs == ("eu-fills", "eu-closes", "eu-commands")
+    assert names.compacted == ("eu-weights", "eu-bandit-snapshots", "eu-position-snapshots")
+    assert names.all == (*names.inputs, *names.compacted, "eu-rewards", "eu-dead-letters")
+
+
+def test_the_instance_is_the_host_name_unless_given(tmp_path: Path) -> None:
+    assert load(None, {}).instance == socket.gethostname()
+    assert load(file_with(tmp_path, "instance: 2"), {}).instance == "2"
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load(None, {}).limits.arms = 3
+
+
+SECRETS = {"sasl.password": "hunter-a", "ssl.key.password": "hunter-b", "sasl.oauthbearer.client.secret": "hunter-c"}
+
+
+def test_secrets_reach_the_client_and_nothing_that_is_printed(tmp_path: Path) -> None:
+    secret_file = tmp_path / "secret"
+    secret_file.write_text("hunter-d\n")
+    environment = {
+        f"ARMSTREAM__KAFKA__CLIENT__{name.upper().replace('.', '_')}": text for name, text in SECRETS.items()
+    }
+    text = f"kafka: {{client: {{sasl.username: desk}}, client_files: {{ssl.keystore.location: {secret_file}}}}}"
+    settings = load(file_with(tmp_path, text), environment)
+    whole = SECRETS | {"ssl.keystore.location": "hunter-d", "sasl.username": "desk"}
+    assert settings.kafka.connection() == {"bootstrap.servers": "localhost:9092"} | whole
+    assert set(settings.kafka.secrets()) == {"hunter-a", "hunter-b", "hunter-c", "hunter-d"}
+    for shown in (repr(settings), str(settings), settings.to_yaml(), settings.kafka.masked("x hunter-a hunter-d")):
+        assert "hunter" not in shown
+    assert "sasl.username: desk" in settings.to_yaml()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kafka: {client: {sasl.password: *hunter}}",
+        "kafka: {client: {sasl.password: !hunter x}}",
+        "kafka: {client: {sasl.password: 'hunter}}",
+        "kafka: {client: {sasl.password: [hunter]}}",
+        "kafka: {client: hunter}",
+        "kafka: hunter",
+        "kafka: {client: {acks: hunter}}",
+    ],
+)
+def test_an_error_shows_no_secret(text: str, tmp_path: Path) -> None:
+    (line,) = errors_of(text, tmp_path)
+    assert "hunter" not in line
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path / "mine.yaml", {})
+    shown = "".join(traceback.format_exception(caught.value)).replace(repr(text), "")
+    assert "hunter" not in shown, "a traceback would"
+
+
+def test_a_secret_comes_from_one_place_that_can_be_read(tmp_path: Path) -> None:
+    (line,) = errors_of("kafka: {client_files: {sasl.password: /nowhere}}", tmp_path)
+    assert line == "kafka.client_files.sasl.password: /nowhere cannot be read: No such file or directory (FILE)"
+    secret_file = tmp_path / "secret"
+    secret_file.write_text("hunter")
+    twice = f"kafka: {{client: {{sasl.password: a}}, client_files: {{sasl.password: {secret_file}}}}}"
+    (line,) = errors_of(twice, tmp_path)
+    assert line == "kafka.client_files.sasl.password: is given twice, here and in kafka.client (FILE)"
+
+
+def test_what_check_config_prints_can_be_read_again(tmp_path: Path) -> None:
+    path = file_with(tmp_path, "topics: {prefix: eu-, trades: fills}\nonline_learning: {min_weight: 1e-9}")
+    settings = load(path, {})
+    assert load(file_with(tmp_path, settings.to_yaml()), {}) == settings

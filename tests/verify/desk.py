@@ -1,0 +1,170 @@
+"""One partition's log without Kafka: events go through the stages and the runtime's own publication.
+
+What comes out is what a cluster would hold, record by record, so that a test can corrupt one thing in it.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import msgspec
+
+from armstream.codec import DecodeError, Event, decode, encode
+from armstream.events import Close, Command, Fill, Input, Rejected, Source
+from armstream.runtime.publication import TASK_KEY, Publication, publish_task
+from armstream.settings import Settings
+from armstream.stages.pipeline import Pipeline
+from armstream.stages.rules import RewardRules
+from armstream.stages.state import TaskState
+from armstream.verify.history import check_partition
+from armstream.verify.published import Account, PartitionLog
+from armstream.verify.state import Rules
+from tests.runtime.records import ReadRecord
+
+NUMBER = 3
+ARMS = ("ridge", "mlp", "boost")
+APART = {"topics": {"trades": ["fills", "closes"]}}
+
+E = TypeVar("E", bound=Event)
+
+
+def settings_of(**sections: Mapping[str, Any]) -> Settings:
+    """The shipped settings with three arms; `sections` are laid over them."""
+    learning = {"families": ARMS, **sections.get("online_learning", {})}
+    return Settings.model_validate({**sections, "online_learning": learning})
+
+
+@dataclass
+class Desk:
+    """A task and the topics that it reads and writes, `topics` by name. A transaction takes one more offset."""
+
+    settings: Settings = field(default_factory=settings_of)
+    reward_rules: RewardRules = field(default_factory=RewardRules)
+    topics: dict[str, list[Source]] = field(default_factory=lambda: defaultdict(list))
+
+    def __post_init__(self) -> None:
+        self.pipeline = Pipeline(TaskState(self.reward_rules, self.settings.learning_rules()))
+        self.next_offset = dict.fromkeys(self.settings.topics.names.inputs, 0)
+        self.first: dict[str, int] = defaultdict(int)
+        self.ends: dict[str, int] = defaultdict(int)
+
+    @property
+    def names(self) -> Any:
+        return self.settings.topics.names
+
+    def apply(self, *events: Input) -> None:
+        """One transaction."""
+        records = [self.send(event) for event in events]
+        sources = [_source(record) for record in records]
+        applied = self.pipeline.apply(events, sources.__getitem__)
+        publication = Publication()
+        determining = self.settings.learning_rules().determining_json()
+        self.next_offset = publish_task(
+            publication, self.names, NUMBER, applied, records, self.next_offset, {}, determining
+        )
+        self.pipeline.commit()
+        for (topic, _), outputs in publication.records.items():
+            for output in outputs:
+                self._write(topic, output["key"], output.get("value"))
+            self.ends[topic] += 1
+
+    def send(self, event: Input) -> ReadRecord:
+        """An input that nobody has applied yet."""
+        topic = {Fill: self.names.trades[0], Close: self.names.trades[-1], Command: self.names.commands}.get(
+            type(event), self.names.trades[0]
+        )
+        value = b"no event" if isinstance(event, Rejected) else encode(event)
+        key = b"key" if isinstance(event, Rejected) else event.bandit_id.encode()
+        record = ReadRecord(topic, NUMBER, self.ends[topic], key, value)
+        self._write(topic, key, value)
+        return record
+
+    def _write(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        self.topics[topic].append(Source(topic, NUMBER, self.ends[topic], key, value))
+        self.ends[topic] += 1
+
+    # Corruption.
+
+    def change(self, topic: str, at: int, **fields: Any) -> None:
+        """Gives other fields to the event in the record at an index of a topic."""
+        source = self.topics[topic][at]
+        event = msgspec.structs.replace(decode(source.value), **fields)
+        self.topics[topic][at] = msgspec.structs.replace(source, value=encode(event))
+
+    def repeat(self, topic: str, at: int) -> None:
+        """The record once more, at the end."""
+        source = self.topics[topic][at]
+        self._write(topic, source.key, source.value)
+
+    def delete_before(self, topic: str, at: int) -> None:
+        """As retention does, from the front; a topic left empty still begins where it ended."""
+        records = self.topics[topic]
+        self.first[topic] = records[at].offset if at < len(records) else self.ends[topic] if records else 0
+        del records[:at]
+
+    def compact(self, topic: str) -> None:
+        """Keeps the last record of each key."""
+        last = {source.key: source.offset for source in self.topics[topic]}
+        self.topics[topic][:] = [one for one in self.topics[topic] if last[one.key] == one.offset]
+
+    def any_event(self, topic: str, at: int) -> Any:
+        """None where it is no event."""
+        try:
+            return decode(self.topics[topic][at].value)
+        except DecodeError:
+            return None
+
+    def event(self, topic: str, at: int, kind: type[E]) -> E:
+        event = decode(self.topics[topic][at].value)
+        assert isinstance(event, kind)
+        return event
+
+    # What verify sees.
+
+    def log(self, settled: Mapping[str, int] | None = None) -> PartitionLog:
+        names, topics = self.names, self.topics
+        return PartitionLog(
+            number=NUMBER,
+            topics=names,
+            first={name: self.first[name] for name in (*names.inputs, names.rewards, names.dead_letters)},
+            settled=self.next_offset if settled is None else settled,
+            committed=self.next_offset,
+            horizon=self.next_offset,
+            ends={name: self.ends[name] for name in names.all},
+            inputs={name: iter(topics[name]) for name in names.inputs},
+            rewards=iter(topics[names.rewards]),
+            dead_letters=iter(topics[names.dead_letters]),
+            weights=iter(topics[names.weights]),
+            bandit_snapshots=iter(topics[names.bandit_snapshots]),
+            positions=latest(topics[names.position_snapshots]),
+            bandits={key: value for key, value in latest(topics[names.bandit_snapshots]).items() if key != TASK_KEY},
+        )
+
+    @property
+    def rules(self) -> Rules:
+        return replace(
+            Rules.of(self.settings),
+            dedupe_window_micros=self.reward_rules.dedupe_window_micros,
+            orphan_ttl_micros=self.reward_rules.orphan_ttl_micros,
+            max_holding_micros=self.reward_rules.max_holding_micros,
+        )
+
+    def verify(self) -> Account:
+        return check_partition(self.log(), self.rules)
+
+
+def _source(record: ReadRecord) -> Source:
+    return Source(record.topic(), NUMBER, record.offset(), record.key(), record.value())
+
+
+def latest(records: Sequence[Source]) -> dict[bytes, bytes]:
+    """The last value of each key; a tombstone ends its key."""
+    found: dict[bytes, bytes] = {}
+    for record in records:
+        assert record.key is not None
+        if record.value is None:
+            found.pop(record.key, None)
+        else:
+            found[record.key] = record.value
+    return found

@@ -1,0 +1,31 @@
+"""The built wheel alone, in an empty environment outside the checkout, runs its commands: `make wheel-check`."""
+
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> None:
+    """Exits with the failing command's CalledProcessError; pip and the commands speak for themselves."""
+    with tempfile.TemporaryDirectory(prefix="armstream-wheel-") as folder:
+        dist, environment, elsewhere = (Path(folder) / name for name in ("dist", "environment", "elsewhere"))
+        elsewhere.mkdir()
+        run(sys.executable, "-m", "build", "--outdir", str(dist), str(ROOT), cwd=elsewhere)
+        (wheel,) = dist.glob("armstream-*.whl")
+        venv.create(environment, with_pip=True)
+        run(str(environment / "bin" / "pip"), "install", "--quiet", str(wheel), cwd=elsewhere)
+        armstream = str(environment / "bin" / "armstream")
+        run(armstream, "--help", cwd=elsewhere)
+        run(armstream, "check-config", cwd=elsewhere)
+
+
+def run(*command: str, cwd: Path) -> None:
+    subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, check=True, timeout=600)
+
+
+if __name__ == "__main__":
+    main()
