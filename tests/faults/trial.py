@@ -179,9 +179,8 @@ class Trial:
             at = self.progress.committed_again_at(since, partitions)
             if at is not None:
                 return at - since
-            self.start_again_who_gave_up()
+            self._supervise()
             self.load.raise_if_it_failed()
-            assert any(one.is_alive for one in self.processes.values()), "nobody is left"
             assert time.monotonic() < deadline, f"no commit within {_NEXT_COMMIT_SECONDS} s"
             time.sleep(_POLL_SECONDS)
 
@@ -191,9 +190,13 @@ class Trial:
 
     def start_again_who_gave_up(self) -> None:
         for instance, process in list(self.processes.items()):
-            if not process.is_alive and any(line in process.text for line in _GAVE_UP):
+            if not process.is_alive and _gave_up(process):
                 self.started_again += 1
                 self.start(instance)
+
+    def _supervise(self) -> None:
+        self.start_again_who_gave_up()
+        assert any(one.is_alive for one in self.processes.values()), "nobody is left"
 
     def sleep(self, least_seconds: float, most_seconds: float) -> None:
         time.sleep(self.draw.uniform(least_seconds, most_seconds))
@@ -202,15 +205,16 @@ class Trial:
         """The load ends, all of it is applied, who is alive stops in order, and everything is derived again."""
         self.proxy.forget()
         self.load.stop()
-        self.start_again_who_gave_up()
-        alive = [process for process in self.processes.values() if process.is_alive]
-        assert alive, "nobody is left"
-        self.job.wait_until_applied(*alive)
-        for process in alive:
-            assert process.stop() == 0, process.text
+        self.job.watch_until_applied(self._supervise)  # a fault may show after the commit that followed it
+        for process in [process for process in self.processes.values() if process.is_alive]:
+            assert process.stop() == 0 or _gave_up(process), process.text
         found = check(self.job)
         assert len(found.inputs) == self.load.sent_records + self.sent_apart_records
         assert self.job.verify()["result"] == "verified"
+
+
+def _gave_up(process: Process) -> bool:
+    return any(line in process.text for line in _GAVE_UP)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -204,12 +204,20 @@ class Job:
 
     def wait_until_applied(self, *processes: Process, seconds: float = _APPLY_SECONDS) -> None:
         """Every input record is behind the group's committed offsets. Fails as soon as one of the processes ends."""
+
+        def watch() -> None:
+            for process in processes:
+                assert process.is_alive, f"it ended:\n{process.text}"
+
+        self.watch_until_applied(watch, seconds)
+
+    def watch_until_applied(self, watch: Callable[[], None], seconds: float = _APPLY_SECONDS) -> None:
+        """The same, with `watch` called between two looks."""
         inputs = self.settings.topics.names.inputs
         ends = self.log.ends(inputs)
 
         def applied() -> bool:
-            for process in processes:
-                assert process.is_alive, f"it ended:\n{process.text}"
+            watch()
             committed = self.log.committed(inputs)
             return all(committed[at] >= end for at, end in ends.items())
 
