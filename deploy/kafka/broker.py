@@ -32,7 +32,10 @@ class NoKafkaError(Exception):
 
 
 class Broker(Protocol):
-    """A broker that answers. proxied, kill, restart and stop are for brokers of our own: a given one is let alone."""
+    """A broker that answers. proxied, kill, restart and stop are for brokers of our own: a given one is let alone.
+
+    `forgotten_commits` counts what a node that stands alone can lose when it is killed: see node.FORGOT_A_COMMIT.
+    """
 
     bootstrap_servers: str
     way: str  # how it was had and where it is, for people
@@ -42,6 +45,7 @@ class Broker(Protocol):
     def alive(self) -> bool: ...
     def kill(self) -> None: ...
     def restart(self) -> None: ...
+    def forgotten_commits(self) -> int: ...
     def stop(self) -> None: ...
 
 
@@ -70,6 +74,10 @@ class GivenBroker:
 
     def restart(self) -> None:
         raise NoKafkaError(f"the broker at {self.bootstrap_servers} is not ours to start")
+
+    def forgotten_commits(self) -> int:
+        """None: it is never killed by us."""
+        return 0
 
     def stop(self) -> None:
         """Leaves it running."""

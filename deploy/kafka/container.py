@@ -12,7 +12,15 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
-from deploy.kafka.node import SINGLE_NODE, START_SECONDS, Proxied, WayError, free_port, wait_until_it_answers
+from deploy.kafka.node import (
+    FORGOT_A_COMMIT,
+    SINGLE_NODE,
+    START_SECONDS,
+    Proxied,
+    WayError,
+    free_port,
+    wait_until_it_answers,
+)
 
 PULL_SECONDS = 20
 PORT, PROXIED_PORT = 9092, 9094
@@ -100,6 +108,10 @@ class ContainerBroker:
         self._container.get_wrapped_container().start()
         wait_until_it_answers(self.bootstrap_servers, START_SECONDS, self.alive)
 
+    def forgotten_commits(self) -> int:
+        """How often it said so, since it was made."""
+        return self._said().count(FORGOT_A_COMMIT)
+
     def stop(self) -> None:
         """In order, within 20 s; else with signal 9. A volume stays."""
         with suppress(NotFound):  # somebody else removed it
@@ -107,8 +119,10 @@ class ContainerBroker:
             self._container.stop()
 
     def _last_line(self) -> str:
-        said = b"".join(self._container.get_logs()).decode(errors="replace").split("\n")
-        return next((line for line in reversed(said) if line.strip()), "none")
+        return next((line for line in reversed(self._said().split("\n")) if line.strip()), "none")
+
+    def _said(self) -> str:
+        return b"".join(self._container.get_logs()).decode(errors="replace")
 
 
 def volume_of(data_dir: Path) -> str:

@@ -20,7 +20,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from deploy.kafka.node import SINGLE_NODE, START_SECONDS, Proxied, WayError, free_port, wait_until_it_answers
+from deploy.kafka.node import (
+    FORGOT_A_COMMIT,
+    SINGLE_NODE,
+    START_SECONDS,
+    Proxied,
+    WayError,
+    free_port,
+    wait_until_it_answers,
+)
 
 HERE = Path(__file__).parent
 CLUSTER_ID = "QXJtc3RyZWFtLUthZmthMQ"  # 16 bytes in base64: Armstream-Kafka1
@@ -56,6 +64,10 @@ class JavaBroker:
     def restart(self) -> None:
         """Starts again what was killed: same data, same port."""
         self._process = self._start()
+
+    def forgotten_commits(self) -> int:
+        """How often it said so, since it was made."""
+        return self._log.read_text(errors="replace").count(FORGOT_A_COMMIT)
 
     def stop(self) -> None:
         """In order, within 20 s; else with signal 9."""

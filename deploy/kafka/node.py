@@ -31,6 +31,10 @@ SINGLE_NODE = {
     "broker.heartbeat.interval.ms": "500",
 }
 
+# What a node that stands alone says when it forgets a commit (Kafka 4.3.1): killed between a commit and its marks, it
+# resumes them while its partitions wait for a leader, takes the partitions for deleted, and ends without marks.
+FORGOT_A_COMMIT = "Couldn't find leader endpoint for partitions"
+
 START_SECONDS = 90  # 4 on two idle cores, 30 on two that are busy
 
 

@@ -39,6 +39,9 @@ class Fake:
 
     restart = kill
 
+    def forgotten_commits(self) -> int:
+        return 0
+
     def stop(self) -> None:
         self.stops += 1
 

@@ -30,12 +30,15 @@ class Tally:
     tries: int = 0
     seconds: list[float] = field(default_factory=list)
     started_again: int = 0
+    void_trials: int = 0
     failed_seeds: list[int] = field(default_factory=list)
 
     def row(self, fault: Fault) -> str:
         result = f"failed with seed {', '.join(map(str, self.failed_seeds))}" if self.failed_seeds else "exact"
         if self.started_again:
             result += f"; a process gave up and was started again {self.started_again} times"
+        if self.void_trials:
+            result += f"; {self.void_trials} trials void, the broker forgot a commit"
         times = [f"{percentile(self.seconds, share):.2f}" if self.seconds else "" for share in (0.5, 0.99)]
         return f"| {fault.name} | {self.tries} | {result} | {fault.since} | {times[0]} | {times[1]} |"
 
@@ -87,6 +90,7 @@ def _try(fault: Fault, seed: int, tally: Tally, kafka: Broker, proxy: Proxy) -> 
             return
     tally.seconds += outcome.seconds
     tally.started_again += outcome.started_again
+    tally.void_trials += outcome.void_trials
     listed = " ".join(f"{one:.2f}" for one in outcome.seconds)
     _say(f"{fault.name}, {times} times, seed {seed}: exact; next commit after {listed} s; {_took(started)}")
 

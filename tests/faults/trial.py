@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Self
@@ -29,6 +29,7 @@ _CHUNKS_AT_MOST = 140  # a day of event time: none is ahead of its append time
 _POLL_SECONDS = 0.02
 _NEXT_COMMIT_SECONDS = 120.0
 _DAY_SECONDS = 86_400
+_VOID_TRIALS_AT_MOST = 3
 # A fenced consumer, and a call of librdkafka's that never comes back.
 _GAVE_UP = ("start it again", "the loop has not turned")
 
@@ -233,10 +234,26 @@ class Outcome:
 
     seconds: list[float]
     started_again: int  # processes that gave up
+    void_trials: int = 0  # before it, in which the broker forgot a commit
 
 
 def attempt(fault: Fault, times: int, seed: int, kafka: Broker, proxy: Proxy, folder: Path) -> Outcome:
-    """Tries a fault so many times on one job. Fails as the check does."""
+    """Tries a fault so many times on one job. Fails as the check does.
+
+    A failed trial in which the broker says that it forgot a commit is void, and another takes its place.
+    """
+    for void_trials in range(_VOID_TRIALS_AT_MOST + 1):
+        forgotten_before = kafka.forgotten_commits()
+        try:
+            return replace(_attempt_once(fault, times, seed, kafka, proxy, folder), void_trials=void_trials)
+        except AssertionError:
+            if kafka.forgotten_commits() == forgotten_before or void_trials == _VOID_TRIALS_AT_MOST:
+                raise
+            print("the broker forgot a commit when it was killed: the trial is void")  # noqa: T201 - shown for a failure
+    raise AssertionError("a void trial without another")
+
+
+def _attempt_once(fault: Fault, times: int, seed: int, kafka: Broker, proxy: Proxy, folder: Path) -> Outcome:
     with _job(f"faults-{seed}-{time.monotonic_ns()}-", kafka, folder) as job:
         job.set({**SHORT_WINDOWS, **fault.settings})
         job.create_topics()
