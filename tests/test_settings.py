@@ -290,6 +290,7 @@ online_learning: {enabled: false, estimator: importance, gamma: 0.1, eta: 0.2, e
         "blend_alpha": 0.5,
         "warm_start_steps": 11,
         "ramp_steps": 12,
+        "arm_mode": "family",
     }
 
 
