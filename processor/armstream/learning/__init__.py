@@ -2,6 +2,7 @@
 
 from armstream.learning.exp3 import Exp3IXBandit, Reading, Update
 from armstream.learning.exp4 import Exp4Bandit
+from armstream.learning.reward_bound import RewardBound
 from armstream.learning.reward_tracker import ArmStats, OpenPosition, RewardTracker
 from armstream.learning.trade_result import TradeResult, update_after_trade
 from armstream.learning.weight_optimizer import EnsembleWeightOptimizer, Selection, blend, mix
@@ -13,6 +14,7 @@ __all__ = [
     "Exp4Bandit",
     "OpenPosition",
     "Reading",
+    "RewardBound",
     "RewardTracker",
     "Selection",
     "TradeResult",
