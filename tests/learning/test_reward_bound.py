@@ -22,7 +22,7 @@ def bound_after(rewards_bps: Sequence[float]) -> RewardBound:
 
 def automatic(**parameters: Any) -> Exp3IXBandit:
     shipped = {"gamma": 0.0, "eta": 0.1, "estimator": "implicit", "reward_bound_bps": "auto", "seed": 3}
-    return Exp3IXBandit(2, **{**shipped, **parameters})  # type: ignore[arg-type] # kinds vary
+    return Exp3IXBandit(2, **{**shipped, **parameters})
 
 
 def warmed(bandit: Exp3IXBandit, rewards_bps: Sequence[float]) -> Exp3IXBandit:

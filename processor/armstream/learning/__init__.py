@@ -5,10 +5,12 @@ from armstream.learning.exp4 import Exp4Bandit
 from armstream.learning.reward_bound import RewardBound
 from armstream.learning.reward_tracker import ArmStats, OpenPosition, RewardTracker
 from armstream.learning.trade_result import TradeResult, update_after_trade
+from armstream.learning.tsallis import Draw, TsallisBandit
 from armstream.learning.weight_optimizer import EnsembleWeightOptimizer, Selection, blend, mix
 
 __all__ = [
     "ArmStats",
+    "Draw",
     "EnsembleWeightOptimizer",
     "Exp3IXBandit",
     "Exp4Bandit",
@@ -18,6 +20,7 @@ __all__ = [
     "RewardTracker",
     "Selection",
     "TradeResult",
+    "TsallisBandit",
     "Update",
     "blend",
     "mix",

@@ -18,7 +18,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from math import exp, inf, isfinite, log, sqrt, tanh
+from math import exp, isfinite, log, sqrt, tanh
 from operator import index
 from typing import Any, Literal, NamedTuple, Self
 
@@ -38,7 +38,10 @@ from armstream.learning.refusals import (
     legal_count,
     legal_number,
     legal_numbers,
+    legal_propensities,
+    legal_shares,
     refuse_overflow,
+    unknown_arm,
 )
 from armstream.learning.reward_bound import RewardBound
 
@@ -265,7 +268,7 @@ class Exp3IXBandit:
         """ValueError for an unknown name."""
         arm = self._index_of.get(arm_name)
         if arm is None:
-            raise self._unknown_arm(arm_name)
+            raise unknown_arm(arm_name, self._names)
         return arm
 
     def is_clipped(self, reward_bps: float) -> bool:
@@ -377,8 +380,8 @@ class Exp3IXBandit:
         if not (-MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS and 0.0 <= weight <= MAX_WEIGHT):
             raise illegal_reward(reward, weight)
         reward, weight = float(reward), float(weight)
-        shares = self._legal_shares(contributions)
-        logged = None if propensities is None else self._legal_propensities(propensities, shares)
+        shares = legal_shares(contributions, self._index_of)
+        logged = None if propensities is None else legal_propensities(propensities, self._index_of, shares)
         if attribution not in ("simultaneous", "sequential", "full_information"):
             raise ValueError(
                 f"attribution must be 'simultaneous', 'sequential' or 'full_information', got {attribution!r}"
@@ -600,9 +603,6 @@ class Exp3IXBandit:
         self._index_of = {name: arm for arm, name in enumerate(self._names)}
         self._log_k_over_k = log(len(self._names)) / len(self._names)
 
-    def _unknown_arm(self, arm_name: str) -> ValueError:
-        return ValueError(f"unknown arm {arm_name!r}; the arms are {', '.join(self._names)}")
-
     def _state_key(self) -> str:
         return "losses" if self._parameters.is_implicit else "log_weights"
 
@@ -777,32 +777,6 @@ class Exp3IXBandit:
         steps = [(arm, share * signal, share * counted) for arm, share in shares.items()]
         self._apply(steps, eta, new_decision)
         return _new(Update, (tuple(shares), (), tuple([estimate for _, estimate, _ in steps]), eta, "NONE"))
-
-    def _legal_shares(self, contributions: Mapping[str, float]) -> dict[int, float]:
-        """Arm index to share, those above 0, in the order given."""
-        shares = {}
-        for name, share in contributions.items():
-            if not 0.0 <= share < inf:
-                raise ValueError(f"the share of {name!r} must be finite and not negative, got {share!r}")
-            arm = self._index_of.get(name)
-            if arm is None:
-                raise self._unknown_arm(name)
-            if share > 0.0:
-                shares[arm] = float(share)
-        if not shares:
-            raise ValueError("contributions must have a share above 0")
-        return shares
-
-    def _legal_propensities(
-        self, propensities: Mapping[str, float], shares: Mapping[int, float]
-    ) -> dict[int, float] | None:
-        """Arm index to logged propensity where they name exactly the arms with a share, else None."""
-        logged = {}
-        for name, p in propensities.items():
-            if not 0.0 < p <= 1.0:
-                raise illegal_propensity(p)
-            logged[self.get_arm_index(name)] = float(p)
-        return logged if logged.keys() == shares.keys() else None
 
     def _log_update(self, update: Update, reward: float) -> None:
         weights = self.read().weights
