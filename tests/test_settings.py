@@ -3,6 +3,7 @@
 import json
 import socket
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,13 @@ def test_the_documented_file_is_the_documented_rule() -> None:
     rules = load(resource("config", "documented.yaml"), {}).learning_rules()
     assert (rules.estimator, rules.gamma, rules.eta, rules.eta_max) == ("importance", 0.05, None, 0.07)
     assert rules.attribution == "simultaneous"
+
+
+def test_the_tracking_file_is_the_shipped_rule_at_a_constant_rate_with_a_fixed_share() -> None:
+    rules = load(resource("config", "tracking.yaml"), {}).learning_rules()
+    assert (rules.estimator, rules.eta, rules.fixed_share) == ("implicit", 0.05, 0.0005)
+    assert replace(rules, eta=None, fixed_share=0.0) == load(None, {}).learning_rules()
+    rules.new_bandit()
 
 
 def test_the_file_lies_over_the_defaults_the_environment_over_it_and_the_command_line_over_both(tmp_path: Path) -> None:

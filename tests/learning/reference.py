@@ -189,6 +189,18 @@ class SlowExp4:
         return estimate
 
 
+def slow_tsallis(losses: Sequence[Number], decisions: int) -> list[Number]:
+    """`4 / (eta (L - x))^2` with eta = 4 / sqrt(n + 1), x by halving [min L - 2 sqrt(K) / eta, min L - 2 / eta]."""
+    eta = 4 / mp.sqrt(mpf(decisions + 1))
+    exact = [mpf(each) for each in losses]
+    low, high = min(exact) - 2 * mp.sqrt(len(exact)) / eta, min(exact) - 2 / eta
+    for _ in range(200):
+        x = (low + high) / 2
+        too_much = mp.fsum(4 / (eta * (each - x)) ** 2 for each in exact) > 1
+        low, high = (low, x) if too_much else (x, high)
+    return [4 / (eta * (each - low)) ** 2 for each in exact]
+
+
 @dataclass(frozen=True)
 class SlowFill:
     """So many whole units at one price, with the fees of all of them."""

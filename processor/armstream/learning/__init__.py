@@ -2,20 +2,25 @@
 
 from armstream.learning.exp3 import Exp3IXBandit, Reading, Update
 from armstream.learning.exp4 import Exp4Bandit
+from armstream.learning.reward_bound import RewardBound
 from armstream.learning.reward_tracker import ArmStats, OpenPosition, RewardTracker
 from armstream.learning.trade_result import TradeResult, update_after_trade
+from armstream.learning.tsallis import Draw, TsallisBandit
 from armstream.learning.weight_optimizer import EnsembleWeightOptimizer, Selection, blend, mix
 
 __all__ = [
     "ArmStats",
+    "Draw",
     "EnsembleWeightOptimizer",
     "Exp3IXBandit",
     "Exp4Bandit",
     "OpenPosition",
     "Reading",
+    "RewardBound",
     "RewardTracker",
     "Selection",
     "TradeResult",
+    "TsallisBandit",
     "Update",
     "blend",
     "mix",

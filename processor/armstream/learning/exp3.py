@@ -7,6 +7,8 @@ Two estimators share one reading, `p_i = (1 - gamma) w_i + gamma / K`:
 - ``implicit``, Neu 2015 (arXiv 1506.03271). State L (losses), never floored:
   `L_arm += loss / (p_arm + implicit_t)`, `w = softmax(-eta_t L)`.
 
+The implicit rule maps rewards to losses by its bound (reward_bound.py), and learns nothing while that warms up.
+
 Inside are plain floats and lists, which beat numpy below some forty arms; numpy is what callers are given.
 """
 
@@ -16,7 +18,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from math import exp, inf, isfinite, log, sqrt, tanh
+from math import exp, isfinite, log, sqrt, tanh
 from operator import index
 from typing import Any, Literal, NamedTuple, Self
 
@@ -36,8 +38,12 @@ from armstream.learning.refusals import (
     legal_count,
     legal_number,
     legal_numbers,
+    legal_propensities,
+    legal_shares,
     refuse_overflow,
+    unknown_arm,
 )
+from armstream.learning.reward_bound import RewardBound
 
 _log = logging.getLogger(__name__)
 
@@ -47,13 +53,21 @@ PropensitySource = Literal["LOGGED", "CURRENT", "NONE"]
 
 
 class Update(NamedTuple):
-    """What one reward did: the arms moved (indices), p of each (none under NONE), estimate of each, the rate used."""
+    """What one reward did: the arms moved (indices), p of each (none under NONE), estimate of each, the rate used.
+
+    A reward that only went into the bound's warm-up moved no arm: three empty tuples, NONE, and `applied` is False.
+    """
 
     arms: tuple[int, ...]
     propensities: tuple[float, ...]
     estimates: tuple[float, ...]
     eta: float
     propensity_source: PropensitySource
+
+    @property
+    def applied(self) -> bool:
+        """Whether anything was learned."""
+        return bool(self.estimates)
 
 
 class Reading(NamedTuple):
@@ -73,7 +87,7 @@ class _Parameters:
     eta_max: float | None
     estimator: str
     implicit: float | None
-    reward_bound_bps: float
+    reward_bound_bps: float | Literal["auto"]
     fixed_share: float
     transform: str
     transform_bps: float | None
@@ -93,14 +107,16 @@ class _Parameters:
             ("eta", SMALLEST, LARGEST),
             ("eta_max", SMALLEST, LARGEST),
             ("implicit", 0.0, LARGEST),
-            ("reward_bound_bps", SMALLEST, LARGEST),
             ("fixed_share", 0.0, 1.0),
             ("transform_bps", SMALLEST, LARGEST),
             ("min_weight", SMALLEST, 1.0),
         ):
             value = getattr(self, name)
-            if value is not None or name in ("gamma", "reward_bound_bps", "fixed_share", "min_weight"):
+            if value is not None or name in ("gamma", "fixed_share", "min_weight"):
                 object.__setattr__(self, name, legal_number(name, value, low, high))
+        if self.reward_bound_bps != "auto":
+            bound = legal_number("reward_bound_bps", self.reward_bound_bps, SMALLEST, LARGEST)
+            object.__setattr__(self, "reward_bound_bps", bound)
         object.__setattr__(self, "is_implicit", self.estimator == "implicit")
         object.__setattr__(self, "log_floor", log(self.min_weight))
 
@@ -112,7 +128,10 @@ class Exp3IXBandit:
     A given `eta` is used as it is; None is sqrt(ln K / (K t)), at most `eta_max` (None: no cap). `implicit` (None:
     eta_t / 2) and `reward_bound_bps` belong to the implicit estimator; importance takes rewards as they are.
     `transform` ("none", "clip", "tanh") comes before both, with `transform_bps` (100 for clip, 50 for tanh) as its
-    scale. `fixed_share` mixes that part of the mean weight into every weight once a decision; above 0 the order of
+    scale. `reward_bound_bps` "auto" takes the 95th percentile of the first 100 |reward|, after the transform
+    (reward_bound.py): until then weights, T and counts stay, and an update says that it was not applied; a decision
+    whose first part fell into the warm-up counts by the first part that is learned, so give that new_decision=True.
+    `fixed_share` mixes that part of the mean weight into every weight once a decision; above 0 the order of
     rewards matters and none can be taken back exactly. `min_weight` is the least weight relative to the largest.
 
     Every refusal is a ValueError raised before anything changes; what is not a number or an index at all may be a
@@ -127,6 +146,7 @@ class Exp3IXBandit:
         "_names",
         "_parameters",
         "_pulls",
+        "_reward_bound",
         "_seed",
         "_state",
         "_total_steps",
@@ -143,7 +163,7 @@ class Exp3IXBandit:
         *,
         estimator: str = "importance",
         implicit: float | None = None,
-        reward_bound_bps: float = 100.0,
+        reward_bound_bps: float | Literal["auto"] = 100.0,
         fixed_share: float = 0.0,
         transform: str = "none",
         transform_bps: float | None = None,
@@ -167,6 +187,7 @@ class Exp3IXBandit:
             transform_bps=transform_bps,
             min_weight=min_weight,
         )
+        self._reward_bound = RewardBound.given(self._parameters.reward_bound_bps)
         self._seed = seed
         self._generator: np.random.Generator | None = None  # made when it first draws: nothing in the stream does
         self._set_names(legal_arm_names(names))
@@ -216,8 +237,19 @@ class Exp3IXBandit:
         return self._parameters.gamma
 
     @property
-    def reward_bound_bps(self) -> float:
-        return self._parameters.reward_bound_bps
+    def reward_bound(self) -> RewardBound:
+        """The bound as it is now, with its warm-up."""
+        return self._reward_bound
+
+    @property
+    def reward_bound_bps(self) -> float | None:
+        """None while it warms up; importance asks for none, and "auto" stays None there."""
+        return self._reward_bound.bound_bps
+
+    @property
+    def is_warming(self) -> bool:
+        """Whether the next reward goes into the bound's warm-up, and into nothing else."""
+        return self._parameters.is_implicit and self._reward_bound.bound_bps is None
 
     @property
     def eta_auto(self) -> bool:
@@ -236,7 +268,7 @@ class Exp3IXBandit:
         """ValueError for an unknown name."""
         arm = self._index_of.get(arm_name)
         if arm is None:
-            raise self._unknown_arm(arm_name)
+            raise unknown_arm(arm_name, self._names)
         return arm
 
     def is_clipped(self, reward_bps: float) -> bool:
@@ -244,7 +276,8 @@ class Exp3IXBandit:
         parameters = self._parameters
         if parameters.transform == "clip" and self._transformed(reward_bps) != reward_bps:
             return True
-        return parameters.is_implicit and abs(self._transformed(reward_bps)) > parameters.reward_bound_bps
+        bound = self._reward_bound.bound_bps
+        return parameters.is_implicit and bound is not None and abs(self._transformed(reward_bps)) > bound
 
     # Reading and choosing.
 
@@ -296,6 +329,7 @@ class Exp3IXBandit:
         decision; `new_decision` is False for all parts but the first, and then T and arm_pulls stay.
         Importance: `weight * reward / p`. Implicit: `(weight * (loss - 1/2) + (1/2 if new_decision)) / (p + implicit)`,
         where what is not realised counts as a zero reward.
+        While `is_warming`, any legal reward only goes into the bound's warm-up.
         """
         if not (-MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS and 0.0 <= weight <= MAX_WEIGHT):
             raise illegal_reward(reward, weight)
@@ -310,6 +344,8 @@ class Exp3IXBandit:
         p = float(propensity)
         eta = self._rate(new_decision)
         if self._parameters.is_implicit:
+            if self._reward_bound.bound_bps is None:
+                return self._warm_up(reward, eta)
             unrealised = 0.5 if new_decision else 0.0
             estimate = (weight * self._signal(reward) + unrealised) / (p + self._implicit(eta))
         else:
@@ -344,41 +380,56 @@ class Exp3IXBandit:
         if not (-MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS and 0.0 <= weight <= MAX_WEIGHT):
             raise illegal_reward(reward, weight)
         reward, weight = float(reward), float(weight)
-        shares = self._legal_shares(contributions)
-        logged = None if propensities is None else self._legal_propensities(propensities, shares)
+        shares = legal_shares(contributions, self._index_of)
+        logged = None if propensities is None else legal_propensities(propensities, self._index_of, shares)
+        if attribution not in ("simultaneous", "sequential", "full_information"):
+            raise ValueError(
+                f"attribution must be 'simultaneous', 'sequential' or 'full_information', got {attribution!r}"
+            )
+        if self.is_warming:
+            return self._warm_up(reward, self._rate(new_decision))
         if attribution == "simultaneous":
             update = self._blend(shares, reward, logged, weight, new_decision)
         elif attribution == "sequential":
             update = self._blend_in_turn(shares, reward, logged, weight, new_decision)
-        elif attribution == "full_information":
-            update = self._blend_undivided(shares, reward, weight, new_decision)
         else:
-            raise ValueError(
-                f"attribution must be 'simultaneous', 'sequential' or 'full_information', got {attribution!r}"
-            )
+            update = self._blend_undivided(shares, reward, weight, new_decision)
         if _log.isEnabledFor(logging.DEBUG):
             self._log_update(update, reward)
         return update
 
+    def set_bound(self, reward_bound_bps: float) -> None:
+        """Take this bound from now on, in place of any other; a warm-up ends. ValueError unless it is above 0.
+
+        What was learned stays: losses of rewards under the old bound are not measured again.
+        """
+        bound = legal_number("reward_bound_bps", reward_bound_bps, SMALLEST, LARGEST)
+        self._reward_bound = RewardBound(bound)
+
     def merge(self, other: Self) -> None:
         """Add what `other` learned apart from zero: states, counts and T add; this generator stays.
 
-        ValueError unless both have the same arms in the same order and the same parameters.
+        A bound that is known is taken by the one that warms up; two warm-ups are joined, `other`'s rewards last.
+        ValueError unless both have the same arms in the same order, the same parameters and no two bounds.
         """
         if self._names != other._names:
             raise ValueError(f"cannot merge: arms {', '.join(self._names)} against {', '.join(other._names)}")
         if self._parameters != other._parameters:
             raise ValueError(f"cannot merge: parameters {self._parameters} against {other._parameters}")
+        reward_bound = self._reward_bound.merged(other._reward_bound)
         state = self._settled([a + b for a, b in zip(self._state, other._state, strict=True)])
         rewards = [a + b for a, b in zip(self._cumulative_rewards, other._cumulative_rewards, strict=True)]
         refuse_overflow(state, rewards)
+        self._reward_bound = reward_bound
         self._state = state
         self._cumulative_rewards = rewards
         self._pulls = [a + b for a, b in zip(self._pulls, other._pulls, strict=True)]
         self._total_steps += other._total_steps
 
     def reset(self) -> None:
-        """Forget everything learned and counted; arms, parameters and the generator stay."""
+        """Forget everything learned and counted; arms, parameters and the generator stay. The bound is the
+        constructor's again: one that was set is forgotten, an automatic one warms up anew."""
+        self._reward_bound = RewardBound.given(self._parameters.reward_bound_bps)
         self._state = [0.0] * len(self._names)
         self._pulls = [0] * len(self._names)
         self._cumulative_rewards = [0.0] * len(self._names)
@@ -451,7 +502,7 @@ class Exp3IXBandit:
 
         Nine documented keys first: n_arms, arm_names, gamma, eta, eta_auto, weights (relative to the largest),
         total_steps, arm_pulls, cumulative_rewards. Then log_weights or losses, which win over weights, the other
-        parameters, and the generator's state (one that has not drawn yet is made for it).
+        parameters, the bound as it is now, and the generator's state (one that has not drawn yet is made for it).
         """
         eta = self._rate(new_decision=False)
         return {
@@ -466,6 +517,7 @@ class Exp3IXBandit:
             "cumulative_rewards": self._cumulative_rewards.copy(),
             self._state_key(): self._state.copy(),
             **{key: getattr(self._parameters, key) for key in _PARAMETER_KEYS},
+            "reward_bound": self._reward_bound.to_dict(),
             "generator": self._drawing_generator().bit_generator.state,
         }
 
@@ -503,7 +555,8 @@ class Exp3IXBandit:
                 raise ValueError(f"the {bandit.estimator} estimator has {bandit._state_key()} and nothing else")
             learned = state[bandit._state_key()]
         names, pulls, rewards = state["arm_names"], state["arm_pulls"], state["cumulative_rewards"]
-        bandit.restore(names, learned, pulls, rewards, state["total_steps"])
+        reward_bound = RewardBound.from_dict(state["reward_bound"]) if "reward_bound" in state else None
+        bandit.restore(names, learned, pulls, rewards, state["total_steps"], reward_bound)
         if state.get("generator") is not None:
             bandit._generator = generator_from(state["generator"])
         return bandit
@@ -515,8 +568,10 @@ class Exp3IXBandit:
         arm_pulls: Sequence[int],
         cumulative_rewards: Sequence[float],
         total_steps: int,
+        reward_bound: RewardBound | None = None,
     ) -> None:
-        """Put back, bit for bit, what the properties of the same names gave; parameters and generator stay.
+        """Put back, bit for bit, what the properties of the same names gave; parameters and generator stay, and so
+        does the bound where none is given.
 
         The arms may differ from the constructor's. ValueError, with nothing changed, for what no learner could hold.
         """
@@ -528,6 +583,8 @@ class Exp3IXBandit:
         pulls = [legal_count("arm_pulls", pulls) for pulls in arm_pulls]
         self._total_steps = legal_count("total_steps", total_steps)
         self._state, self._pulls, self._cumulative_rewards = restored, pulls, rewards
+        if reward_bound is not None:
+            self._reward_bound = reward_bound
         self._set_names(names)
 
     def copy(self) -> Self:
@@ -546,16 +603,14 @@ class Exp3IXBandit:
         self._index_of = {name: arm for arm, name in enumerate(self._names)}
         self._log_k_over_k = log(len(self._names)) / len(self._names)
 
-    def _unknown_arm(self, arm_name: str) -> ValueError:
-        return ValueError(f"unknown arm {arm_name!r}; the arms are {', '.join(self._names)}")
-
     def _state_key(self) -> str:
         return "losses" if self._parameters.is_implicit else "log_weights"
 
     def _without_generator(self) -> Self:
-        """A copy that shares what is only ever replaced (names, parameters, state) and copies what is not."""
+        """A copy that shares what is only ever replaced (names, parameters, bound, state) and copies what is not."""
         twin = object.__new__(type(self))
         twin._parameters = self._parameters
+        twin._reward_bound = self._reward_bound
         twin._seed = self._seed
         twin._generator = None
         twin._names = self._names
@@ -595,6 +650,11 @@ class Exp3IXBandit:
             return min(max(reward, -scale), scale)
         return tanh(reward / scale) * scale
 
+    def _warm_up(self, reward: float, eta: float) -> Update:
+        """One reward for the bound, nothing learned."""
+        self._reward_bound = self._reward_bound.after(self._transformed(reward))
+        return Update((), (), (), eta, "NONE")
+
     def _signal(self, reward: float) -> float:
         """What is divided by p: the reward (importance), or loss - 1/2 = -clip(reward, -B, B) / (2 B) (implicit)."""
         parameters = self._parameters
@@ -602,7 +662,8 @@ class Exp3IXBandit:
             reward = self._transformed(reward)
         if not parameters.is_implicit:
             return reward
-        bound = parameters.reward_bound_bps
+        bound = self._reward_bound.bound_bps
+        assert bound is not None  # a learner that warms up has no signal
         if -bound < reward < bound:
             return -reward / (2.0 * bound)
         return -0.5 if reward > 0.0 else 0.5
@@ -717,32 +778,6 @@ class Exp3IXBandit:
         self._apply(steps, eta, new_decision)
         return _new(Update, (tuple(shares), (), tuple([estimate for _, estimate, _ in steps]), eta, "NONE"))
 
-    def _legal_shares(self, contributions: Mapping[str, float]) -> dict[int, float]:
-        """Arm index to share, those above 0, in the order given."""
-        shares = {}
-        for name, share in contributions.items():
-            if not 0.0 <= share < inf:
-                raise ValueError(f"the share of {name!r} must be finite and not negative, got {share!r}")
-            arm = self._index_of.get(name)
-            if arm is None:
-                raise self._unknown_arm(name)
-            if share > 0.0:
-                shares[arm] = float(share)
-        if not shares:
-            raise ValueError("contributions must have a share above 0")
-        return shares
-
-    def _legal_propensities(
-        self, propensities: Mapping[str, float], shares: Mapping[int, float]
-    ) -> dict[int, float] | None:
-        """Arm index to logged propensity where they name exactly the arms with a share, else None."""
-        logged = {}
-        for name, p in propensities.items():
-            if not 0.0 < p <= 1.0:
-                raise illegal_propensity(p)
-            logged[self.get_arm_index(name)] = float(p)
-        return logged if logged.keys() == shares.keys() else None
-
     def _log_update(self, update: Update, reward: float) -> None:
         weights = self.read().weights
         for arm, estimate in zip(update.arms, update.estimates, strict=True):
@@ -761,4 +796,4 @@ _PARAMETER_KEYS = (
     *("transform", "transform_bps", "min_weight"),
 )
 _LIST_KEYS = ("arm_names", "weights", "arm_pulls", "cumulative_rewards", "log_weights", "losses")
-_OTHER_KEYS = ("log_weights", "losses", "generator")
+_OTHER_KEYS = ("log_weights", "losses", "reward_bound", "generator")

@@ -1,7 +1,7 @@
 """What no learner takes. Law: a refusal is a ValueError that names what is wrong, before anything changes."""
 
-from collections.abc import Iterable, Sequence
-from math import isfinite
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf, isfinite
 from operator import index
 from sys import float_info
 from typing import Any, cast
@@ -58,6 +58,40 @@ def illegal_reward(reward: float, weight: float) -> ValueError:
 
 def illegal_propensity(propensity: float) -> ValueError:
     return ValueError(f"propensity must be above 0 and at most 1, got {propensity!r}")
+
+
+def unknown_arm(arm_name: str, names: Iterable[str]) -> ValueError:
+    return ValueError(f"unknown arm {arm_name!r}; the arms are {', '.join(names)}")
+
+
+def legal_shares(contributions: Mapping[str, float], index_of: Mapping[str, int]) -> dict[int, float]:
+    """Arm index to share, those above 0, in the order given."""
+    shares = {}
+    for name, share in contributions.items():
+        if not 0.0 <= share < inf:
+            raise ValueError(f"the share of {name!r} must be finite and not negative, got {share!r}")
+        arm = index_of.get(name)
+        if arm is None:
+            raise unknown_arm(name, index_of)
+        if share > 0.0:
+            shares[arm] = float(share)
+    if not shares:
+        raise ValueError("contributions must have a share above 0")
+    return shares
+
+
+def legal_propensities(
+    propensities: Mapping[str, float], index_of: Mapping[str, int], shares: Mapping[int, float]
+) -> dict[int, float] | None:
+    """Arm index to logged propensity where they name exactly the arms with a share, else None."""
+    logged = {}
+    for name, p in propensities.items():
+        if not 0.0 < p <= 1.0:
+            raise illegal_propensity(p)
+        if name not in index_of:
+            raise unknown_arm(name, index_of)
+        logged[index_of[name]] = float(p)
+    return logged if logged.keys() == shares.keys() else None
 
 
 def refuse_overflow(*sums: list[float]) -> None:

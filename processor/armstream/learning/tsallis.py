@@ -1,0 +1,575 @@
+"""Tsallis-INF over K arms: refused input changes nothing, logged decisions are learned in any order, and no arm dies.
+
+J. Zimmert and Y. Seldin, 'Tsallis-INF: An Optimal Algorithm for Stochastic and Adversarial Bandits', JMLR 22(28),
+2021, at alpha = 1/2 with the reduced-variance estimator. State: cumulative losses L and decisions n.
+
+- Reading (their Algorithms 1 and 2): `eta = 4 / sqrt(n + 1)`, their rate for this estimator in round t = n + 1;
+  `p_a = 4 / (eta (L_a - x))^2` with the x below min L for which they sum to 1.
+- Learning, with the p and eta of the decision: `b_a = 1/2 where p_a >= eta^2, else 0`;
+  `L_a += b_a` for all arms, and `L_drawn += (loss - b_drawn) / p_drawn`; `n += 1`.
+
+Their Theorem 1: against any losses in [0, 1] that were fixed beforehand, with no delay, the expected regret after T
+rounds is at most 2 sqrt(KT) + 10 K ln T + 16 losses; with plain importance weights (b = 0) and 2 / sqrt(t) it is
+4 sqrt(KT) + 1. Where one arm is better by fixed gaps both grow as ln T.
+
+A loss is (B - clip(reward_bps, -B, B)) / (2 B), B the reward bound (reward_bound.py).
+"""
+
+import copy
+import logging
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from math import fsum, sqrt
+from operator import index
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from armstream.learning.exp3 import Reading, Update
+from armstream.learning.refusals import (
+    FINITE,
+    LARGEST,
+    MAX_REWARD_BPS,
+    MAX_WEIGHT,
+    SMALLEST,
+    generator_from,
+    illegal_propensity,
+    illegal_reward,
+    legal_arm,
+    legal_arm_names,
+    legal_count,
+    legal_number,
+    legal_numbers,
+    legal_propensities,
+    legal_shares,
+    refuse_overflow,
+    unknown_arm,
+)
+from armstream.learning.reward_bound import RewardBound
+
+_log = logging.getLogger(__name__)
+
+MAX_LOSS = 1e100  # either way, of a cumulative one: the probability of every arm stays above 0 in floats
+MAX_NEWTON_STEPS = 100  # 35 for a thousand equal arms
+SUM_TOLERANCE = 1e-6  # of a logged distribution: it may come in single precision
+LEAST_INITIAL_WEIGHT = 1e-10
+
+
+class Draw(NamedTuple):
+    """A decision as it must be logged: the arm (index), its probability, those of all, and the rate behind them."""
+
+    arm: int
+    propensity: float
+    probabilities: list[float]
+    eta: float
+
+
+class TsallisBandit:
+    """One learner over K named arms, without a knob but the reward bound.
+
+    `n_arms` names may be given, else they are arm_0, arm_1, ... `reward_bound_bps` "auto" takes the 95th percentile of
+    the first 100 |reward| (reward_bound.py), during which nothing else is learned or counted, and updates say so; a
+    decision whose first part fell into that counts by the first part that is learned: give that new_decision=True.
+
+    Every refusal is a ValueError raised before anything changes; what is not a number or an index at all may be a
+    TypeError, as early. Nothing here is safe to call from two threads.
+    """
+
+    __slots__ = (
+        "_cumulative_rewards",
+        "_generator",
+        "_given_bound",
+        "_index_of",
+        "_losses",
+        "_names",
+        "_pulls",
+        "_reward_bound",
+        "_seed",
+        "_total_steps",
+    )
+
+    def __init__(
+        self,
+        n_arms: int,
+        arm_names: Sequence[str] | None = None,
+        seed: int | None = None,
+        *,
+        reward_bound_bps: float | Literal["auto"] = "auto",
+    ) -> None:
+        n_arms = index(n_arms)
+        names = tuple(f"arm_{i}" for i in range(n_arms)) if arm_names is None else tuple(arm_names)
+        if len(names) != n_arms:
+            raise ValueError(f"n_arms is {n_arms}, but {len(names)} arm names were given")
+        if seed is not None and index(seed) < 0:
+            raise ValueError(f"seed must not be negative, got {seed}")
+        self._given_bound = self._reward_bound = RewardBound.given(reward_bound_bps)
+        self._seed = seed
+        self._generator: np.random.Generator | None = None  # made when it first draws: nothing in the stream does
+        self._set_names(legal_arm_names(names))
+        self._losses = [0.0] * n_arms
+        self._pulls = [0] * n_arms
+        self._cumulative_rewards = [0.0] * n_arms
+        self._total_steps = 0
+
+    # What it is.
+
+    @property
+    def n_arms(self) -> int:
+        """K."""
+        return len(self._names)
+
+    @property
+    def arm_names(self) -> list[str]:
+        """A fresh list, in the order of every other list."""
+        return list(self._names)
+
+    @property
+    def total_steps(self) -> int:
+        """n, the decisions counted."""
+        return self._total_steps
+
+    @property
+    def arm_pulls(self) -> list[int]:
+        """Decisions counted for each arm; a fresh list."""
+        return self._pulls.copy()
+
+    @property
+    def cumulative_rewards(self) -> list[float]:
+        """The sum of weight * reward_bps (times the share) for each arm; a fresh list."""
+        return self._cumulative_rewards.copy()
+
+    @property
+    def state(self) -> list[float]:
+        """The losses L: all that was learned; a fresh list."""
+        return self._losses.copy()
+
+    @property
+    def gamma(self) -> float:
+        """0: nothing uniform is mixed in."""
+        return 0.0
+
+    @property
+    def eta(self) -> float:
+        """The rate of the next decision, 4 / sqrt(n + 1)."""
+        return 4.0 / sqrt(self._total_steps + 1)
+
+    @property
+    def reward_bound(self) -> RewardBound:
+        """The bound as it is now, with its warm-up."""
+        return self._reward_bound
+
+    @property
+    def reward_bound_bps(self) -> float | None:
+        """None while it warms up."""
+        return self._reward_bound.bound_bps
+
+    @property
+    def is_warming(self) -> bool:
+        """Whether the next reward goes into the bound's warm-up, and into nothing else."""
+        return self._reward_bound.bound_bps is None
+
+    def has_arm(self, arm_name: str) -> bool:
+        return arm_name in self._index_of
+
+    def get_arm_index(self, arm_name: str) -> int:
+        """ValueError for an unknown name."""
+        arm = self._index_of.get(arm_name)
+        if arm is None:
+            raise unknown_arm(arm_name, self._names)
+        return arm
+
+    def is_clipped(self, reward_bps: float) -> bool:
+        """Whether this reward would be cut by the bound."""
+        bound = self._reward_bound.bound_bps
+        return bound is not None and abs(reward_bps) > bound
+
+    # Reading and choosing.
+
+    def read(self) -> Reading:
+        """Probabilities, which are the weights too, and the rate behind them; fresh lists of K floats."""
+        eta = self.eta
+        distances = self._distances(eta)
+        root = _root(distances)
+        relative = [1.0 / ((distance + root) * (distance + root)) for distance in distances]
+        total = fsum(relative)  # 1, but for the last digits
+        probabilities = [each / total for each in relative]
+        return Reading(probabilities, probabilities.copy(), eta)
+
+    def get_weights(self) -> NDArray[np.float64]:
+        """The probabilities; a fresh float64 array of K."""
+        return np.array(self.read().weights, dtype=np.float64)
+
+    def get_probabilities(self) -> NDArray[np.float64]:
+        """A fresh float64 array of K."""
+        return np.array(self.read().probabilities, dtype=np.float64)
+
+    def get_weights_dict(self) -> dict[str, float]:
+        """Arm name to weight."""
+        return dict(zip(self._names, self.read().weights, strict=True))
+
+    def decide(self) -> Draw:
+        """An arm drawn by exactly one number of the generator, with all that its update needs. Counts nothing."""
+        _, probabilities, eta = self.read()
+        drawn = self._drawing_generator().random()
+        arm = min(bisect_right(list(accumulate(probabilities)), drawn), len(probabilities) - 1)
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("Tsallis-INF selected arm %d (%s) with p=%.3g", arm, self._names[arm], probabilities[arm])
+        return Draw(arm, probabilities[arm], probabilities, eta)
+
+    def select_arm(self) -> int:
+        """The arm of `decide` alone; whoever learns from it needs the rest too."""
+        return self.decide().arm
+
+    # Learning.
+
+    def update(
+        self,
+        arm: int,
+        reward: float,
+        propensity: float | None = None,
+        *,
+        probabilities: Sequence[float] | None = None,
+        eta: float | None = None,
+        weight: float = 1.0,
+        new_decision: bool = True,
+    ) -> Update:
+        """Learn what one drawn arm earned, from what was logged when it was drawn.
+
+        `reward` in net basis points, at most 1e12 either way. `probabilities` (K floats that sum to 1) and `eta` are
+        those of the decision; `propensity`, where given too, must be the arm's among them. With `propensity` alone b is
+        0 and the update's rate is 2 / sqrt(n + 1), which moves no number: unbiased, with more variance, and read with a
+        rate that the theorem has for the other estimator. With none of them it is a ValueError.
+        `weight` in [0, 1e6] is the realised part of the decision; `new_decision` is False for all parts but the first,
+        and then n, arm_pulls and b stay out. What is not realised counts as a zero reward (a loss of 1/2), so that
+        parts sum to the whole: `L_arm += (weight * (loss - 1/2) + (1/2 - b_arm if new_decision)) / p_arm`.
+        The estimate in the result is what L_arm moved by. While `is_warming`, a legal reward goes into the bound only.
+        """
+        if not (-MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS and 0.0 <= weight <= MAX_WEIGHT):
+            raise illegal_reward(reward, weight)
+        reward, weight, arm = float(reward), float(weight), legal_arm(arm, len(self._names))
+        p, baselines, eta = self._legal_decision(arm, propensity, probabilities, eta)
+        if self.is_warming:
+            return self._warm_up(reward, eta)
+        unrealised = 0.5 - baselines[arm] if new_decision else 0.0
+        estimate = (weight * self._signal(reward) + unrealised) / p + (baselines[arm] if new_decision else 0.0)
+        moves = baselines if new_decision else [0.0] * len(baselines)
+        moves[arm] = estimate
+        self._apply(moves, {arm: weight * reward}, new_decision)
+        update = Update((arm,), (p,), (estimate,), eta, "LOGGED")
+        if _log.isEnabledFor(logging.DEBUG):
+            self._log_update(update, reward)
+        return update
+
+    def update_many(
+        self,
+        contributions: Mapping[str, float],
+        reward: float,
+        attribution: str = "full_information",
+        *,
+        propensities: Mapping[str, float] | None = None,
+        weight: float = 1.0,
+        new_decision: bool = True,
+    ) -> Update:
+        """Learn what a blend of arms earned; `contributions` maps arm name to share (finite, >= 0, one above 0).
+
+        A zero reward moves nothing, as nothing was drawn; n + 1 once, a pull for each arm with a share.
+
+        - full_information: `L_arm += share * weight * (loss - 1/2)`.
+        - simultaneous: the same divided by p, from `propensities`, which must name exactly the arms with a share.
+
+        sequential is a ValueError: its later arms have no propensity that was logged.
+        """
+        if not (-MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS and 0.0 <= weight <= MAX_WEIGHT):
+            raise illegal_reward(reward, weight)
+        reward, weight = float(reward), float(weight)
+        shares = legal_shares(contributions, self._index_of)
+        logged = None if propensities is None else legal_propensities(propensities, self._index_of, shares)
+        if attribution not in ("simultaneous", "full_information"):
+            raise ValueError(f"attribution must be 'simultaneous' or 'full_information' here, got {attribution!r}")
+        is_divided = attribution == "simultaneous"
+        if is_divided and logged is None:
+            raise ValueError("simultaneous needs the logged propensity of each arm with a share, and of no other")
+        eta = self.eta
+        if self.is_warming:
+            return self._warm_up(reward, eta)
+        used = tuple(logged[arm] for arm in shares) if is_divided and logged is not None else ()
+        signal = weight * self._signal(reward)
+        estimates = tuple(
+            share * signal / p for share, p in zip(shares.values(), used or (1.0,) * len(shares), strict=True)
+        )
+        moves = [0.0] * len(self._names)
+        for arm, estimate in zip(shares, estimates, strict=True):
+            moves[arm] = estimate
+        self._apply(moves, {arm: share * weight * reward for arm, share in shares.items()}, new_decision)
+        update = Update(tuple(shares), used, estimates, eta, "LOGGED" if is_divided else "NONE")
+        if _log.isEnabledFor(logging.DEBUG):
+            self._log_update(update, reward)
+        return update
+
+    def set_bound(self, reward_bound_bps: float) -> None:
+        """Take this bound from now on, in place of any other; a warm-up ends. ValueError unless it is above 0.
+
+        What was learned stays: losses of rewards under the old bound are not measured again.
+        """
+        self._reward_bound = RewardBound(legal_number("reward_bound_bps", reward_bound_bps, SMALLEST, LARGEST))
+
+    def merge(self, other: Self) -> None:
+        """Add what `other` learned apart from zero: losses, counts and n add; this generator stays.
+
+        With logged decisions that is what one learner of them all would have. A bound that is known is taken by the
+        one that warms up; two warm-ups are joined, `other`'s rewards last. ValueError unless both have the same arms
+        in the same order, were made with the same bound and have no two bounds now.
+        """
+        if self._names != other._names:
+            raise ValueError(f"cannot merge: arms {', '.join(self._names)} against {', '.join(other._names)}")
+        if self._given_bound != other._given_bound:
+            raise ValueError(f"cannot merge: made with {self._given_bound} against {other._given_bound}")
+        reward_bound = self._reward_bound.merged(other._reward_bound)
+        losses = [a + b for a, b in zip(self._losses, other._losses, strict=True)]
+        rewards = [a + b for a, b in zip(self._cumulative_rewards, other._cumulative_rewards, strict=True)]
+        legal_numbers("losses", losses, len(losses), -MAX_LOSS, MAX_LOSS)
+        refuse_overflow(rewards)
+        self._reward_bound, self._losses, self._cumulative_rewards = reward_bound, losses, rewards
+        self._pulls = [a + b for a, b in zip(self._pulls, other._pulls, strict=True)]
+        self._total_steps += other._total_steps
+
+    def reset(self) -> None:
+        """Forget everything learned and counted; arms and the generator stay. The bound is the constructor's again:
+        one that was set is forgotten, an automatic one warms up anew."""
+        self._reward_bound = self._given_bound
+        self._losses = [0.0] * len(self._names)
+        self._pulls = [0] * len(self._names)
+        self._cumulative_rewards = [0.0] * len(self._names)
+        self._total_steps = 0
+
+    # Arms that come and go.
+
+    def add_arm(self, arm_name: str, initial_weight: float = 1.0) -> int:
+        """Add an arm and return its index; the others keep their losses, and make room by a lower x.
+
+        It comes with L = x + 2 sqrt(K / initial_weight) / eta, K the arms there were: at the x there was that is
+        `initial_weight` (in [0, 1e6]; 0 is 1e-10) times the mean probability. ValueError for a name that is there.
+        """
+        initial_weight = legal_number("initial_weight", initial_weight, 0.0, MAX_WEIGHT)
+        names = legal_arm_names((*self._names, arm_name))
+        eta = self.eta
+        above_x = sqrt(len(self._names) / max(initial_weight, LEAST_INITIAL_WEIGHT))
+        newcomer = min(self._losses) + (above_x - _root(self._distances(eta))) * 2.0 / eta
+        self._losses = [*self._losses, legal_number("losses", newcomer, -MAX_LOSS, MAX_LOSS)]
+        self._pulls.append(0)
+        self._cumulative_rewards.append(0.0)
+        self._set_names(names)
+        return len(names) - 1
+
+    def remove_arm(self, arm_name: str) -> None:
+        """Forget an arm; the others keep their losses. ValueError when unknown or one of two."""
+        arm = self.get_arm_index(arm_name)
+        names = legal_arm_names(self._names[:arm] + self._names[arm + 1 :])
+        self._losses = self._losses[:arm] + self._losses[arm + 1 :]
+        del self._pulls[arm], self._cumulative_rewards[arm]
+        self._set_names(names)
+
+    # Showing, keeping and bringing back.
+
+    def get_stats(self) -> dict[str, Any]:
+        """n_arms, total_steps, gamma, eta and arm_stats: {name, pulls, cumulative_reward, avg_reward (0 without a
+        pull), weight, probability} for each arm."""
+        weights, probabilities, eta = self.read()
+        return {
+            "n_arms": len(self._names),
+            "total_steps": self._total_steps,
+            "gamma": 0.0,
+            "eta": eta,
+            "arm_stats": [
+                {
+                    "name": name,
+                    "pulls": self._pulls[arm],
+                    "cumulative_reward": self._cumulative_rewards[arm],
+                    "avg_reward": self._cumulative_rewards[arm] / self._pulls[arm] if self._pulls[arm] else 0.0,
+                    "weight": weights[arm],
+                    "probability": probabilities[arm],
+                }
+                for arm, name in enumerate(self._names)
+            ],
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything `from_dict` needs to go on bit for bit; JSON types only, nothing shared with the learner.
+
+        `reward_bound_bps` is what the learner was made with, `reward_bound` what it has now; a generator that has not
+        drawn yet is made for it.
+        """
+        given = self._given_bound.bound_bps
+        return {
+            "algorithm": "tsallis",
+            "n_arms": len(self._names),
+            "arm_names": list(self._names),
+            "total_steps": self._total_steps,
+            "arm_pulls": self._pulls.copy(),
+            "cumulative_rewards": self._cumulative_rewards.copy(),
+            "losses": self._losses.copy(),
+            "reward_bound_bps": "auto" if given is None else given,
+            "reward_bound": self._reward_bound.to_dict(),
+            "generator": self._drawing_generator().bit_generator.state,
+        }
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Self:
+        """A learner from `to_dict`. ValueError for a key that is missing, unknown or holds what no learner could."""
+        if set(state) != set(_KEYS) or state["algorithm"] != "tsallis":
+            missing, unknown = [key for key in _KEYS if key not in state], [key for key in state if key not in _KEYS]
+            raise ValueError(f"not a Tsallis learner's state: missing {missing}, unknown {unknown}")
+        for key in ("arm_names", "losses", "arm_pulls", "cumulative_rewards"):
+            if not isinstance(state[key], list | tuple):
+                raise ValueError(f"{key} must be a list, got {state[key]!r}")
+        names = legal_arm_names(state["arm_names"])
+        bandit = cls(legal_count("n_arms", state["n_arms"]), names, reward_bound_bps=state["reward_bound_bps"])
+        pulls, rewards = state["arm_pulls"], state["cumulative_rewards"]
+        reward_bound = RewardBound.from_dict(state["reward_bound"])
+        bandit.restore(names, state["losses"], pulls, rewards, state["total_steps"], reward_bound)
+        bandit._generator = generator_from(state["generator"])
+        return bandit
+
+    def restore(
+        self,
+        arm_names: Sequence[str],
+        state: Sequence[float],
+        arm_pulls: Sequence[int],
+        cumulative_rewards: Sequence[float],
+        total_steps: int,
+        reward_bound: RewardBound | None = None,
+    ) -> None:
+        """Put back, bit for bit, what the properties of the same names gave; the generator stays, and so does the
+        bound where none is given.
+
+        The arms may differ from the constructor's. ValueError, with nothing changed, for what no learner could hold.
+        """
+        names = legal_arm_names(arm_names)
+        losses = legal_numbers("state", state, len(names), -MAX_LOSS, MAX_LOSS)
+        rewards = legal_numbers("cumulative_rewards", cumulative_rewards, len(names), -FINITE, FINITE)
+        if len(arm_pulls) != len(names):
+            raise ValueError(f"arm_pulls must have {len(names)} entries, got {len(arm_pulls)}")
+        pulls = [legal_count("arm_pulls", pulls) for pulls in arm_pulls]
+        self._total_steps = legal_count("total_steps", total_steps)
+        self._losses, self._pulls, self._cumulative_rewards = losses, pulls, rewards
+        if reward_bound is not None:
+            self._reward_bound = reward_bound
+        self._set_names(names)
+
+    def copy(self) -> Self:
+        """An independent learner in the same state; a generator that has drawn goes on in both alike."""
+        twin = object.__new__(type(self))
+        for name in ("_given_bound", "_reward_bound", "_seed", "_names", "_index_of", "_losses", "_total_steps"):
+            setattr(twin, name, getattr(self, name))  # these are only ever replaced
+        twin._pulls = self._pulls.copy()
+        twin._cumulative_rewards = self._cumulative_rewards.copy()
+        twin._generator = copy.deepcopy(self._generator)
+        return twin
+
+    __copy__ = copy
+
+    # Inside.
+
+    def _set_names(self, names: tuple[str, ...]) -> None:
+        self._names = names
+        self._index_of = {name: arm for arm, name in enumerate(names)}
+
+    def _drawing_generator(self) -> np.random.Generator:
+        if self._generator is None:
+            self._generator = np.random.Generator(np.random.PCG64(self._seed))
+        return self._generator
+
+    def _distances(self, eta: float) -> list[float]:
+        """eta / 2 times the distance of each L above the least: in these units p is (distance + root)^-2."""
+        least, half_rate = min(self._losses), eta / 2.0
+        return [half_rate * (loss - least) for loss in self._losses]
+
+    def _legal_decision(
+        self, arm: int, propensity: float | None, probabilities: Sequence[float] | None, eta: float | None
+    ) -> tuple[float, list[float], float]:
+        """p of the arm, b of all arms (a fresh list), and the rate, of a decision as it was logged."""
+        if (probabilities is None) != (eta is None):
+            raise ValueError("probabilities and eta are one decision's: give both or neither")
+        if probabilities is None or eta is None:
+            if propensity is None:
+                raise ValueError(
+                    "this rule needs what was logged with the draw: probabilities and eta, or the propensity; "
+                    "today's in its place would divide by ever smaller numbers"
+                )
+            if not 0.0 < propensity <= 1.0:
+                raise illegal_propensity(propensity)
+            return float(propensity), [0.0] * len(self._names), 2.0 / sqrt(self._total_steps + 1)
+        legal = legal_numbers("probabilities", probabilities, len(self._names), 0.0, 1.0)
+        rate = legal_number("eta", eta, SMALLEST, LARGEST)
+        if abs(fsum(legal) - 1.0) > SUM_TOLERANCE:
+            raise ValueError(f"probabilities must sum to 1, got {fsum(legal)!r}")
+        p = legal[arm]
+        if p == 0.0:
+            raise illegal_propensity(p)
+        if propensity is not None and not abs(propensity - p) <= SUM_TOLERANCE * p:
+            raise ValueError(f"propensity {propensity!r} is not the arm's among the probabilities, {p!r}")
+        least = rate * rate
+        return p, [0.5 if each >= least else 0.0 for each in legal], rate
+
+    def _signal(self, reward: float) -> float:
+        """loss - 1/2 = -clip(reward, -B, B) / (2 B)."""
+        bound = self._reward_bound.bound_bps
+        assert bound is not None  # a learner that warms up has no signal
+        return -min(max(reward, -bound), bound) / (2.0 * bound)
+
+    def _warm_up(self, reward: float, eta: float) -> Update:
+        """One reward for the bound, nothing learned."""
+        self._reward_bound = self._reward_bound.after(reward)
+        return Update((), (), (), eta, "NONE")
+
+    def _apply(self, moves: Sequence[float], earned: Mapping[int, float], new_decision: bool) -> None:
+        """Move L and count `earned` (arm index to bps): all of it, or a ValueError and nothing."""
+        losses = [loss + move for loss, move in zip(self._losses, moves, strict=True)]
+        rewards = self._cumulative_rewards.copy()
+        for arm, reward in earned.items():
+            rewards[arm] += reward
+        if not all(-MAX_LOSS <= loss <= MAX_LOSS for loss in losses):
+            raise ValueError(f"losses must stay within +-{MAX_LOSS:g}, got {losses}")
+        refuse_overflow(rewards)
+        self._losses, self._cumulative_rewards = losses, rewards
+        if new_decision:
+            for arm in earned:
+                self._pulls[arm] += 1
+            self._total_steps += 1
+
+    def _log_update(self, update: Update, reward: float) -> None:
+        weights = self.read().weights
+        for arm, estimate in zip(update.arms, update.estimates, strict=True):
+            _log.debug(
+                "Tsallis-INF update: arm=%d, reward=%.2fbps, r_hat=%.2f, eta=%.3g, new_weight=%.4g",
+                *(arm, reward, estimate, update.eta, weights[arm]),
+            )
+
+
+def _root(distances: Sequence[float]) -> float:
+    """u with `sum (distance + u)^-2 = 1`, in [1, sqrt K], by Newton from 1; the least distance is 0.
+
+    The paper's `x -= (sum p - 1) / (eta sum p^1.5)` from x = min L - 2 / eta, in u = eta (min L - x) / 2. The sum is
+    convex and falls in u, so the steps go up to the root and never past it, but for rounding, where they end.
+    """
+    root = 1.0
+    for _ in range(MAX_NEWTON_STEPS):
+        total = cubes = 0.0
+        for distance in distances:
+            inverse = 1.0 / (distance + root)
+            square = inverse * inverse
+            total += square
+            cubes += square * inverse
+        following = root + (total - 1.0) / (2.0 * cubes)
+        if following <= root:
+            break
+        root = following
+    return root
+
+
+_KEYS = (
+    *("algorithm", "n_arms", "arm_names", "total_steps", "arm_pulls", "cumulative_rewards", "losses"),
+    *("reward_bound_bps", "reward_bound", "generator"),
+)
