@@ -87,7 +87,7 @@ def test_the_tracking_file_is_the_shipped_rule_at_a_constant_rate_with_a_fixed_s
     rules = load(resource("config", "tracking.yaml"), {}).learning_rules()
     assert (rules.estimator, rules.eta, rules.fixed_share) == ("implicit", 0.05, 0.0005)
     assert replace(rules, eta=None, fixed_share=0.0) == load(None, {}).learning_rules()
-    rules.new_bandit()
+    rules.new_learner()
 
 
 def test_the_file_lies_over_the_defaults_the_environment_over_it_and_the_command_line_over_both(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def weight_vector(book: Book) -> WeightVector:
         tuple(map(ArmWeight, book.arm_index, weights, probabilities)),
         rules.gamma,
         eta,
-        learner.reward_bound_bps,
+        learner.reward_bound_bps or 0.0,  # an automatic one that is not found yet
         total_steps,
         "WARMING" if total_steps < rules.warm_start_steps else "LIVE",
         effective_alpha(
