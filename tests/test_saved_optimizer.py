@@ -118,7 +118,8 @@ def test_a_bound_that_sets_itself_goes_on_from_the_file_and_another_parameter_be
             for size in sizes:
                 saved.update("ridge", "1d", float(size))
     again = SavedOptimizer(optimizer(estimator="implicit", reward_bound_bps="auto"), path).optimizer.bandit
-    assert (again.is_warming, again.reward_bound_bps) == (False, pytest.approx(95.05))
+    assert not again.is_warming
+    assert again.reward_bound_bps == pytest.approx(95.05)
     fixed = SavedOptimizer(optimizer(estimator="implicit", reward_bound_bps=50.0), path).optimizer.bandit
     assert fixed.reward_bound_bps == 50.0
 
