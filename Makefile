@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run engine-example test container-test kafka-image image prometheus-image compose-check faults lint typecheck bench compare wheel-check clean
+.PHONY: help install run engine-example test container-test kafka-image image prometheus-image compose-check faults lint typecheck bench compare evidence wheel-check clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -72,3 +72,6 @@ $(ENVIRONMENT): pyproject.toml
 
 compare: $(ENVIRONMENT) ## the documented rule beside the shipped one on real prices: the README's table and plot
 	@$(BIN)/python -m tests.comparison --plot docs/comparison.svg $(ARGS)
+
+evidence: $(ENVIRONMENT) ## every rule on real and synthetic markets, 20 seeds: the tables and plots of docs/evidence.md
+	@$(BIN)/python -m tests.evidence --plots docs $(ARGS)

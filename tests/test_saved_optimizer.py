@@ -111,6 +111,19 @@ def test_parameters_are_the_optimizers_and_learning_is_the_files(path: Path) -> 
     assert (changed.bandit.eta, changed.bandit.gamma, changed.total_steps) == (0.5, 0.2, 1)
 
 
+def test_a_bound_that_sets_itself_goes_on_from_the_file_and_another_parameter_begins_anew(path: Path) -> None:
+    """1 to 100 bps in two runs: B = 95.05; an optimizer made with 50 takes its own."""
+    for sizes in (range(1, 61), range(61, 101)):
+        with SavedOptimizer(optimizer(estimator="implicit", reward_bound_bps="auto"), path) as saved:
+            for size in sizes:
+                saved.update("ridge", "1d", float(size))
+    again = SavedOptimizer(optimizer(estimator="implicit", reward_bound_bps="auto"), path).optimizer.bandit
+    assert not again.is_warming
+    assert again.reward_bound_bps == pytest.approx(95.05)
+    fixed = SavedOptimizer(optimizer(estimator="implicit", reward_bound_bps=50.0), path).optimizer.bandit
+    assert fixed.reward_bound_bps == 50.0
+
+
 @pytest.mark.parametrize("estimator", ["importance", "implicit"])
 def test_the_documented_layout_is_read(path: Path, estimator: str) -> None:
     """Weights 4, 1, 1 are 2/3, 1/6, 1/6, by either estimator; it has no generator, so that the seed serves."""

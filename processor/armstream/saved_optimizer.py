@@ -116,4 +116,6 @@ def _bandit_with_learning_of(file: StateFile, optimizer: EnsembleWeightOptimizer
             )
     parameters = {key: value for key, value in given.items() if key not in _LEARNED or key == "generator"}
     learned = {key: file.state[key] for key in _LEARNED if key in file.state}
+    if "reward_bound" in file.state and file.state.get("reward_bound_bps") == given["reward_bound_bps"]:
+        learned["reward_bound"] = file.state["reward_bound"]  # as far as it got; another parameter begins anew
     return EnsembleWeightOptimizer.from_dict({**parameters, **learned}).bandit
