@@ -205,3 +205,24 @@ def test_arms_that_are_horizons_or_pairs_learn_and_an_engine_has_the_weights_wit
             assert "APPLIED" in asked(job, "add", "book-0", "lstm:5d")
     assert processor.stop() == 0, processor.text
     job.verify()
+
+
+def test_an_automatic_bound_is_found_once_whatever_is_killed_meanwhile(job: Job) -> None:
+    job.set({"online_learning.reward_bound_bps": "auto"})
+    job.create_topics()
+    process = job.start()
+    for step in range(4):
+        job.send(history(50 + step, 400, bandits=4, arms=ARMS, name=f"s{step}-"))
+        process.wait_until_ready().kill()
+        process = job.start()
+    process.wait_until_ready()
+    job.wait_until_applied(process)
+    found = vectors(job)
+    assert all(vector.reward_bound_bps > 0 and vector.total_steps > 0 for vector in found.values())
+    book, before = "book-0", found["book-0"].reward_bound_bps
+    assert "APPLIED" in asked(job, "set-bound", book, "40")
+    assert vectors(job)[book].reward_bound_bps == 40.0 != before
+    assert process.stop() == 0, process.text
+    withheld = Counter(event.bandit_id for event in audit(job) if isinstance(event, Reward) and not event.applied)
+    assert all(100 <= count <= 105 for count in withheld.values())  # an event may realise several
+    job.verify()
