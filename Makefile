@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run test container-test kafka-image image prometheus-image compose-check faults lint typecheck bench compare evidence wheel-check clean
+.PHONY: help install run engine-example test container-test kafka-image image prometheus-image compose-check faults lint typecheck bench compare evidence wheel-check clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,6 +15,9 @@ install: $(ENVIRONMENT) ## make .venv with the project and its tools in it
 
 run: $(ENVIRONMENT) ## Kafka, the processor and trading engines, live; ARGS="--for 30 --plain" for 30 s without a terminal
 	@$(BIN)/python -m deploy.run $(ARGS)
+
+engine-example: $(ENVIRONMENT) ## an engine that trades beside make run: base, bandit and blended weights; ARGS="--for 20 --plain"
+	@$(BIN)/python -m tests.examples.trading_engine $(ARGS)
 
 test: $(ENVIRONMENT) ## unit, property and integration tests, on a real Kafka; ARGS goes to pytest
 	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)

@@ -122,6 +122,8 @@ def _run_on(broker: Broker, arguments: argparse.Namespace, start: float, start_u
     }
     run = Run(start, start_unix, broker, arguments.data, load(CONFIG, environment), Watch(broker.way))
     _armstream("topics", "create", environment=environment)
+    address = arguments.data / "address"  # for engines of other terminals
+    address.write_text(broker.bootstrap_servers)
     try:
         _start_children(run, environment, ("--rate", str(arguments.rate), "--seed", str(arguments.seed)))
         with _display(arguments.plain) as show:
@@ -141,6 +143,8 @@ def _run_on(broker: Broker, arguments: argparse.Namespace, start: float, start_u
         _ignore_signals()
         _stop(run.children, STOP_SECONDS if isinstance(error, KeyboardInterrupt) else STOP_AFTER_DEATH_SECONDS)
         raise
+    finally:
+        address.unlink(missing_ok=True)
 
 
 def _armstream(*command: str, environment: dict[str, str]) -> None:

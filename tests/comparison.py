@@ -132,7 +132,7 @@ def play_all(rules: LearningRules, played_books: Sequence[Book], seed: int) -> P
     """A bandit for each book; the random numbers are those of the book and the seed, whatever the rule."""
     earned, weights = [], []
     for number, book in enumerate(played_books):
-        bandit = rules.new_bandit()
+        bandit = rules.new_learner()
         earned.append(play(bandit, book, default_rng([seed, number]).random(len(book.rewards_bps)).tolist()))
         weights.append(bandit.read().weights[book.best_arm])
     return Played(in_turn(earned), float(np.mean(weights)))

@@ -21,9 +21,23 @@ COMMANDS = [
     ["topics"],
     ["topics", "create"],
     ["topics", "check"],
+    ["arms"],
+    ["arms", "add"],
+    ["arms", "remove"],
+    ["arms", "reset"],
+    ["arms", "pause"],
+    ["arms", "resume"],
+    ["arms", "list"],
     ["verify"],
     ["check-config"],
 ]
+ARGUMENTS = {
+    "add": ["book", "lstm"],
+    "remove": ["book", "lstm"],
+    "reset": ["book"],
+    "pause": ["book"],
+    "resume": ["book"],
+}
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +84,7 @@ def test_help_lists_the_commands_and_nothing_that_is_not_there_yet(capsys: pytes
         "run",
         "demo",
         "topics",
+        "arms",
         "verify",
         "check-config",
     ]
@@ -94,6 +109,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["run", "--skip", "trades:x:5"],
         ["run", "--skip", ":1:5"],
         ["verify", "--yaml"],
+        ["arms"],
+        ["arms", "add", "book"],
+        ["arms", "pause", "book", "ridge"],
     ],
     ids=" ".join,
 )
@@ -117,11 +135,13 @@ def test_check_config_shows_what_a_run_would_have_and_ok(tmp_path: Path) -> None
     assert (arms, ok) == ("# arms: a, b", "ok")
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command != ["topics"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if command not in (["topics"], ["arms"])], ids=" ".join
+)
 def test_bad_settings_are_1_with_every_error_before_anything_starts(command: list[str], tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("limits: {arms: 1}\nonline_learning: {gamma: 2}\n")
-    done = shell(*command, "--config", str(path))
+    done = shell(*command, *ARGUMENTS.get(command[-1], []), "--config", str(path))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
         f"limits.arms: must be greater than or equal to 2, not '1' ({path})",
@@ -161,6 +181,30 @@ def test_verify_without_a_broker_is_1_and_says_which(
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.splitlines()[-1].startswith("verify: Kafka at 127.0.0.1:1: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["add", "book", "lstm", "--weight", "-1"], "the initial weight must be from 0"),
+        (["pause", ""], "bandit_id must be 1 to 200 bytes"),
+    ],
+)
+def test_a_command_that_nobody_would_take_is_not_sent(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["arms", *arguments]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_arms_without_a_broker_is_1_and_says_which(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ARMSTREAM__KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setattr("armstream.runtime.topics._REQUEST_SECONDS", 0.5)
+    for arguments in (["list"], ["reset", "book"]):
+        assert cli.main(["arms", *arguments]) == 1
+        assert capsys.readouterr().err.startswith("Kafka at 127.0.0.1:1: ")
 
 
 class Loop:

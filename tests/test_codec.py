@@ -307,7 +307,7 @@ APPLIED = CommandApplied("b", 8, "x", "RESET", "REFUSED", NOW, "later", {"old": 
 
 @pytest.mark.parametrize(
     ("event", "encode"),
-    [(REWARD, codec.encode_reward), (LETTER, codec.encode_dead_letter), (APPLIED, codec.encode_command_applied)],
+    [(REWARD, codec.encode_reward), (LETTER, codec.encode_dead_letter), (APPLIED, codec.encode_audited)],
 )
 def test_a_cut_of_bytes_takes_the_place_of_the_events_own(event: Any, encode: Any) -> None:
     cut = {"fills": 12_345, "closes": 2**40}
@@ -368,7 +368,7 @@ def test_a_bad_record_is_refused_at_once_with_its_reason(record: bytes | None, e
 
 
 def test_blocks_with_their_size_and_blocks_in_a_row_are_legal() -> None:
-    record = framed("TaskSnapshot", b"\0" + b"\1\6\2a\2" + b"\2\2b\4" + b"\0" + b"\0\2")
+    record = framed("TaskSnapshot", b"\0" + b"\1\6\2a\2" + b"\2\2b\4" + b"\0" + b"\2")
     assert codec.decode(record) == TaskSnapshot(0, {"a": 1, "b": 2})
 
 

@@ -21,10 +21,12 @@ MAY_IMPORT = {
     "events": {"events"},
     "wire": {"wire", "events"},
     "codec": {"codec", "wire", "events", "resources"},
-    "stages": {"stages", "learning", "events", "codec"},
-    "verify": {"verify", "events", "codec", "settings", "resources"},
+    "stages": {"stages", "rules", "learning", "events", "codec"},
+    "rules": {"rules", "learning"},
+    "verify": {"verify", "events", "codec", "settings", "resources", "rules"},
     "engine": {"engine", "learning", "events", "codec"},
 }
+FACTS = "armstream.stages.rules"  # the settings as plain facts, a part of its own: it may do as the stages
 KNOW_KAFKA = {"armstream.verify.log"}  # of verify
 IMPORTED_ONLY_BY = {
     "cli": {"cli"},
@@ -68,7 +70,7 @@ def broken_laws(module: str, imported: set[str]) -> list[str]:
             broken.append(f"{module} imports {name}: {part} may not import {other}")
         if other in IMPORTED_ONLY_BY and part not in IMPORTED_ONLY_BY[other]:
             broken.append(f"{module} imports {name}: {other} is for {sorted(IMPORTED_ONLY_BY[other])} only")
-        if part in ("learning", "stages") and (top in IMPURE or name in IMPURE):
+        if part in ("learning", "stages", "rules") and (top in IMPURE or name in IMPURE):
             broken.append(f"{module} imports {name}: {part} is pure")
         if part == "learning" and top not in {"armstream", "numpy", *sys.stdlib_module_names}:
             broken.append(f"{module} imports {name}: learning is the standard library and numpy")
@@ -81,6 +83,8 @@ def broken_laws(module: str, imported: set[str]) -> list[str]:
 
 def _part(name: str) -> str:
     """armstream.stages.reward -> stages."""
+    if name == FACTS or name.startswith(f"{FACTS}."):
+        return "rules"
     return name.split(".")[1] if "." in name else ""
 
 

@@ -129,8 +129,19 @@ def test_every_link_within_the_page_has_its_heading() -> None:
     assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= anchors
 
 
+def test_its_rules_for_single_bandits_are_valid(tmp_path: Path) -> None:
+    text, _ = blocks("yaml")
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    rules = load(file, {}).bandit_rules()
+    ours = rules.of("eu-equities")
+    assert ours is not None
+    assert (ours.gamma, ours.reward_bound_bps, rules.of("us-equities")) == (0.02, 60, None)
+    assert rules.of("jp-equities") == rules.template
+
+
 def test_its_settings_file_is_valid(tmp_path: Path) -> None:
-    (text,) = blocks("yaml")
+    _, text = blocks("yaml")
     secret, file = tmp_path / "secret", tmp_path / "mine.yaml"
     secret.write_text("hunter2\n")
     file.write_text(text.replace("/run/secrets/kafka-password", str(secret)))

@@ -16,7 +16,7 @@ from armstream.resources import resource
 # Record: its CRC-64-AVRO fingerprint, and the SHA-256 of its whole JSON (sorted keys, no blanks), first 16 digits: the
 # fingerprint sees neither defaults nor logical types. To change one is to change the wire: put the old schema in old/.
 PINNED = {
-    "BanditSnapshot": ("5d00fdb3750e259b", "a0ebc84602d0531e"),
+    "BanditSnapshot": ("f552bef6ee1069d0", "bb827b36319886dc"),
     "Close": ("82943938cc60d055", "cb848f83a59c6cca"),
     "Command": ("031bcf4306fe19ce", "927fd8c67007aa01"),
     "CommandApplied": ("b6abb1915c779ce2", "ee15ae93062624a7"),
@@ -24,7 +24,7 @@ PINNED = {
     "Fill": ("a1b30f3880e8c535", "51d9dd072b7a2507"),
     "PositionSnapshot": ("d2ae5028e58cce36", "8ee91d4e30b8bf10"),
     "Reward": ("7ef48ddc63f31b2a", "179362109a5abc72"),
-    "TaskSnapshot": ("7509ea8c6c0aa406", "c90ef4572f914104"),
+    "TaskSnapshot": ("bd98d10796216e6a", "eb5674991e2e4058"),
     "WeightVector": ("b8466ad6ae3d0b6b", "575d51e9033518d1"),
 }
 

@@ -87,7 +87,7 @@ def test_the_tracking_file_is_the_shipped_rule_at_a_constant_rate_with_a_fixed_s
     rules = load(resource("config", "tracking.yaml"), {}).learning_rules()
     assert (rules.estimator, rules.eta, rules.fixed_share) == ("implicit", 0.05, 0.0005)
     assert replace(rules, eta=None, fixed_share=0.0) == load(None, {}).learning_rules()
-    rules.new_bandit()
+    rules.new_learner()
 
 
 def test_the_file_lies_over_the_defaults_the_environment_over_it_and_the_command_line_over_both(tmp_path: Path) -> None:
@@ -298,6 +298,7 @@ online_learning: {enabled: false, estimator: importance, gamma: 0.1, eta: 0.2, e
         "blend_alpha": 0.5,
         "warm_start_steps": 11,
         "ramp_steps": 12,
+        "arm_mode": "family",
     }
 
 
@@ -372,3 +373,36 @@ def test_what_check_config_prints_can_be_read_again(tmp_path: Path) -> None:
     path = file_with(tmp_path, "topics: {prefix: eu-, trades: fills}\nonline_learning: {min_weight: 1e-9}")
     settings = load(path, {})
     assert load(file_with(tmp_path, settings.to_yaml()), {}) == settings
+
+
+def test_a_bandits_own_settings_are_laid_over_those_of_all(tmp_path: Path) -> None:
+    text = """
+online_learning: {families: [x, y], gamma: 0.1}
+bandits: {mode: registered, on_settings_change: keep,
+  overrides: {eu: {gamma: 0.2, families: [x, y, z]}, us: {}}}
+"""
+    rules = load(file_with(tmp_path, text), {}).bandit_rules()
+    eu, us = rules.of("eu"), rules.of("us")
+    assert eu is not None
+    assert (eu.gamma, eu.arms) == (0.2, ("x", "y", "z"))
+    assert us == rules.template
+    assert (rules.of("jp"), rules.on_settings_change, rules.max_arms) == (None, "keep", 64)
+
+
+@pytest.mark.parametrize(
+    ("bandits", "line"),
+    [
+        ("overrides: {eu: {gamma: 2}}", "bandits.overrides.eu.gamma: must be less than or equal to 1, not '2'"),
+        ("overrides: {eu: {gama: 0.1}}", "bandits.overrides.eu.gama: no such setting"),
+        ("overrides: {eu: {eta: 0.1}}", "bandits.overrides.eu.eta: is computed where eta_auto is true"),
+        ("overrides: {eu: {enabled: false}}", "bandits.overrides.eu.enabled: is one for all bandits"),
+        ("overrides: {eu: {families: [x]}}", "bandits.overrides.eu.families: must give at least two arms"),
+        ("mode: registered", "bandits.overrides: must name the bandits where mode is registered"),
+        ("on_settings_change: ignore", "bandits.on_settings_change: "),
+    ],
+)
+def test_what_cannot_be_of_one_bandit_is_a_line_that_names_it(tmp_path: Path, bandits: str, line: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        load(file_with(tmp_path, f"bandits: {{{bandits}}}"), {})
+    assert len(error.value.lines) == 1
+    assert error.value.lines[0].startswith(line), error.value.lines

@@ -6,6 +6,8 @@ Each command imports what it needs when it runs: `--help` answers at once, and o
 import argparse
 import os
 import sys
+import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 from armstream import __version__
 
 if TYPE_CHECKING:
+    from armstream.events import Action
     from armstream.settings import Settings
 
 DEMO_PACKAGES = {"bokeh_sampledata", "pandas", "rich"}
@@ -77,6 +80,8 @@ def _parser(with_demo: bool) -> argparse.ArgumentParser:
     check = _add(actions, "check", "say what differs, and what mends it", "armstream topics check --config mine.yaml")
     check.set_defaults(command=_topics_check)
 
+    _add_arms(commands)
+
     verify = _add(
         commands,
         "verify",
@@ -94,6 +99,39 @@ def _parser(with_demo: bool) -> argparse.ArgumentParser:
     )
     check_config.set_defaults(command=_check_config)
     return parser
+
+
+# Command of `armstream arms`: its action, what it is for, its example.
+_ASKED: dict[str, tuple["Action", str, str]] = {
+    "add": ("ADD_ARM", "add an arm; what was learned of the others is kept", "add eu-equities lstm --weight 0.5"),
+    "remove": ("REMOVE_ARM", "remove an arm; its open positions close and teach nothing", "remove eu-equities lstm"),
+    "reset": ("RESET", "forget what was learned; the arms stay", "reset eu-equities --reason 'a new feed'"),
+    "pause": ("PAUSE", "learn nothing until it is resumed; rewards are still published", "pause eu-equities"),
+    "resume": ("RESUME", "learn again", "resume eu-equities"),
+}
+
+
+def _add_arms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    arms = commands.add_parser(
+        "arms", help="change a bandit while it runs, or list them", epilog="example: armstream arms list"
+    )
+    actions = arms.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name, (action, purpose, example) in _ASKED.items():
+        asked = _add(actions, name, purpose, f"armstream arms {example}")
+        asked.add_argument("bandit", help="its bandit_id")
+        if name in ("add", "remove"):
+            asked.add_argument("arm")
+        if name == "add":
+            asked.add_argument("--weight", type=float, help="in units of the mean weight (default: 1, the mean)")
+        asked.add_argument("--reason", default="", help="goes to the audit log")
+        asked.add_argument("--id", help="of the command, to ask again for the same (default: a new one)")
+        asked.add_argument(
+            "--wait", type=float, default=30.0, metavar="SECONDS", help="for what becomes of it (default 30)"
+        )
+        asked.set_defaults(command=_arms, action=action)
+    lists = _add(actions, "list", "show bandits, arms and weights", "armstream arms list eu-equities")
+    lists.add_argument("bandit", nargs="?", help="one alone (default: all)")
+    lists.set_defaults(command=_arms_list)
 
 
 def _add(
@@ -179,6 +217,48 @@ def _show(differences: Sequence[object]) -> int:
     if not differences:
         print("ok")
     return 1 if differences else 0
+
+
+def _arms(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 1
+    from armstream.events import Command  # noqa: PLC0415
+    from armstream.runtime.arms import send  # noqa: PLC0415 - loads the Kafka client
+    from armstream.runtime.failures import Stopped  # noqa: PLC0415
+    from armstream.stages.validation import Refused, check_command  # noqa: PLC0415
+
+    command = Command(
+        arguments.id or f"cli-{uuid.uuid4()}",
+        arguments.bandit,
+        arguments.action,
+        time.time_ns() // 1_000,
+        arm=getattr(arguments, "arm", None),
+        value=getattr(arguments, "weight", None),
+        reason=arguments.reason,
+    )
+    try:
+        check_command(command)
+        answer = send(settings, command, arguments.wait, lambda line: print(line, file=sys.stderr))
+    except (Refused, Stopped) as refused:
+        return _failed(str(refused))
+    print(answer.line)
+    return 0 if answer.is_obeyed else 1
+
+
+def _arms_list(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 1
+    from armstream.runtime.arms import listed  # noqa: PLC0415 - loads the Kafka client
+    from armstream.runtime.failures import Stopped  # noqa: PLC0415
+
+    try:
+        for line in listed(settings, arguments.bandit):
+            print(line)
+    except Stopped as stopped:
+        return _failed(str(stopped))
+    return 0
 
 
 def _verify(arguments: argparse.Namespace) -> int:

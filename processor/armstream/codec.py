@@ -413,9 +413,11 @@ def encode_dead_letter(letter: DeadLetter, cut: bytes) -> bytes:
     return encode(msgspec.structs.replace(letter, cut={}))[:-1] + cut  # the cut is last, and an empty one is one byte
 
 
-def encode_command_applied(applied: CommandApplied, cut: bytes) -> bytes:
-    """As encode, with encode_cut's bytes in place of `applied.cut`. Raises ValueError."""
-    return encode(msgspec.structs.replace(applied, cut={}))[:-1] + cut
+def encode_audited(record: Reward | CommandApplied, cut: bytes) -> bytes:
+    """As encode, with encode_cut's bytes in place of `record.cut`. Raises ValueError."""
+    if isinstance(record, Reward):
+        return encode_reward(record, cut)
+    return encode(msgspec.structs.replace(record, cut={}))[:-1] + cut
 
 
 def _encode_slowly(header: bytes, event: Event) -> bytes:

@@ -201,8 +201,20 @@ class ArmState(Struct, frozen=True, gc=False):
     cumulative_reward_bps: float
 
 
+class ExpertState(Struct, frozen=True, gc=False):
+    """One expert of a learner; `learned` is what an expert that learns in the processor holds, in its own order."""
+
+    name: str
+    state: float
+    learned: tuple[float, ...] = ()
+
+
 class BanditSnapshot(Struct, frozen=True, gc=False):
-    """All that a bandit needs to go on bit for bit. No arms: closes wait, no valid fill created its learner yet."""
+    """All that a bandit needs to go on bit for bit. No arms: closes wait, no valid fill created its learner yet.
+
+    `settings` are those that the learner was made under, as LearningRules.determining_json gives them.
+    `reward_bound_bps` is None, and `warm_up_rewards_bps` hold what was seen, until an automatic bound is found.
+    """
 
     bandit_id: str
     version: int
@@ -210,13 +222,16 @@ class BanditSnapshot(Struct, frozen=True, gc=False):
     arms: tuple[ArmState, ...]
     algorithm: str
     estimator: str
-    settings_fingerprint: str
+    settings: str
     fill_watermark: int | None = None
     close_watermark: int | None = None
     paused: bool = False
     cause_event_id: str = ""
     ts_event: int = 0
     command_ids: tuple[str, ...] = ()
+    experts: tuple[ExpertState, ...] = ()
+    reward_bound_bps: float | None = None
+    warm_up_rewards_bps: tuple[float, ...] = ()
     schema_version: int = 1
 
 
@@ -225,7 +240,6 @@ class TaskSnapshot(Struct, frozen=True, gc=False):
 
     task: int
     next_offset: Mapping[str, int]
-    settings: str = ""
     schema_version: int = 1
 
 

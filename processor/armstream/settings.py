@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 
 from armstream.layers import Layers, SettingPath
 from armstream.resources import resource
-from armstream.stages.rules import DAY_MICROS, SECOND_MICROS, LearningRules, RewardRules
+from armstream.stages.rules import DAY_MICROS, SECOND_MICROS, BanditRules, LearningRules, RewardRules
 
 KAFKA_BATCH_BYTES = 1_048_588  # the default of max.message.bytes
 DEAD_LETTER_OVERHEAD_BYTES = 65_536
@@ -70,6 +70,8 @@ _REFUSED: Mapping[tuple[str, str | None], str] = {
         "take simultaneous or full_information"
     ),
 }
+
+_FOR_ALL_BANDITS = frozenset({"enabled", "algorithm", "save_interval", "state_file"})
 
 Conflict = tuple[SettingPath, str]
 
@@ -315,6 +317,29 @@ class OnlineLearningSettings(Section):
             return self.horizons
         return tuple(f"{family}:{horizon}" for family in self.families for horizon in self.horizons)
 
+    def rules(self) -> LearningRules:
+        """What a learner is made from."""
+        return LearningRules(
+            arms=self.arms,
+            enabled=self.enabled,
+            algorithm=self.algorithm,
+            estimator=self.estimator,
+            gamma=self.gamma,
+            eta=self.eta,
+            eta_max=self.eta_max,
+            implicit=self.implicit,
+            reward_bound_bps=self.reward_bound_bps,
+            transform=self.transform,
+            transform_bps=self.transform_bps,
+            min_weight=self.min_weight,
+            fixed_share=self.fixed_share,
+            attribution=self.attribution,
+            blend_alpha=self.blend_alpha,
+            warm_start_steps=self.warm_start_steps,
+            ramp_steps=self.ramp_steps,
+            arm_mode=self.arm_mode,
+        )
+
     def conflicts(self) -> Iterator[Conflict]:
         if self.eta_auto and self.eta is not None:
             yield ("eta",), "is computed where eta_auto is true: set eta_auto to false, or leave eta out"
@@ -332,6 +357,21 @@ class OnlineLearningSettings(Section):
         if len(self.arms) == 1:
             setting = "horizons" if self.arm_mode == "horizon" else "families"
             yield (setting,), f"must give at least two arms, {self.arms[0]} is one"
+
+
+class BanditsSettings(Section):
+    """Which bandits there are, and what differs for some: settings of online_learning, by bandit_id."""
+
+    mode: Literal["auto", "registered"] = "auto"
+    overrides: Mapping[str, Mapping[str, Any]] = {}
+    on_settings_change: Literal["refuse", "keep", "reset"] = "refuse"
+
+    def conflicts(self) -> Iterator[Conflict]:
+        if self.mode == "registered" and not self.overrides:
+            yield ("overrides",), "must name the bandits where mode is registered: {eu-equities: {}}"
+        for bandit_id, override in self.overrides.items():
+            for name in _FOR_ALL_BANDITS & override.keys():
+                yield ("overrides", bandit_id, name), "is one for all bandits: set it in online_learning"
 
 
 class MetricsSettings(Section):
@@ -358,17 +398,36 @@ class Settings(Section):
     limits: LimitSettings = LimitSettings()
     rewards: RewardSettings = RewardSettings()
     online_learning: OnlineLearningSettings = OnlineLearningSettings()
+    bandits: BanditsSettings = BanditsSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
     def conflicts(self) -> Iterator[Conflict]:
-        arm_count = len(self.online_learning.arms)
+        yield from self._learning_conflicts(("online_learning",), self.online_learning)
+        for bandit_id in self.bandits.overrides:
+            path = ("bandits", "overrides", bandit_id)
+            try:
+                learning = self._overridden(bandit_id)
+            except ValidationError as error:
+                for detail in error.errors():
+                    yield from _conflicts_of(detail, path)
+            else:
+                yield from self._learning_conflicts(path, learning)
+
+    def _learning_conflicts(self, path: SettingPath, learning: OnlineLearningSettings) -> Iterator[Conflict]:
+        arm_count = len(learning.arms)
         if arm_count > self.limits.arms:
-            yield ("online_learning", "arm_mode"), f"gives {arm_count} arms, above limits.arms, {self.limits.arms}"
+            yield (*path, "arm_mode"), f"gives {arm_count} arms, above limits.arms, {self.limits.arms}"
         try:
-            self.learning_rules().new_bandit()
+            learning.rules().new_learner()
         except ValueError as error:
-            yield ("online_learning",), str(error)
+            yield path, str(error)
+
+    def _overridden(self, bandit_id: str) -> OnlineLearningSettings:
+        """online_learning with what differs for one bandit. Raises ValidationError."""
+        return OnlineLearningSettings.model_validate(
+            {**self.online_learning.model_dump(), **self.bandits.overrides[bandit_id]}
+        )
 
     @property
     def max_future_micros(self) -> int:
@@ -423,26 +482,17 @@ class Settings(Section):
         )
 
     def learning_rules(self) -> LearningRules:
-        """The learner that every bandit is made from."""
-        learning = self.online_learning
-        return LearningRules(
-            arms=learning.arms,
-            enabled=learning.enabled,
-            algorithm=learning.algorithm,
-            estimator=learning.estimator,
-            gamma=learning.gamma,
-            eta=learning.eta,
-            eta_max=learning.eta_max,
-            implicit=learning.implicit,
-            reward_bound_bps=learning.reward_bound_bps,
-            transform=learning.transform,
-            transform_bps=learning.transform_bps,
-            min_weight=learning.min_weight,
-            fixed_share=learning.fixed_share,
-            attribution=learning.attribution,
-            blend_alpha=learning.blend_alpha,
-            warm_start_steps=learning.warm_start_steps,
-            ramp_steps=learning.ramp_steps,
+        """The rules of every bandit that has none of its own."""
+        return self.online_learning.rules()
+
+    def bandit_rules(self) -> BanditRules:
+        """Which bandits there may be, and the rules of each."""
+        return BanditRules(
+            self.learning_rules(),
+            {bandit_id: self._overridden(bandit_id).rules() for bandit_id in self.bandits.overrides},
+            self.bandits.mode == "registered",
+            self.bandits.on_settings_change,
+            self.limits.arms,
         )
 
     def to_yaml(self) -> str:
@@ -524,12 +574,18 @@ def _is_text(path: tuple[str, ...]) -> bool:
 
 
 def _lines(detail: ErrorDetails, layers: Layers) -> Iterator[str]:
+    for path, why in _conflicts_of(detail, ()):
+        yield _line(path, why, layers)
+
+
+def _conflicts_of(detail: ErrorDetails, around: SettingPath) -> Iterator[Conflict]:
+    """What is wrong, by path; `around` is that of the section that was looked at."""
     error = detail.get("ctx", {}).get("error")
     if isinstance(error, _ConflictError):
         for path, why in error.conflicts:
-            yield _line((*detail["loc"], *path), why, layers)
+            yield (*around, *detail["loc"], *path), why
     else:
-        yield _line(detail["loc"], _why(detail), layers)
+        yield (*around, *detail["loc"]), _why(detail)
 
 
 def _line(path: SettingPath, why: str, layers: Layers) -> str:

@@ -484,13 +484,16 @@ def write_bandit_snapshot(header: bytes, snapshot: BanditSnapshot) -> bytes:
         b"\0",
         _name(snapshot.algorithm),
         _name(snapshot.estimator),
-        _name(snapshot.settings_fingerprint),
+        _text(snapshot.settings),
         b"\0" if snapshot.fill_watermark is None else b"\2" + _time(snapshot.fill_watermark),
         b"\0" if snapshot.close_watermark is None else b"\2" + _time(snapshot.close_watermark),
         b"\1" if snapshot.paused else b"\0",
         _text(snapshot.cause_event_id),
         _time(snapshot.ts_event),
         _texts(snapshot.command_ids),
+        _items([_text(e.name) + _DOUBLE.pack(e.state) + _doubles(e.learned) for e in snapshot.experts]),
+        _optional_double(snapshot.reward_bound_bps),
+        _doubles(snapshot.warm_up_rewards_bps),
         _long(snapshot.schema_version),
     )
     return b"".join(pieces)

@@ -127,7 +127,7 @@ class NaiveLoop:
         if fill["event_id"] in position["fill_ids"]:
             return
         if fill["bandit_id"] not in self.learners:
-            self.learners[fill["bandit_id"]] = self.rules.new_bandit()
+            self.learners[fill["bandit_id"]] = self.rules.new_learner()
             self.versions[fill["bandit_id"]] = 0
         position["fill_ids"].append(fill["event_id"])
         position["decision"] = {name: fill[name] for name in DECISION}
@@ -234,7 +234,7 @@ class NaiveLoop:
             ],
             "algorithm": self.rules.algorithm,
             "estimator": self.rules.estimator,
-            "settings_fingerprint": "",
+            "settings": "",
         }
 
     def write(self, topic: str, key: str, value: bytes, partition: int) -> None:

@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import groupby
 from typing import TypeVar
 
-from armstream.codec import DecodeError, decode, decode_inputs, encode, encode_cut, encode_dead_letter, encode_reward
+from armstream.codec import DecodeError, decode, decode_inputs, encode, encode_audited, encode_cut, encode_dead_letter
 from armstream.events import Close, DeadLetter, Fill, PositionSnapshot, Reward, TaskSnapshot, WeightVector
 from armstream.runtime.intake import Intake
 from armstream.runtime.publication import TASK_KEY
@@ -362,14 +362,14 @@ def _is_of_times_making(letter: DeadLetter) -> bool:
 class Replayed:
     """What the stages publish for one task, as bytes."""
 
-    rewards: list[bytes] = field(default_factory=list)
+    audit: list[bytes] = field(default_factory=list)
     dead_letters: list[bytes] = field(default_factory=list)
     vectors: dict[tuple[str, int], bytes] = field(default_factory=dict)
     bandits: dict[bytes, bytes] = field(default_factory=dict)
     positions: dict[bytes, bytes] = field(default_factory=dict)
 
     def add(self, applied: Applied, cuts: Sequence[bytes]) -> None:
-        self.rewards.extend(map(encode_reward, applied.rewards, [cuts[index] for index in applied.reward_indexes]))
+        self.audit.extend(map(encode_audited, applied.audit, [cuts[index] for index in applied.audit_indexes]))
         self.dead_letters.extend(
             map(encode_dead_letter, applied.dead_letters, [cuts[index] for index in applied.dead_letter_indexes])
         )
@@ -386,7 +386,7 @@ def replay(
     settings: Settings, partition_count: int, records: Sequence[Record], sizes: Iterable[int], skip: frozenset[Place]
 ) -> Replayed:
     """Feeds one task's records to the stages in batches of `sizes`."""
-    pipeline = Pipeline(TaskState(settings.reward_rules(), settings.learning_rules()))
+    pipeline = Pipeline(TaskState(settings.reward_rules(), settings.bandit_rules()))
     intake = Intake(partition_count, settings.limits.record_bytes, settings.max_future_micros, skip)
     cut = dict.fromkeys(settings.topics.names.inputs, 0)
     replayed, at = Replayed(), 0
@@ -403,7 +403,7 @@ def replay(
 
 def _replay_gives_the_same(found: Found, partition: int, replayed: Replayed) -> None:
     """Every published byte of one task but the vectors between batches, and the last snapshots."""
-    for ours, published in zip(replayed.rewards, _values(found.rewards, partition), strict=True):
+    for ours, published in zip(replayed.audit, _values(found.rewards, partition), strict=True):
         assert decode(ours) == decode(published), f"{decode(ours)} is not {decode(published)}"
         assert ours == published
     assert replayed.dead_letters == _values(found.dead_letters, partition)

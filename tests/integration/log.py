@@ -33,14 +33,18 @@ class Log:
     """A reader of topics that belongs to no group's members. `group_id` is the group whose offsets it is asked for."""
 
     def __init__(self, bootstrap_servers: str, group_id: str) -> None:
-        self._consumer = Consumer(
-            {"bootstrap.servers": bootstrap_servers, "group.id": group_id, "isolation.level": "read_committed",
-             "enable.auto.commit": False, "enable.partition.eof": True, "auto.offset.reset": "error",
-             "fetch.queue.backoff.ms": 5, "fetch.wait.max.ms": 20, "allow.auto.create.topics": False}
-        )  # fmt: skip
+        settings = {
+            "bootstrap.servers": bootstrap_servers, "group.id": group_id, "enable.auto.commit": False,
+            "enable.partition.eof": True, "auto.offset.reset": "error", "fetch.queue.backoff.ms": 5,
+            "fetch.wait.max.ms": 20, "allow.auto.create.topics": False,
+        }  # fmt: skip
+        self._consumer = Consumer({**settings, "isolation.level": "read_committed"})
+        # The end that a read_committed one is told is where a transaction is open, or not marked as committed yet.
+        self._ends_consumer = Consumer({**settings, "isolation.level": "read_uncommitted"})
 
     def close(self) -> None:
         self._consumer.close()
+        self._ends_consumer.close()
 
     def partition_count(self, topic: str) -> int:
         return len(self._consumer.list_topics(topic, timeout=30).topics[topic].partitions)
@@ -48,7 +52,9 @@ class Log:
     def ends(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
         """The offset after the last record of each partition, whether committed or not."""
         return {
-            (topic, partition): self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)[1]
+            (topic, partition): self._ends_consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)[
+                1
+            ]
             for topic in topics
             for partition in range(self.partition_count(topic))
         }

@@ -20,7 +20,7 @@ from armstream.runtime.intake import Record
 from armstream.runtime.metrics import REWARD_BPS, SECONDS, Histogram, Metrics
 from armstream.settings import Settings
 from armstream.stages.pipeline import APPLIED, DEAD_LETTER, DUPLICATE, Applied
-from armstream.stages.rules import LearningRules, RewardRules
+from armstream.stages.rules import BanditRules, LearningRules, RewardRules
 from armstream.stages.state import TaskState
 
 # The contract: names, types and labels.
@@ -29,6 +29,7 @@ TABLE = {
     "armstream_rewards": ("counter", {"propensity_source"}),
     "armstream_dead_letters": ("counter", {"error_class"}),
     "armstream_rewards_clipped": ("counter", set()),
+    "armstream_commands": ("counter", {"action", "outcome"}),
     "armstream_reward_bps": ("histogram", {"le"}),
     "armstream_transactions": ("counter", {"outcome"}),
     "armstream_transaction_seconds": ("histogram", {"le"}),
@@ -106,7 +107,7 @@ def message(topic: str, ago_seconds: float = 0.0) -> Record:
 
 
 def state_of(bandits: int) -> TaskState:
-    state = TaskState(RewardRules(), LearningRules(arms=("a", "b")))
+    state = TaskState(RewardRules(), BanditRules(LearningRules(arms=("a", "b"))))
     for number in range(bandits):
         state.restore_bandit(BanditSnapshot(f"b{number}", 0, 0, (), "exp3ix", "implicit", ""))
     return state

@@ -9,7 +9,7 @@ import time
 
 from armstream.events import Fill, Input
 from armstream.stages.pipeline import Pipeline
-from armstream.stages.rules import RewardRules
+from armstream.stages.rules import BanditRules, RewardRules
 from armstream.stages.state import TaskState
 from tests.stages.events import ARMS, START, close, fill, learning_rules, source_of
 
@@ -37,7 +37,7 @@ def recorded(pairs: int, step_micros: int) -> list[Input]:
 
 def run(events: list[Input]) -> float:
     """CPU seconds for all of it, in batches, each committed."""
-    pipeline = Pipeline(TaskState(RewardRules(), learning_rules()))
+    pipeline = Pipeline(TaskState(RewardRules(), BanditRules(learning_rules())))
     started = time.process_time()
     for start in range(0, len(events), BATCH):
         pipeline.apply(events[start : start + BATCH], source_of)
@@ -47,7 +47,7 @@ def run(events: list[Input]) -> float:
 
 def learner_seconds(events: list[Input]) -> float:
     """The same updates on bare learners: what no pipeline can save."""
-    learners = [learning_rules().new_bandit() for _ in range(BANDITS)]
+    learners = [learning_rules().new_learner() for _ in range(BANDITS)]
     fills = [event for event in events if isinstance(event, Fill)]
     started = time.process_time()
     for number, _ in enumerate(fills):

@@ -5,8 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from armstream.events import Close, Command, Fill, Input, Rejected
-from tests.stages.events import START, close, fill
+from armstream.events import Action, Close, Command, Fill, Input, Rejected
+from tests.stages.events import ARMS, START, close, fill
 
 QUANTITIES = (0.1, 0.2, 0.3, 0.7, 1.0, 2.5, 3.3, 100.0)  # 0.1 + 0.2 is not 0.3 in floats
 PRICES = (99.5, 100.0, 100.1, 250.0, 1e-3)
@@ -42,8 +42,7 @@ def histories(draw: st.DrawFn, max_events: int = 40) -> list[Input]:
 def _inputs(draw: st.DrawFn, now: int) -> Input:
     kind = draw(st.sampled_from(("fill", "fill", "fill", "close", "close", "close", "close", "other")))
     if kind == "other":
-        others: tuple[Input, ...] = (Rejected("DECODE", "no event", now), Command("k1", "book-1", "PAUSE", now))
-        return draw(st.sampled_from(others))
+        return draw(st.one_of(st.just(Rejected("DECODE", "no event", now)), _commands(now)))
     fields: dict[str, Any] = {
         "event_id": draw(st.sampled_from(("e1", "e2", "e3", "e4"))),
         "position_id": draw(st.sampled_from(("p1", "p1", "p2", "p3"))),
@@ -62,6 +61,21 @@ def _inputs(draw: st.DrawFn, now: int) -> Input:
     if draw(st.integers(0, 9)) == 0:
         fields |= draw(st.sampled_from(BAD_DECISIONS))
     return fill(**fields)
+
+
+@st.composite
+def _commands(draw: st.DrawFn, now: int) -> Command:
+    action: Action = draw(
+        st.sampled_from(("ADD_ARM", "REMOVE_ARM", "REMOVE_ARM", "RESET", "PAUSE", "RESUME", "RESUME"))
+    )
+    return Command(
+        draw(st.sampled_from(("k1", "k2", "k3", "k4", "k5"))),
+        draw(st.sampled_from(("book-1", "book-1", "book-2"))),
+        action,
+        now,
+        arm=draw(st.sampled_from((*ARMS, "new"))) if "ARM" in action else None,
+        value=draw(st.sampled_from((None, 0.0, 2.0))) if action == "ADD_ARM" else None,
+    )
 
 
 @st.composite

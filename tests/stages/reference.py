@@ -48,9 +48,21 @@ class ReferenceDeadLetter:
     quantity_left: float | None = None
 
 
+@dataclass(frozen=True)
+class ReferenceCommand:
+    """The audit record of a command."""
+
+    index: int
+    bandit_id: str
+    version: int
+    command_id: str
+    outcome: str
+
+
 @dataclass
 class Replay:
     rewards: list[ReferenceReward] = field(default_factory=list)
+    commands: list[ReferenceCommand] = field(default_factory=list)
     dead_letters: list[ReferenceDeadLetter] = field(default_factory=list)
     duplicates: list[int] = field(default_factory=list)
     versions: dict[str, int] = field(default_factory=dict)
@@ -117,6 +129,9 @@ class _Bandit:
     positions: dict[str, _Position] = field(default_factory=dict)
     fill_watermark: int | None = None
     close_watermark: int | None = None
+    arms: list[str] = field(default_factory=list)  # from its first fill on
+    is_paused: bool = False
+    command_ids: list[str] = field(default_factory=list)
 
 
 def replay(
@@ -131,8 +146,8 @@ def replay(
     out = Replay()
     bandits: dict[str, _Bandit] = {}
     for index, event in enumerate(inputs):
-        error_class = _problem(event, arms)
         bandit = _Bandit() if isinstance(event, Rejected) else bandits.get(event.bandit_id, _Bandit())
+        error_class = _problem(event, bandit.arms or arms)
         if isinstance(event, Fill | Close):
             position = bandit.positions.get(event.position_id, _Position())
             seen = position.fills if isinstance(event, Fill) else [close for _, close in position.closes]
@@ -144,36 +159,63 @@ def replay(
                 error_class = "LATE"
             if error_class is None and isinstance(event, Fill) and _is_another_decision(position, event):
                 error_class = "VALIDATION"
+        if isinstance(event, Command) and error_class is None and bandit.arms:
+            _obey(out, index, event, bandit)
+            continue
         if error_class is not None or not isinstance(event, Fill | Close):
-            out.dead_letters.append(ReferenceDeadLetter(index, index, error_class or "VALIDATION"))
+            out.dead_letters.append(ReferenceDeadLetter(index, index, error_class or "UNKNOWN_BANDIT"))
             continue
         bandits[event.bandit_id] = bandit
         bandit.positions[event.position_id] = position
         if isinstance(event, Fill):
+            bandit.arms = bandit.arms or list(arms)
             position.fills.append(event)
             bandit.fill_watermark = max(event.ts_event, bandit.fill_watermark or event.ts_event)
         else:
             position.closes.append((index, event))
             bandit.close_watermark = max(event.ts_event, bandit.close_watermark or event.ts_event)
-        _realise(out, index, event.bandit_id, event.position_id, position)
+        _realise(out, index, event.bandit_id, bandit, event.position_id)
         _expire(out, index, bandit, dedupe_window_micros, orphan_ttl_micros, max_holding_micros)
     out.remembered = {(b, p) for b, bandit in bandits.items() for p in bandit.positions}
     return out
 
 
-def _realise(out: Replay, index: int, bandit_id: str, position_id: str, position: _Position) -> None:
+def _obey(out: Replay, index: int, command: Command, bandit: _Bandit) -> None:
+    if command.command_id in bandit.command_ids:
+        out.duplicates.append(index)
+        return
+    bandit.command_ids.append(command.command_id)
+    arm, is_obeyed = command.arm or "", True
+    if command.action == "ADD_ARM" and arm not in bandit.arms:
+        bandit.arms.append(arm)
+    elif command.action == "REMOVE_ARM" and arm in bandit.arms and len(bandit.arms) > 2:
+        bandit.arms.remove(arm)
+    elif command.action == "PAUSE" and not bandit.is_paused:
+        bandit.is_paused = True
+    elif command.action == "RESUME" and bandit.is_paused:
+        bandit.is_paused = False
+    else:
+        is_obeyed = command.action == "RESET"
+    version = out.versions[command.bandit_id] = out.versions.get(command.bandit_id, 0) + 1
+    outcome = "APPLIED" if is_obeyed else "REFUSED"
+    out.commands.append(ReferenceCommand(index, command.bandit_id, version, command.command_id, outcome))
+
+
+def _realise(out: Replay, index: int, bandit_id: str, bandit: _Bandit, position_id: str) -> None:
     """Everything newly matched, in first-in-first-out order, becomes a reward."""
+    position = bandit.positions[position_id]
     for segment in segments_of(position.fills, [close for _, close in position.closes], position.usable):
         key = (segment.fill_event_id, segment.close_event_id)
         if key in position.realised:
             continue
         position.realised[key] = segment
-        applied = math.isfinite(segment.reward_bps) and abs(segment.reward_bps) <= 1e12
+        fill = position.fills[0]
+        shares = {fill.arm: 1.0} if fill.arm is not None else {a: s for a, s in fill.contributions.items() if s > 0}
+        legal = math.isfinite(segment.reward_bps) and abs(segment.reward_bps) <= 1e12
+        applied = legal and not bandit.is_paused and all(arm in bandit.arms for arm in shares)
         counted = applied and not position.counted
         position.counted = position.counted or counted
         version = out.versions[bandit_id] = out.versions.get(bandit_id, 0) + 1
-        fill = position.fills[0]
-        shares = {fill.arm: 1.0} if fill.arm is not None else {a: s for a, s in fill.contributions.items() if s > 0}
         out.rewards.append(ReferenceReward(index, bandit_id, version, position_id, segment, applied, counted, shares))
 
 
@@ -226,7 +268,7 @@ def _problem(event: Input, arms: Sequence[str]) -> str | None:
     if isinstance(event, Rejected):
         return event.error_class
     if isinstance(event, Command):
-        return "VALIDATION"
+        return None
     ids = (event.event_id, event.bandit_id, event.position_id)
     if not all(1 <= len(each.encode()) <= 200 for each in ids) or "\0" in event.bandit_id or event.exec_type != "TRADE":
         return "VALIDATION"

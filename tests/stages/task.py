@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from armstream.codec import decode, encode
 from armstream.events import (
     BanditSnapshot,
+    CommandApplied,
     DeadLetter,
     Input,
     PositionSnapshot,
@@ -13,7 +15,7 @@ from armstream.events import (
     WeightVector,
 )
 from armstream.stages.pipeline import Applied, Pipeline
-from armstream.stages.rules import LearningRules, RewardRules
+from armstream.stages.rules import BanditRules, LearningRules, RewardRules
 from armstream.stages.state import TaskState
 from tests.stages.events import source_of
 
@@ -23,6 +25,7 @@ class Published:
     """What the topics hold: logs whole, compacted topics by key as bytes."""
 
     rewards: list[tuple[int, Reward]] = field(default_factory=list)
+    commands_applied: list[tuple[int, CommandApplied]] = field(default_factory=list)
     dead_letters: list[tuple[int, DeadLetter]] = field(default_factory=list)
     outcomes: list[int] = field(default_factory=list)
     weights: dict[str, WeightVector] = field(default_factory=dict)
@@ -34,10 +37,11 @@ class Published:
 class Task:
     """One task's life: `apply` publishes and commits, `abort` does neither, `restart` goes on from the snapshots."""
 
-    def __init__(self, reward_rules: RewardRules, learning_rules: LearningRules) -> None:
+    def __init__(self, reward_rules: RewardRules, learning_rules: LearningRules, **bandit_rules: Any) -> None:
         self.reward_rules = reward_rules
         self.learning_rules = learning_rules
-        self.state = TaskState(reward_rules, learning_rules)
+        self.bandit_rules = BanditRules(learning_rules, **bandit_rules)
+        self.state = TaskState(reward_rules, self.bandit_rules)
         self.pipeline = Pipeline(self.state)
         self.published = Published()
         self.inputs_read = 0
@@ -64,7 +68,7 @@ class Task:
 
     def restart(self) -> None:
         """A new process: positions first, in the reverse of the order in which they were written."""
-        self.state = TaskState(self.reward_rules, self.learning_rules)
+        self.state = TaskState(self.reward_rules, self.bandit_rules)
         for value in reversed(self.published.positions.values()):
             position = decode(value)
             assert isinstance(position, PositionSnapshot)
@@ -91,7 +95,11 @@ class Task:
     def _publish(self, applied: Applied) -> None:
         out, first = self.published, self.inputs_read
         out.outcomes += applied.outcomes
-        out.rewards += zip((first + index for index in applied.reward_indexes), applied.rewards, strict=True)
+        for index, audited in zip(applied.audit_indexes, applied.audit, strict=True):
+            if isinstance(audited, Reward):
+                out.rewards.append((first + index, audited))
+            else:
+                out.commands_applied.append((first + index, audited))
         causes = (first + index for index in applied.dead_letter_indexes)
         out.dead_letters += zip(causes, applied.dead_letters, strict=True)
         out.clipped_count += applied.clipped_count

@@ -7,7 +7,6 @@ import pytest
 
 from armstream.events import BanditSnapshot, Reward
 from armstream.learning.weight_optimizer import effective_alpha
-from armstream.stages.rules import LearningRules
 from tests.stages.events import ARMS, START, close, fill, learning_rules, short_rules
 from tests.stages.task import Task
 
@@ -82,9 +81,7 @@ def test_disabled_learning_publishes_rewards_and_touches_no_learner() -> None:
 
 def test_a_paused_bandit_publishes_rewards_unapplied() -> None:
     task = task_of()
-    task.state.restore_bandit(
-        BanditSnapshot("book", 4, 0, (), "exp3ix", "implicit", task.learning_rules.fingerprint(), paused=True)
-    )
+    task.state.restore_bandit(BanditSnapshot("book", 4, 0, (), "", "", "", paused=True))
     reward = traded(task)
     assert (reward.applied, reward.version, reward.detail) == (False, 5, "the bandit is paused")
     assert task.bandit().paused
@@ -157,6 +154,12 @@ def test_a_learner_is_shared_with_committed_state_only_until_it_learns() -> None
     assert after.total_steps == before.total_steps == 1
 
 
-def test_the_rules_determine_a_fingerprint() -> None:
-    assert learning_rules().fingerprint() == learning_rules(blend_alpha=0.9, enabled=False).fingerprint()
-    assert learning_rules().fingerprint() != LearningRules(arms=ARMS, gamma=0.01).fingerprint()
+def test_what_a_snapshot_says_of_the_rules_is_what_decides_learned_numbers() -> None:
+    rules = learning_rules(gamma=0.01, eta=0.1)
+    assert rules.determining_json() == '{"arms": ["ridge", "mlp", "boost"], "eta": 0.1, "gamma": 0.01}'
+    assert learning_rules(blend_alpha=0.9, enabled=False).determining_json() == learning_rules().determining_json()
+
+
+def test_rules_go_on_as_they_were_learned_under_with_todays_blend() -> None:
+    today = learning_rules(gamma=0.5, blend_alpha=0.9)
+    assert today.learned_under(learning_rules(eta=0.1).determining_json()) == learning_rules(eta=0.1, blend_alpha=0.9)

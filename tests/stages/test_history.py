@@ -108,6 +108,9 @@ def test_rewards_dead_letters_and_versions_are_those_of_the_reference(events: li
         for r in expected.rewards
         for s in (r.segment,)
     ]
+    assert [
+        (index, one.bandit_id, one.version, one.command_id, one.outcome) for index, one in published.commands_applied
+    ] == [(one.index, one.bandit_id, one.version, one.command_id, one.outcome) for one in expected.commands]
     for (_, reward), slow in zip(published.rewards, expected.rewards, strict=True):
         numbers = (reward.quantity, reward.reward_bps, reward.weight)
         segment = slow.segment
@@ -165,15 +168,19 @@ def test_a_restart_between_any_two_batches_goes_on_bit_for_bit(
 
 @settings(max_examples=40)
 @given(histories())
-def test_versions_have_no_gap_and_steps_count_decisions(events: list[Input]) -> None:
-    rewards = [reward for _, reward in run(events).published.rewards]
-    for bandit_id in {reward.bandit_id for reward in rewards}:
-        own = [reward for reward in rewards if reward.bandit_id == bandit_id]
-        assert [reward.version for reward in own] == list(range(1, len(own) + 1))
+def test_versions_have_no_gap_and_steps_count_decisions_since_the_last_reset(events: list[Input]) -> None:
+    published = run(events).published
+    audit = [record for _, record in published.rewards] + [record for _, record in published.commands_applied]
+    for bandit_id in {record.bandit_id for record in audit}:
+        own = sorted((one for one in audit if one.bandit_id == bandit_id), key=lambda one: one.version)
+        assert [record.version for record in own] == list(range(1, len(own) + 1))
         counted = 0
-        for reward in own:
-            counted += reward.counted
-            assert reward.total_steps == counted
+        for record in own:
+            if isinstance(record, Reward):
+                counted += record.counted
+                assert record.total_steps == counted
+            elif record.action == "RESET":
+                counted = 0
 
 
 @settings(max_examples=30)

@@ -10,6 +10,7 @@ import pytest
 import armstream.stages
 from armstream.events import ArmState, BanditSnapshot, Source
 from armstream.stages.pipeline import ApplyFailure, Pipeline
+from armstream.stages.rules import BanditRules
 from armstream.stages.state import SettingsMismatch, TaskState
 from tests.stages.events import ARMS, START, close, fill, learning_rules, short_rules, source_of
 from tests.stages.task import Task
@@ -31,7 +32,7 @@ def test_every_output_names_the_input_behind_it(task: Task) -> None:
         fill("f0", "p0", ts_event=START + 500),
     )
     assert list(applied.outcomes) == [0, 2, 0, 1, 0, 0, 0]
-    assert applied.reward_indexes == [2, 4, 5]
+    assert applied.audit_indexes == [2, 4, 5]
     assert applied.dead_letter_indexes == [1]
     assert [reward.version for reward in applied.rewards] == [1, 2, 3]
     assert all(reward.cut == {} for reward in applied.rewards)
@@ -46,7 +47,7 @@ def test_snapshots_come_once_each_in_the_order_of_first_touch(task: Task) -> Non
 
 
 def test_a_batch_must_end_before_the_next_begins() -> None:
-    pipeline = Pipeline(TaskState(short_rules(), learning_rules()))
+    pipeline = Pipeline(TaskState(short_rules(), BanditRules(learning_rules())))
     with pytest.raises(RuntimeError, match="no batch"):
         pipeline.commit()
     pipeline.apply([fill()], source_of)
@@ -102,13 +103,14 @@ def test_restore_gives_back_every_field_of_a_bandit(task: Task) -> None:
         arms=tuple(ArmState(name, 0.5, 3, -2.0) for name in ARMS),
         algorithm="exp3ix",
         estimator="implicit",
-        settings_fingerprint=task.learning_rules.fingerprint(),
+        settings=task.learning_rules.determining_json(),
         fill_watermark=START,
         close_watermark=START + 5,
         paused=True,
         cause_event_id="c7",
         ts_event=START + 4,
         command_ids=("k1", "k2"),
+        reward_bound_bps=100.0,
     )
     task.state.restore_bandit(snapshot)
     (restored,) = task.apply(fill("f", "p1", ts_event=START)).bandit_snapshots
@@ -118,14 +120,14 @@ def test_restore_gives_back_every_field_of_a_bandit(task: Task) -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"arms": ("ridge", "boost", "mlp")}, "arms ('ridge', 'mlp', 'boost'), now ('ridge', 'boost', 'mlp')"),
-        ({"estimator": "importance"}, "estimator 'implicit', now 'importance'"),
-        ({"gamma": 0.01}, "the settings' fingerprint"),
+        ({"arms": ("ridge", "boost", "mlp")}, "arms was ('ridge', 'mlp', 'boost') and is ('ridge', 'boost', 'mlp')"),
+        ({"estimator": "importance"}, "estimator was 'implicit' and is 'importance'"),
+        ({"gamma": 0.01}, "gamma was 0.0 and is 0.01"),
     ],
 )
 def test_state_learned_under_other_settings_is_refused(task: Task, fields: dict[str, Any], words: str) -> None:
     task.apply(fill(), close())
-    other = TaskState(short_rules(), learning_rules(**fields))
+    other = TaskState(short_rules(), BanditRules(learning_rules(**fields)))
     with pytest.raises(SettingsMismatch) as mismatch:
         other.restore_bandit(task.bandit())
     assert str(mismatch.value).startswith("bandit 'book' was learned under other settings: ")
@@ -134,7 +136,7 @@ def test_state_learned_under_other_settings_is_refused(task: Task, fields: dict[
 
 def test_a_bandit_that_learned_nothing_fits_any_settings(task: Task) -> None:
     task.apply(close())
-    TaskState(short_rules(), learning_rules(gamma=0.01)).restore_bandit(task.bandit())
+    TaskState(short_rules(), BanditRules(learning_rules(gamma=0.01))).restore_bandit(task.bandit())
 
 
 @pytest.mark.parametrize("steps", [Task.going_on, Task.restart])

@@ -11,14 +11,15 @@ from typing import Any, TypeVar
 import msgspec
 
 from armstream.codec import DecodeError, Event, decode, encode
-from armstream.events import Close, Command, Fill, Input, Rejected, Source
+from armstream.events import BanditSnapshot, Close, Command, Fill, Input, Rejected, Source
 from armstream.runtime.publication import TASK_KEY, Publication, publish_task
 from armstream.settings import Settings
 from armstream.stages.pipeline import Pipeline
 from armstream.stages.rules import RewardRules
 from armstream.stages.state import TaskState
+from armstream.verify.commands import first_settings
 from armstream.verify.history import check_partition
-from armstream.verify.published import Account, PartitionLog
+from armstream.verify.published import Account, PartitionLog, decode_as
 from armstream.verify.state import Rules
 from tests.runtime.records import ReadRecord
 
@@ -44,7 +45,7 @@ class Desk:
     topics: dict[str, list[Source]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
-        self.pipeline = Pipeline(TaskState(self.reward_rules, self.settings.learning_rules()))
+        self.pipeline = Pipeline(TaskState(self.reward_rules, self.settings.bandit_rules()))
         self.next_offset = dict.fromkeys(self.settings.topics.names.inputs, 0)
         self.first: dict[str, int] = defaultdict(int)
         self.ends: dict[str, int] = defaultdict(int)
@@ -59,10 +60,7 @@ class Desk:
         sources = [_source(record) for record in records]
         applied = self.pipeline.apply(events, sources.__getitem__)
         publication = Publication()
-        determining = self.settings.learning_rules().determining_json()
-        self.next_offset = publish_task(
-            publication, self.names, NUMBER, applied, records, self.next_offset, {}, determining
-        )
+        self.next_offset = publish_task(publication, self.names, NUMBER, applied, records, self.next_offset, {})
         self.pipeline.commit()
         for (topic, _), outputs in publication.records.items():
             for output in outputs:
@@ -124,6 +122,8 @@ class Desk:
 
     def log(self, settled: Mapping[str, int] | None = None) -> PartitionLog:
         names, topics = self.names, self.topics
+        bandits = {key: value for key, value in latest(topics[names.bandit_snapshots]).items() if key != TASK_KEY}
+        snapshots = [decode_as(names.bandit_snapshots, value, BanditSnapshot) for value in bandits.values()]
         return PartitionLog(
             number=NUMBER,
             topics=names,
@@ -138,7 +138,8 @@ class Desk:
             weights=iter(topics[names.weights]),
             bandit_snapshots=iter(topics[names.bandit_snapshots]),
             positions=latest(topics[names.position_snapshots]),
-            bandits={key: value for key, value in latest(topics[names.bandit_snapshots]).items() if key != TASK_KEY},
+            bandits=bandits,
+            first_settings=first_settings(snapshots, topics[names.rewards]),
         )
 
     @property

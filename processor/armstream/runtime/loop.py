@@ -85,7 +85,6 @@ class Processor:
         self._settings = settings
         self._topics = settings.topics.names
         self._metrics = metrics
-        self._settings_json = settings.learning_rules().determining_json()
         self._refusal: str | None = None
         self._assigned = False
         self._ready: dict[int, Task] = {}
@@ -274,7 +273,7 @@ class Processor:
                 f"`armstream run --skip {at}` sends it to dead letters"
             ) from failure
         next_offset = publish_task(
-            publication, self._topics, task.number, applied, records, task.next_offset, read.ends, self._settings_json
+            publication, self._topics, task.number, applied, records, task.next_offset, read.ends
         )
         self._hold_back.note(task.number, records, inputs)
         return TaskBatch(task, records, applied, next_offset)

@@ -26,13 +26,14 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
 from armstream import __version__
-from armstream.events import BanditSnapshot, ErrorClass, WeightVector
+from armstream.events import Action, BanditSnapshot, ErrorClass, Reward, WeightVector
 from armstream.runtime.intake import Record
 from armstream.settings import Settings
 from armstream.stages.pipeline import APPLIED, Applied
 from armstream.stages.state import TaskState
 
 OUTCOMES = ("applied", "duplicate", "dead_letter")  # by the pipeline's outcome numbers
+ACTIONS = tuple(action for action in get_args(Action) if action != "UNKNOWN")
 TRANSACTION_OUTCOMES = ("committed", "aborted", "unknown")
 NOT_APPLIED = "NOT_APPLIED"  # the propensity_source of a reward that taught nothing
 PROPENSITY_SOURCES = ("LOGGED", "CURRENT", "NONE", NOT_APPLIED)
@@ -102,6 +103,7 @@ class Metrics(Collector):
         self._records = Counter({(topic, outcome): 0 for topic in settings.topics.names.inputs for outcome in OUTCOMES})
         self._rewards = Counter(dict.fromkeys(PROPENSITY_SOURCES, 0))
         self._dead_letters = Counter(dict.fromkeys(get_args(ErrorClass), 0))
+        self._commands = Counter({(action, outcome): 0 for action in ACTIONS for outcome in ("APPLIED", "REFUSED")})
         self._transactions = Counter(dict.fromkeys(TRANSACTION_OUTCOMES, 0))
         self._clipped = 0
         self._reward_bps = Histogram("reward_bps", "Net reward of each segment, in basis points.", REWARD_BPS)
@@ -133,14 +135,20 @@ class Metrics(Collector):
     def observe_batch(self, partition: int, records: Sequence[Record], applied: Applied) -> None:
         """Once for each task's part of a committed batch."""
         by_outcome = _records_by_outcome(records, applied.outcomes)
-        sources = [reward.propensity_source or NOT_APPLIED for reward in applied.rewards]
-        rewards_bps = [reward.reward_bps for reward in applied.rewards]
+        rewards = applied.rewards
+        sources = [reward.propensity_source or NOT_APPLIED for reward in rewards]
+        rewards_bps = [reward.reward_bps for reward in rewards]
         now_ms = time.time() * 1_000
-        waited_ms = [now_ms - records[index].timestamp()[1] for index in applied.reward_indexes]
+        waited_ms = [
+            now_ms - records[index].timestamp()[1]
+            for index, record in zip(applied.audit_indexes, applied.audit, strict=True)
+            if isinstance(record, Reward)
+        ]
         with self._lock:
             self._records.update(by_outcome)
             for source in PROPENSITY_SOURCES:
                 self._rewards[source] += sources.count(source)
+            self._commands.update((record.action, record.outcome) for record in applied.commands_applied)
             self._dead_letters.update(letter.error_class for letter in applied.dead_letters)
             self._clipped += applied.clipped_count
             if rewards_bps:
@@ -202,6 +210,7 @@ class Metrics(Collector):
         yield _counter("records", "Input records.", ("topic", "outcome"), self._records.items())
         yield _counter("rewards", "Rewards published.", ("propensity_source",), _labelled(self._rewards))
         yield _counter("dead_letters", "Dead letters published.", ("error_class",), _labelled(self._dead_letters))
+        yield _counter("commands", "Commands obeyed or refused.", ("action", "outcome"), self._commands.items())
         yield _counter("rewards_clipped", "Rewards beyond reward_bound_bps.", (), [((), self._clipped)])
         yield _counter("transactions", "Transactions ended.", ("outcome",), _labelled(self._transactions))
         for histogram in (

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from armstream.codec import encode, encode_cut, encode_dead_letter, encode_reward
+from armstream.codec import encode, encode_audited, encode_cut, encode_dead_letter
 from armstream.events import TaskSnapshot
 from armstream.runtime.intake import Record
 from armstream.settings import Topics
@@ -59,22 +59,21 @@ def publish_task(
     records: Sequence[Record],
     next_offset: Mapping[str, int],
     ends: Mapping[str, int],
-    settings_json: str,
 ) -> dict[str, int]:
     """Adds all that one task's part of a batch publishes; gives the task's next offsets after it.
 
     `ends` are the ends of partitions that were reached: behind the last record stand no records, but maybe the marks
     of a producer's transactions, which must not look like input to come.
     """
-    reward_cuts, after = cuts_of(records, next_offset, applied.reward_indexes)
+    audit_cuts, after = cuts_of(records, next_offset, applied.audit_indexes)
     after |= {topic: end for topic, end in ends.items() if end > after[topic]}
     dead_letter_cuts, _ = cuts_of(records, next_offset, applied.dead_letter_indexes)
     publication.add(
         topics.rewards,
         task,
         [
-            {"key": reward.bandit_id.encode(), "value": encode_reward(reward, cut)}
-            for reward, cut in zip(applied.rewards, reward_cuts, strict=True)
+            {"key": audited.bandit_id.encode(), "value": encode_audited(audited, cut)}
+            for audited, cut in zip(applied.audit, audit_cuts, strict=True)
         ],
     )
     publication.add(
@@ -96,7 +95,7 @@ def publish_task(
         task,
         [
             *({"key": bandit.bandit_id.encode(), "value": encode(bandit)} for bandit in applied.bandit_snapshots),
-            {"key": TASK_KEY, "value": encode(TaskSnapshot(task, after, settings_json))},
+            {"key": TASK_KEY, "value": encode(TaskSnapshot(task, after))},
         ],
     )
     publication.add(

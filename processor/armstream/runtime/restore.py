@@ -67,7 +67,7 @@ class Restorer:
             {**self._configuration, "isolation.level": "read_uncommitted", "enable.partition.eof": False}, logger=log
         )
         self._patience_seconds = settings.kafka.transaction_timeout_ms / 1_000 + _BROKER_CLEAN_UP_SECONDS
-        self._rules = settings.learning_rules()
+        self._bandit_rules = settings.bandit_rules()
 
     def close(self) -> None:
         self._ends_consumer.close()
@@ -83,7 +83,7 @@ class Restorer:
             task_snapshot = _task_snapshot(snapshots)
             stands = dict(task_snapshot.next_offset) if task_snapshot else {}
             if {name: stands[name] for name in stands if name in starts} == committed:
-                return (yield from self._build(number, task_snapshot, snapshots, starts, committed, progress))
+                return (yield from self._build(number, snapshots, starts, committed, progress))
             moved = yield from self.stable_offsets(number, progress)
             if moved == committed:
                 raise Stopped(self._disagreement(number, stands, committed))
@@ -173,7 +173,6 @@ class Restorer:
     def _build(
         self,
         number: int,
-        task_snapshot: TaskSnapshot | None,
         snapshots: dict[str, dict[bytes, bytes]],
         starts: Offsets,
         committed: Offsets,
@@ -181,8 +180,7 @@ class Restorer:
     ) -> Generator[None, None, Task]:
         next_offset = {**starts, **committed}
         self._refuse_lost_input(number, next_offset, starts)
-        self._refuse_other_settings(number, task_snapshot)
-        state = TaskState(self._settings.reward_rules(), self._rules)
+        state = TaskState(self._settings.reward_rules(), self._bandit_rules)
         values = [value for topic in snapshots.values() for value in topic.values()]
         slice_records = self._settings.limits.restore_slice_records
         for start in range(0, len(values), slice_records):
@@ -212,16 +210,6 @@ class Restorer:
                     f"{name}:{number}: records {next_offset[name]} to {first - 1} were deleted before they were read; "
                     "raise the topic's retention"
                 )
-
-    def _refuse_other_settings(self, number: int, task_snapshot: TaskSnapshot | None) -> None:
-        if task_snapshot is None:
-            return
-        difference = self._rules.difference(task_snapshot.settings)
-        if difference:
-            raise Stopped(
-                f"task {number}: the snapshots were made under other settings: {difference}; set them back, or start "
-                "a new group on new snapshot topics"
-            )
 
     def _disagreement(self, number: int, stands: Offsets, committed: Offsets) -> str:
         group = self._settings.kafka.group_id

@@ -149,8 +149,14 @@ def check(settings: Settings) -> list[Difference]:
 
 
 def partition_count(settings: Settings) -> int:
-    """The partition count that `check` found all topics to share. Raises Stopped where no broker answers."""
-    return len(_metadata(admin_client(settings), settings)[settings.topics.names.inputs[0]].partitions)
+    """The partition count that `check` found all topics to share.
+
+    Raises Stopped where no broker answers, and where the first input topic is missing.
+    """
+    first, found = settings.topics.names.inputs[0], _metadata(admin_client(settings), settings)
+    if first not in found:
+        raise Stopped(f"there is no topic {first}: `armstream topics create`")
+    return len(found[first].partitions)
 
 
 def _partition_differences(settings: Settings, counts: Mapping[str, int]) -> Iterator[Difference]:

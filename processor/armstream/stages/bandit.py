@@ -7,7 +7,6 @@ reaches it, so a refusal inside it is a crash.
 from armstream.events import ArmWeight, Reward, RewardArm, WeightVector
 from armstream.learning.weight_optimizer import effective_alpha
 from armstream.stages.reward import Segment, Taken
-from armstream.stages.rules import LearningRules
 from armstream.stages.state import Book, TaskState
 
 
@@ -19,21 +18,24 @@ def learn(state: TaskState, taken: Taken, segment: Segment, new_decision: bool) 
     book, decision = taken.book, taken.decision
     book.version += 1
     if segment.refusal:
-        return _untaught(state, taken, segment)
+        return _untaught(taken, segment)
     learner = state.own_learner(book)
     assert decision is not None  # only fills are matched, and a fill brings its decision
     if decision.arm is not None:
-        index = state.arm_index[decision.arm]
+        index = book.arm_index[decision.arm]
         update = learner.update(index, segment.reward_bps, decision.propensity, segment.weight, new_decision)
         arms: tuple[RewardArm, ...] = (RewardArm(decision.arm, 1.0, update.propensities[0], update.estimates[0]),)
     else:
-        rules, shares = state.learning_rules, decision.contributions
+        rules, shares = book.rules, decision.contributions
+        assert rules is not None  # its learner was made by them
+        names = {name: share for name, share in shares.items() if share}
         update = learner.update_many(
-            shares, segment.reward_bps, rules.attribution, weight=segment.weight, new_decision=new_decision
+            names, segment.reward_bps, rules.attribution, weight=segment.weight, new_decision=new_decision
         )
+        names_in_order = learner.arm_names
         propensities = update.propensities or (None,) * len(update.arms)
         arms = tuple(
-            RewardArm(rules.arms[arm], shares[rules.arms[arm]], propensity, estimate)
+            RewardArm(names_in_order[arm], shares[names_in_order[arm]], propensity, estimate)
             for arm, propensity, estimate in sorted(zip(update.arms, propensities, update.estimates, strict=True))
         )
     return Reward(
@@ -60,13 +62,14 @@ def is_clipped(book: Book, reward: Reward) -> bool:
     return reward.applied and book.learner is not None and book.learner.is_clipped(reward.reward_bps)
 
 
-def _untaught(state: TaskState, taken: Taken, segment: Segment) -> Reward:
+def _untaught(taken: Taken, segment: Segment) -> Reward:
     """The record of a segment that taught nothing: what is optional is None."""
     book, decision = taken.book, taken.decision
     learner = book.learner
     assert decision is not None  # as above
     assert learner is not None  # the fill's acceptance made one
     shares = decision.contributions if decision.arm is None else {decision.arm: 1.0}
+    names = [*book.arm_index, *sorted(shares.keys() - book.arm_index)]  # those that were removed last
     return Reward(
         book.bandit_id,
         book.version,
@@ -79,7 +82,7 @@ def _untaught(state: TaskState, taken: Taken, segment: Segment) -> Reward:
         False,
         False,
         learner.total_steps,
-        tuple(RewardArm(name, shares[name]) for name in state.learning_rules.arms if shares.get(name)),
+        tuple(RewardArm(name, shares[name]) for name in names if shares.get(name)),
         None,
         None,
         segment.ts_event,
@@ -87,10 +90,11 @@ def _untaught(state: TaskState, taken: Taken, segment: Segment) -> Reward:
     )
 
 
-def weight_vector(book: Book, rules: LearningRules) -> WeightVector:
+def weight_vector(book: Book) -> WeightVector:
     """What engines follow, as of now; the book has a learner."""
-    learner = book.learner
+    learner, rules = book.learner, book.rules
     assert learner is not None  # its version advanced
+    assert rules is not None
     weights, probabilities, eta = learner.read()
     total_steps = learner.total_steps
     return WeightVector(
@@ -98,10 +102,10 @@ def weight_vector(book: Book, rules: LearningRules) -> WeightVector:
         book.version,
         rules.algorithm,
         rules.estimator,
-        tuple(map(ArmWeight, rules.arms, weights, probabilities)),
+        tuple(map(ArmWeight, book.arm_index, weights, probabilities)),
         rules.gamma,
         eta,
-        rules.reward_bound_bps,
+        learner.reward_bound_bps or 0.0,  # an automatic one that is not found yet
         total_steps,
         "WARMING" if total_steps < rules.warm_start_steps else "LIVE",
         effective_alpha(

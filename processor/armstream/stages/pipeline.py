@@ -11,6 +11,7 @@ from armstream.events import (
     BanditSnapshot,
     Close,
     Command,
+    CommandApplied,
     DeadLetter,
     Fill,
     Input,
@@ -20,10 +21,11 @@ from armstream.events import (
     WeightVector,
 )
 from armstream.stages.bandit import is_clipped, learn, weight_vector
+from armstream.stages.command import begin_anew, obey
 from armstream.stages.expiry import expire
 from armstream.stages.reward import Taken, take_close, take_fill
 from armstream.stages.state import TaskState
-from armstream.stages.validation import Refused, check_command
+from armstream.stages.validation import Refused
 
 APPLIED, DUPLICATE, DEAD_LETTER = 0, 1, 2
 
@@ -40,13 +42,13 @@ class ApplyFailure(Exception):
 class Applied:
     """What one batch published, each list in order of first touch; cuts are left empty.
 
-    `reward_indexes` and `dead_letter_indexes` are the batch index behind each of theirs and never decrease;
+    `audit_indexes` and `dead_letter_indexes` are the batch index behind each of theirs and never decrease;
     `outcomes` holds APPLIED, DUPLICATE or DEAD_LETTER for each input.
     """
 
     outcomes: bytearray
-    rewards: list[Reward]
-    reward_indexes: list[int]
+    audit: list[Reward | CommandApplied]
+    audit_indexes: list[int]
     dead_letters: list[DeadLetter]
     dead_letter_indexes: list[int]
     weight_vectors: list[WeightVector]
@@ -54,6 +56,16 @@ class Applied:
     position_snapshots: list[PositionSnapshot]
     forgotten: list[str]
     clipped_count: int
+
+    @property
+    def rewards(self) -> list[Reward]:
+        """The audit records that are rewards."""
+        return [record for record in self.audit if isinstance(record, Reward)]
+
+    @property
+    def commands_applied(self) -> list[CommandApplied]:
+        """The audit records that are not."""
+        return [record for record in self.audit if isinstance(record, CommandApplied)]
 
 
 class Pipeline:
@@ -81,6 +93,8 @@ class Pipeline:
         batch = _Batch(self._state, len(events), source_of)
         index = 0
         try:
+            if events:
+                batch.begin_anew()
             for index, event in enumerate(events):
                 batch.apply(index, event)
         except Exception as failure:
@@ -110,8 +124,8 @@ class _Batch:
         self._state = state
         self._source_of = source_of
         self._outcomes = bytearray(size)
-        self._rewards: list[Reward] = []
-        self._reward_indexes: list[int] = []
+        self._audit: list[Reward | CommandApplied] = []
+        self._audit_indexes: list[int] = []
         self._dead_letters: list[DeadLetter] = []
         self._dead_letter_indexes: list[int] = []
         self._clipped_count = 0
@@ -123,8 +137,8 @@ class _Batch:
             elif isinstance(event, Close):
                 taken = take_close(self._state, event, index, self._source_of)
             elif isinstance(event, Command):
-                check_command(event)
-                raise Refused("VALIDATION", "commands come later")
+                self._obey(index, event)
+                return
             else:
                 raise Refused(event.error_class, event.error)
         except Refused as refused:
@@ -146,10 +160,24 @@ class _Batch:
         for segment in taken.segments:
             reward = learn(self._state, taken, segment, not counted)
             counted = counted or reward.applied
-            self._rewards.append(reward)
-            self._reward_indexes.append(index)
+            self._audit.append(reward)
+            self._audit_indexes.append(index)
             self._clipped_count += is_clipped(book, reward)
         book.cause_event_id, book.ts_event = event.event_id, event.ts_event
+
+    def begin_anew(self) -> None:
+        """Right before the first event: its record stands for the moment."""
+        for bandit_id, settings_before in self._state.to_begin_anew.items():
+            self._audit.append(begin_anew(self._state, bandit_id, settings_before))
+            self._audit_indexes.append(0)
+
+    def _obey(self, index: int, command: Command) -> None:
+        audited = obey(self._state, command)
+        if audited is None:
+            self._outcomes[index] = DUPLICATE
+            return
+        self._audit.append(audited)
+        self._audit_indexes.append(index)
 
     def _bury(self, index: int, letter: DeadLetter) -> None:
         self._dead_letters.append(letter)
@@ -161,11 +189,11 @@ class _Batch:
         position_snapshots, forgotten = state.changed_positions()
         return Applied(
             self._outcomes,
-            self._rewards,
-            self._reward_indexes,
+            self._audit,
+            self._audit_indexes,
             self._dead_letters,
             self._dead_letter_indexes,
-            [weight_vector(book, state.learning_rules) for book, advanced in books if advanced],
+            [weight_vector(book) for book, advanced in books if advanced],
             [state.bandit_snapshot(book) for book, _ in books],
             position_snapshots,
             forgotten,

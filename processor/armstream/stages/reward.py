@@ -75,7 +75,11 @@ def take_fill(state: TaskState, fill: Fill) -> Taken | None:
     was = before or _NOTHING
     if fill.event_id in was.fill_ids:
         return None
-    check_fill(fill, state.arm_index)
+    own_rules = state.bandit_rules.of(fill.bandit_id) if book is None or book.learner is None else book.rules
+    if own_rules is None:
+        check_bandit_id(fill.bandit_id)
+        raise Refused("UNKNOWN_BANDIT", f"bandit {fill.bandit_id!r} is not registered (bandits.mode: registered)")
+    check_fill(fill, book.arm_index if book is not None and book.learner is not None else own_rules.arms)
     if book is None:
         check_bandit_id(fill.bandit_id)
     elif fill.ts_event < book.fill_watermark - rules.dedupe_window_micros:
@@ -91,11 +95,11 @@ def take_fill(state: TaskState, fill: Fill) -> Taken | None:
 
     book = state.touch(fill.bandit_id)
     if book.learner is None:
-        state.create_learner(book)
+        state.create_learner(book, own_rules)
     if fill.ts_event > book.fill_watermark:
         book.fill_watermark = fill.ts_event
         book.floor = min(book.fill_watermark, book.close_watermark)
-    segments = _segments_of(decision, matches, state.halted(book)) if matches else _NO_SEGMENTS
+    segments = _segments_of(state, book, decision, matches) if matches else _NO_SEGMENTS
     after = PositionSnapshot(
         fill.bandit_id,
         fill.position_id,
@@ -144,7 +148,7 @@ def take_close(state: TaskState, close: Close, index: int, source_of: Callable[[
         book.close_watermark = close.ts_event
         book.floor = min(book.fill_watermark, book.close_watermark)
     decision = was.decision
-    segments = _segments_of(decision, matches, state.halted(book)) if matches else _NO_SEGMENTS
+    segments = _segments_of(state, book, decision, matches) if matches else _NO_SEGMENTS
     after = PositionSnapshot(
         close.bandit_id,
         close.position_id,
@@ -299,8 +303,11 @@ def _close_with(close: WaitingClose, left: float, source: Source) -> WaitingClos
     )
 
 
-def _segments_of(decision: DecisionSnapshot | None, matches: list[Match], halted: str) -> tuple[Segment, ...]:
+def _segments_of(
+    state: TaskState, book: Book, decision: DecisionSnapshot | None, matches: list[Match]
+) -> tuple[Segment, ...]:
     assert decision is not None  # only fills are matched, and a fill brings its decision
+    halted = state.halted(book, decision)
     return tuple([segment_of(decision, matched, halted) for matched in matches])
 
 

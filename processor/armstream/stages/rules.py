@@ -1,8 +1,8 @@
 """What the stages obey, as plain facts: settings.py makes them, stages read them, nobody changes them."""
 
-import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from armstream.learning import Exp3IXBandit
@@ -33,9 +33,19 @@ class RewardRules:
             raise ValueError("max_holding must not be shorter than dedupe_window: a held position would dedupe less")
 
 
+COMMANDS_REMEMBERED = 1_000  # ids a bandit
+SETTINGS_CHANGE = "armstream:settings-change"  # the command_id of the reset that a change of settings is
+
+# What is decided anew with each published vector, so that it may change without a learner's noticing.
+_PUBLISHED_ONLY = frozenset({"blend_alpha", "warm_start_steps", "ramp_steps", "enabled", "arm_mode"})
+
+
 @dataclass(frozen=True, slots=True)
 class LearningRules:
-    """The learner every bandit is made from, and how its weights are published."""
+    """What one bandit's learner is made from, and how its weights are published.
+
+    `arms` are those that it begins with; commands may change them later.
+    """
 
     arms: tuple[str, ...]
     enabled: bool = True
@@ -54,8 +64,9 @@ class LearningRules:
     blend_alpha: float = 0.3
     warm_start_steps: int = 500
     ramp_steps: int = 0
+    arm_mode: Literal["family", "horizon", "family_horizon"] = "family"
 
-    def new_bandit(self) -> Exp3IXBandit:
+    def new_learner(self) -> Exp3IXBandit:
         """A learner that has seen nothing. Raises ValueError where the parameters cannot be."""
         return Exp3IXBandit(
             len(self.arms),
@@ -73,19 +84,47 @@ class LearningRules:
         )
 
     def determining_json(self) -> str:
-        """The settings that decide learned numbers, as canonical JSON: state made under others does not fit."""
-        published_only = {"blend_alpha", "warm_start_steps", "ramp_steps", "enabled"}
-        return json.dumps({name: getattr(self, name) for name in self.__slots__ if name not in published_only})
+        """What decides learned numbers, as canonical JSON: the arms, and what is no default of this class."""
+        chosen = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in _PUBLISHED_ONLY and getattr(self, field.name) != field.default
+        }
+        return json.dumps(chosen, sort_keys=True)
 
-    def fingerprint(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of `determining_json`."""
-        return hashlib.sha256(self.determining_json().encode()).hexdigest()[:16]
+    def learned_under(self, determining_json: str) -> "LearningRules":
+        """These rules with the determining ones of that JSON in place of their own.
+
+        Raises ValueError or TypeError for what no rules gave.
+        """
+        chosen = json.loads(determining_json)
+        published_only = {name: getattr(self, name) for name in _PUBLISHED_ONLY}
+        return LearningRules(**{**chosen, "arms": tuple(chosen["arms"])}, **published_only)
 
     def difference(self, determining_json: str) -> str:
-        """What differs from the settings that a snapshot was made under, as text; empty where all of it fits."""
-        ours, theirs = json.loads(self.determining_json()), json.loads(determining_json)
+        """What differs from the settings in that JSON, as text; empty where nothing does."""
+        theirs = self.learned_under(determining_json)
         return "; ".join(
-            f"{name} was {theirs.get(name)!r} and is {ours.get(name)!r}"
-            for name in sorted(ours.keys() | theirs.keys())
-            if ours.get(name) != theirs.get(name)
+            f"{field.name} was {getattr(theirs, field.name)!r} and is {getattr(self, field.name)!r}"
+            for field in fields(self)
+            if getattr(theirs, field.name) != getattr(self, field.name)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class BanditRules:
+    """Which rules each bandit obeys: `template`, or its own in `overrides`, which hold whole rules by bandit_id.
+
+    `registered_only`: there are no bandits but those in `overrides`. `on_settings_change` says what becomes of a
+    learner that was made under other rules: the processor stops, the learner goes on under its own, or begins anew.
+    """
+
+    template: LearningRules
+    overrides: Mapping[str, LearningRules] = field(default_factory=dict)
+    registered_only: bool = False
+    on_settings_change: Literal["refuse", "keep", "reset"] = "refuse"
+    max_arms: int = 64
+
+    def of(self, bandit_id: str) -> LearningRules | None:
+        """None for a bandit that may not be."""
+        return self.overrides.get(bandit_id, None if self.registered_only else self.template)

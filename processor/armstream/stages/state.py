@@ -5,11 +5,12 @@ and `rollback` drops it. A position is an immutable PositionSnapshot; a book is 
 its learner when a batch first teaches it.
 """
 
+from collections.abc import Mapping
 from heapq import heappush
 
-from armstream.events import ArmState, BanditSnapshot, PositionSnapshot
+from armstream.events import ArmState, BanditSnapshot, DecisionSnapshot, PositionSnapshot
 from armstream.learning import Exp3IXBandit
-from armstream.stages.rules import LearningRules, RewardRules
+from armstream.stages.rules import BanditRules, LearningRules, RewardRules
 
 NEVER = -(2**63)  # a watermark before its first event: nothing is behind it
 
@@ -25,8 +26,14 @@ def position_key(bandit_id: str, position_id: str) -> str:
     return bandit_id + "\0" + position_id
 
 
+def _removed(arm: str) -> str:
+    return f"arm {arm!r} was removed"
+
+
 class Book:
-    """One bandit: its learner (None until a valid fill), its watermarks (UTC microseconds) and its audit counter.
+    """One bandit: its rules and learner (None until a valid fill), its watermarks (UTC micros), its audit counter.
+
+    `arm_index` is that of the learner's arms, `settings` are the rules as a snapshot holds them.
 
     `floor` is the smaller watermark, what forgetting is measured from: NEVER while either is.
     `checks` and `waiting` are heaps of hints for expiry: (when to look, position_id) and (ts_event, event_id,
@@ -35,6 +42,7 @@ class Book:
     """
 
     __slots__ = (
+        "arm_index",
         "bandit_id",
         "cause_event_id",
         "checks",
@@ -45,6 +53,8 @@ class Book:
         "learner",
         "owns_learner",
         "paused",
+        "rules",
+        "settings",
         "ts_event",
         "version",
         "waiting",
@@ -52,6 +62,9 @@ class Book:
 
     def __init__(self, bandit_id: str) -> None:
         self.bandit_id = bandit_id
+        self.rules: LearningRules | None = None
+        self.settings = ""
+        self.arm_index: Mapping[str, int] = {}
         self.learner: Exp3IXBandit | None = None
         self.owns_learner = False
         self.version = 0
@@ -68,6 +81,9 @@ class Book:
     def copy(self) -> "Book":
         twin = object.__new__(Book)
         twin.bandit_id = self.bandit_id
+        twin.rules = self.rules
+        twin.settings = self.settings
+        twin.arm_index = self.arm_index
         twin.learner = self.learner
         twin.owns_learner = False
         twin.version = self.version
@@ -84,18 +100,20 @@ class Book:
 
 
 class TaskState:
-    """All bandits and positions of one task. Counts are kept as it goes and cost nothing to read."""
+    """All bandits and positions of one task. Counts are kept as it goes and cost nothing to read.
 
-    def __init__(self, reward_rules: RewardRules, learning_rules: LearningRules) -> None:
+    `to_begin_anew` are bandits whose restored learner fits the settings no more, and what the settings were: the next
+    batch begins with their reset.
+    """
+
+    def __init__(self, reward_rules: RewardRules, bandit_rules: BanditRules) -> None:
         self.reward_rules = reward_rules
-        self.learning_rules = learning_rules
-        self.arm_index = {name: index for index, name in enumerate(learning_rules.arms)}
+        self.bandit_rules = bandit_rules
         self.bandit_count = 0
         self.position_count = 0
         self.open_position_count = 0
         self.waiting_close_count = 0
-        self._fingerprint = learning_rules.fingerprint()
-        self._untaught = learning_rules.new_bandit()
+        self.to_begin_anew: dict[str, str] = {}
         self._books: dict[str, Book] = {}
         self._positions: dict[str, PositionSnapshot] = {}
         self._touched: dict[str, Book] = {}
@@ -115,14 +133,23 @@ class TaskState:
             position = self._positions.get(key)
         return key, self._touched.get(bandit_id) or self._books.get(bandit_id), position  # type: ignore[return-value]  # the sentinel is gone
 
+    def book(self, bandit_id: str) -> Book | None:
+        """To look at, not to change: it may be the committed one."""
+        return self._touched.get(bandit_id) or self._books.get(bandit_id)
+
     def position(self, key: str) -> PositionSnapshot | None:
         return self._changed[key] if key in self._changed else self._positions.get(key)
 
-    def halted(self, book: Book) -> str:
-        """Why this bandit takes no rewards now; "" where it does."""
-        if not self.learning_rules.enabled:
+    def halted(self, book: Book, decision: DecisionSnapshot) -> str:
+        """Why this bandit takes no rewards of this decision now; "" where it does."""
+        if not self.bandit_rules.template.enabled:
             return "learning is disabled"
-        return "the bandit is paused" if book.paused else ""
+        if book.paused:
+            return "the bandit is paused"
+        if decision.arm is not None:
+            return "" if decision.arm in book.arm_index else _removed(decision.arm)
+        gone = [name for name, share in decision.contributions.items() if share and name not in book.arm_index]
+        return _removed(gone[0]) if gone else ""
 
     # Writing, to the overlay.
 
@@ -141,9 +168,17 @@ class TaskState:
         self._versions[bandit_id] = book.version
         return book
 
-    def create_learner(self, book: Book) -> None:
-        book.learner = self._untaught.copy()
+    def create_learner(self, book: Book, rules: LearningRules) -> None:
+        """A learner that has seen nothing, in the place of one that there may be."""
+        book.rules, book.settings = rules, rules.determining_json()
+        book.learner = rules.new_learner()
         book.owns_learner = True
+        self.note_arms(book)
+
+    def note_arms(self, book: Book) -> None:
+        """The learner's arms have changed."""
+        assert book.learner is not None  # it was just changed
+        book.arm_index = {name: index for index, name in enumerate(book.learner.arm_names)}
 
     def own_learner(self, book: Book) -> Exp3IXBandit:
         """The touched book's learner, no longer shared with the committed one."""
@@ -209,6 +244,7 @@ class TaskState:
             else:
                 positions.pop(key, None)
         self._books.update(self._touched)
+        self.to_begin_anew = {}
         self._drop_overlay()
 
     def rollback(self) -> None:
@@ -230,41 +266,41 @@ class TaskState:
     # Snapshots.
 
     def bandit_snapshot(self, book: Book) -> BanditSnapshot:
-        learner, rules = book.learner, self.learning_rules
+        learner, rules = book.learner, book.rules
         arms: tuple[ArmState, ...] = ()
+        algorithm = estimator = ""
         total_steps = 0
-        if learner is not None:
-            total_steps = learner.total_steps
-            arms = tuple(map(ArmState, rules.arms, learner.state, learner.arm_pulls, learner.cumulative_rewards))
+        reward_bound_bps = None
+        if learner is not None and rules is not None:
+            algorithm, estimator = rules.algorithm, rules.estimator
+            total_steps, reward_bound_bps = learner.total_steps, learner.reward_bound_bps
+            arms = tuple(map(ArmState, book.arm_index, learner.state, learner.arm_pulls, learner.cumulative_rewards))
         return BanditSnapshot(
             book.bandit_id,
             book.version,
             total_steps,
             arms,
-            rules.algorithm,
-            rules.estimator,
-            self._fingerprint,
+            algorithm,
+            estimator,
+            book.settings,
             None if book.fill_watermark == NEVER else book.fill_watermark,
             None if book.close_watermark == NEVER else book.close_watermark,
             book.paused,
             book.cause_event_id,
             book.ts_event,
             book.command_ids,
+            (),
+            reward_bound_bps,
         )
 
     def restore_bandit(self, snapshot: BanditSnapshot) -> None:
-        """Raises SettingsMismatch where what was learned does not fit the settings. Positions may come before it."""
+        """Raises SettingsMismatch where what was learned does not fit the settings, and these say so.
+
+        Positions may come before it.
+        """
         book = self._restored_book(snapshot.bandit_id)
         if snapshot.arms:
-            self._refuse_mismatch(snapshot)
-            book.learner = self._untaught.copy()
-            book.learner.restore(
-                [arm.name for arm in snapshot.arms],
-                [arm.state for arm in snapshot.arms],
-                [arm.pulls for arm in snapshot.arms],
-                [arm.cumulative_reward_bps for arm in snapshot.arms],
-                snapshot.total_steps,
-            )
+            self._restore_learner(book, snapshot)
         book.version = snapshot.version
         book.fill_watermark = NEVER if snapshot.fill_watermark is None else snapshot.fill_watermark
         book.close_watermark = NEVER if snapshot.close_watermark is None else snapshot.close_watermark
@@ -273,6 +309,34 @@ class TaskState:
         book.command_ids = snapshot.command_ids
         book.cause_event_id = snapshot.cause_event_id
         book.ts_event = snapshot.ts_event
+
+    def _restore_learner(self, book: Book, snapshot: BanditSnapshot) -> None:
+        """The learner goes on under the rules that it was made under; where others hold now, see on_settings_change."""
+        policy = self.bandit_rules.on_settings_change
+        now = self.bandit_rules.of(book.bandit_id)
+        if now is None and policy != "keep":
+            raise SettingsMismatch(
+                f"bandit {book.bandit_id!r} is registered no more; to go on with it: bandits.on_settings_change: keep"
+            )
+        rules = (now or self.bandit_rules.template).learned_under(snapshot.settings)
+        if now is not None and now != rules:
+            if policy == "refuse":
+                raise SettingsMismatch(
+                    f"bandit {book.bandit_id!r} was learned under other settings: {now.difference(snapshot.settings)}; "
+                    "set them back, or say what becomes of it: bandits.on_settings_change: keep or reset"
+                )
+            if policy == "reset":
+                self.to_begin_anew[book.bandit_id] = snapshot.settings
+        self.create_learner(book, rules)
+        assert book.learner is not None  # it was just made
+        book.learner.restore(
+            [arm.name for arm in snapshot.arms],
+            [arm.state for arm in snapshot.arms],
+            [arm.pulls for arm in snapshot.arms],
+            [arm.cumulative_reward_bps for arm in snapshot.arms],
+            snapshot.total_steps,
+        )
+        self.note_arms(book)
 
     def restore_position(self, position: PositionSnapshot) -> None:
         """Each position once."""
@@ -291,16 +355,3 @@ class TaskState:
             book = self._books[bandit_id] = Book(bandit_id)
             self.bandit_count += 1
         return book
-
-    def _refuse_mismatch(self, snapshot: BanditSnapshot) -> None:
-        rules = self.learning_rules
-        for name, learned, now in (
-            ("arms", tuple(arm.name for arm in snapshot.arms), rules.arms),
-            ("algorithm", snapshot.algorithm, rules.algorithm),
-            ("estimator", snapshot.estimator, rules.estimator),
-            ("the settings' fingerprint", snapshot.settings_fingerprint, self._fingerprint),
-        ):
-            if learned != now:
-                raise SettingsMismatch(
-                    f"bandit {snapshot.bandit_id!r} was learned under other settings: {name} {learned!r}, now {now!r}"
-                )

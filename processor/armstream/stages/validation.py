@@ -3,7 +3,7 @@
 Law: only what a learner takes without a word gets through, so that no bad number ever reaches one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from math import inf, isfinite
 
 from armstream.events import Close, Command, ErrorClass, Fill
@@ -39,8 +39,8 @@ def check_bandit_id(bandit_id: str) -> None:
         raise Refused("VALIDATION", f"bandit_id must not hold a NUL, got {bandit_id!r}")
 
 
-def check_fill(fill: Fill, arm_index: Mapping[str, int]) -> None:
-    """Raises Refused for a fill that no state could take; `arm_index` holds the bandit's arms."""
+def check_fill(fill: Fill, arms: Collection[str]) -> None:
+    """Raises Refused for a fill that no state could take; `arms` are the bandit's."""
     if not (0 < len(fill.event_id) <= _ID_SURELY_FITS and 0 < len(fill.position_id) <= _ID_SURELY_FITS):
         _check_ids(event_id=fill.event_id, position_id=fill.position_id)
     if fill.exec_type != "TRADE":
@@ -60,11 +60,11 @@ def check_fill(fill: Fill, arm_index: Mapping[str, int]) -> None:
             "VALIDATION", f"propensity must be in (0, 1], and not below {MIN_PROPENSITY:g}, got {propensity!r}"
         )
     if fill.contributions:
-        _check_contributions(fill, arm_index)
+        _check_contributions(fill, arms)
     elif fill.arm is None:
         raise Refused("VALIDATION", "one of arm and contributions must be given, got neither")
-    elif fill.arm not in arm_index:
-        raise _unknown_arm(fill.arm, arm_index)
+    elif fill.arm not in arms:
+        raise _unknown_arm(fill.arm, arms)
     if fill.advice:
         raise Refused("UNKNOWN_EXPERT", f"advice of {_named(fill.advice)}, but this bandit has no experts")
 
@@ -106,15 +106,15 @@ def _check_ids(**ids: str) -> None:
             raise Refused("VALIDATION", f"{name} must be 1 to {_ID_MAX_BYTES} bytes of UTF-8, got {size_bytes}")
 
 
-def _check_contributions(fill: Fill, arm_index: Mapping[str, int]) -> None:
+def _check_contributions(fill: Fill, arms: Collection[str]) -> None:
     if fill.arm is not None:
         raise Refused("VALIDATION", "one of arm and contributions must be given, got both")
     for name, share in fill.contributions.items():
         if not 0.0 <= share <= MAX_SHARE:
             raise Refused("VALIDATION", f"the contribution of {name!r} must be from 0 to {MAX_SHARE:g}, got {share!r}")
     for name in fill.contributions:
-        if name not in arm_index:
-            raise _unknown_arm(name, arm_index)
+        if name not in arms:
+            raise _unknown_arm(name, arms)
     if not any(fill.contributions.values()):
         raise Refused("VALIDATION", "no contribution is above 0")
 
@@ -135,9 +135,9 @@ def _not_finite(event: Fill | Close, names: tuple[str, ...]) -> Refused:
     return Refused("VALIDATION", f"must be finite: {', '.join(bad)}")
 
 
-def _unknown_arm(arm: str, arm_index: Mapping[str, int]) -> Refused:
-    return Refused("UNKNOWN_ARM", f"unknown arm {arm!r}; the arms are {_named(arm_index)}")
+def _unknown_arm(arm: str, arms: Collection[str]) -> Refused:
+    return Refused("UNKNOWN_ARM", f"unknown arm {arm!r}; the arms are {_named(arms)}")
 
 
-def _named(names: Mapping[str, float]) -> str:
+def _named(names: Collection[str]) -> str:
     return ", ".join(map(repr, names))

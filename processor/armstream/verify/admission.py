@@ -7,10 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from armstream.codec import DecodeError
-from armstream.events import Close, DeadLetter, Fill, PositionSnapshot, Source
+from armstream.events import Close, Command, DeadLetter, Fill, PositionSnapshot, Source
 from armstream.verify.comparison import Difference, require
 from armstream.verify.known import MAY_BE_OLDER, Known, Realised
-from armstream.verify.learner import Learner
 from armstream.verify.published import Ahead, Cut, Input, decoded, place, read_input
 from armstream.verify.rewards import Part, Undecided
 from armstream.verify.state import SWEPT_FROM, Bandit, Position, require_source
@@ -64,12 +63,17 @@ class Admission:
                     self._compare_letter(*found, source, event)
                 elif isinstance(event, Fill | Close):
                     self._admit_event(event, source)
+                elif isinstance(event, Command):
+                    self._admit_command(event, source)
                 else:
-                    self._refuse(source, str(event) if isinstance(event, DecodeError) else "it is a command")
+                    self._refuse(source, str(event))
         for where, letter in buried.values():
             if letter.source.offset >= self._known.log.first[letter.source.topic]:
                 raise Difference(where, f"a dead letter of {place(letter.source)}", "none: no such record is there")
             self._bury(letter)
+        for bandit_id in self._known.begun_anew:
+            self._known.bandits[bandit_id].arms_before = ()
+        self._known.begun_anew.clear()
 
     def _floors_of(self, windows: Mapping[str, Iterable[tuple[Source, Input]]]) -> dict[str, Floors]:
         """Each bandit's floor before and after a window in which fills and closes have no order."""
@@ -91,7 +95,7 @@ class Admission:
             return
         bandit = known or self._known.new_bandit(event.bandit_id)
         position = position or Position(event.position_id)
-        refusal = position.refusal(event, self._known.rules.arm_index)
+        refusal = position.refusal(event, {*bandit.arms, *bandit.arms_before})
         if not refusal and self._is_late(bandit, event):
             refusal = "it is late"
         if refusal:
@@ -101,7 +105,7 @@ class Admission:
         self._keep(bandit, position)
         bandit.see(event)
         if isinstance(event, Fill) and bandit.is_known and bandit.learner is None:
-            bandit.learner = Learner(self._known.rules.learning)
+            bandit.make_learner()
         position.is_moving = position.is_moving or self._known.is_moving
         part_count = position.part_count
         try:
@@ -112,6 +116,15 @@ class Admission:
             return
         self._known.account.counts["realised"] += part_count + 1 - position.part_count
         self._known.realised.extend(Realised(bandit, position, segment) for segment in segments)
+
+    def _admit_command(self, command: Command, source: Source) -> None:
+        bandit = self._known.bandits.get(command.bandit_id)
+        if bandit is not None and command.command_id in bandit.command_ids:
+            self._known.account.counts["duplicates"] += 1
+        elif self._known.is_whole and (bandit is None or bandit.learner is None):
+            self._refuse(source, f"there is no bandit {command.bandit_id!r}")
+        else:
+            self._known.commanded.append((source, command))
 
     def _find(self, bandit: Bandit | None, event: Fill | Close) -> Position | None:
         """The event's position, None where there is none or it was forgotten before the event came."""

@@ -4,7 +4,8 @@ Law: the arithmetic is compared with the events, the learner with the published 
 found where it is and not in all that follows.
 """
 
-from armstream.events import Reward
+from armstream.events import CommandApplied, Reward
+from armstream.verify.commands import Commands
 from armstream.verify.comparison import Difference, is_near, require
 from armstream.verify.known import MAY_BE_OLDER, Known, Realised
 from armstream.verify.learner import Learner, Taught
@@ -18,22 +19,38 @@ class Audit:
 
     def __init__(self, known: Known) -> None:
         self._known = known
+        self._commands = Commands(known)
 
-    def compare(self, cut: Cut, rewards: list[tuple[str, Reward]]) -> None:
-        """Each segment that was realised on the way to this cut is rewarded here, once, and nothing else is."""
-        for where, reward in rewards:
-            bandit = self._known.bandit(reward.bandit_id)
-            self._number(where, bandit, reward)
-            realised = self._matching(where, bandit, reward)
-            if realised is not None:
-                self._compare_reward(where, cut, reward, realised)
-            self._teach(where, bandit, reward, realised)
-            self._known.account.counts["rewards"] += 1
-            bandit.causes = None if realised is None else realised.causes(cut)
-        self._known.has_read_rewards = self._known.has_read_rewards or bool(rewards)
+    def begin_anew(self, changes: list[tuple[str, CommandApplied]]) -> None:
+        """Changes of settings, which stand before the event at whose cut they are."""
+        for where, applied in changes:
+            bandit = self._known.bandit(applied.bandit_id)
+            self._number(where, bandit, applied)
+            self._commands.begin_anew(where, bandit, applied)
+
+    def compare(self, cut: Cut, audited: list[tuple[str, Reward | CommandApplied]]) -> None:
+        """Each segment that was realised on the way to this cut is rewarded here, once, each command has its outcome,
+        and nothing else is here."""
+        for where, record in audited:
+            bandit = self._known.bandit(record.bandit_id)
+            self._number(where, bandit, record)
+            if isinstance(record, CommandApplied):
+                self._commands.compare(where, cut, bandit, record)
+            else:
+                self._reward(where, cut, bandit, record)
+        self._known.has_read_rewards = self._known.has_read_rewards or bool(audited)
         self._require_no_more(cut)
+        self._commands.require_no_more(cut)
 
-    def _number(self, where: str, bandit: Bandit, reward: Reward) -> None:
+    def _reward(self, where: str, cut: Cut, bandit: Bandit, reward: Reward) -> None:
+        realised = self._matching(where, bandit, reward)
+        if realised is not None:
+            self._compare_reward(where, cut, bandit, reward, realised)
+        self._teach(where, bandit, reward, realised)
+        self._known.account.counts["rewards"] += 1
+        bandit.causes = None if realised is None else realised.causes(cut)
+
+    def _number(self, where: str, bandit: Bandit, reward: Reward | CommandApplied) -> None:
         is_next = bandit.version is not None and reward.version == bandit.version + 1
         if bandit.version is not None and not is_next and not self._known.may_lack_rewards(bandit):
             require_version(where, reward, bandit.version)
@@ -43,7 +60,7 @@ class Audit:
                 self._known.account.leave_out(f"what {bandit.bandit_id!r} learned before version {reward.version}")
         bandit.version, bandit.has_rewards = reward.version, True
         if bandit.is_known and bandit.learner is None:
-            bandit.learner = Learner(self._known.rules.learning)
+            bandit.make_learner()
 
     def _matching(self, where: str, bandit: Bandit, reward: Reward) -> Realised | None:
         """The segment that this reward is of; None where the log is too short to tell."""
@@ -74,12 +91,17 @@ class Audit:
         same = is_near(reward.quantity, quantity, realised.segment.quantity_scale) and reward.counted == counts
         return self._known.is_whole or same
 
-    def _compare_reward(self, where: str, cut: Cut, reward: Reward, realised: Realised) -> None:
+    def _compare_reward(self, where: str, cut: Cut, bandit: Bandit, reward: Reward, realised: Realised) -> None:
         segment = realised.segment
         fill, close = segment.fill.event, segment.close.event
         reward_bps, scale = reward_of(fill, close, segment.quantity)
         is_legal = -MAX_REWARD_BPS <= reward_bps <= MAX_REWARD_BPS
         shares = {fill.arm: 1.0} if fill.arm is not None else fill.contributions
+        shares = {name: share for name, share in shares.items() if share}
+        arms = [arm.name for arm in reward.arms]
+        if bandit.is_known:
+            is_legal = is_legal and not bandit.paused and not shares.keys() - set(bandit.arms)
+            arms = [name for name in (*bandit.arms, *sorted(shares.keys() - set(bandit.arms))) if name in shares]
         require(
             where,
             [
@@ -91,15 +113,11 @@ class Audit:
                 ("applied", reward.applied, is_legal and reward.applied),
                 ("counted", reward.counted, reward.applied and not realised.position.counted),
                 ("a reason in detail", bool(reward.detail), not reward.applied),
-                ("arms", [arm.name for arm in reward.arms], [name for name in self._arms if shares.get(name)]),
-                ("shares", [arm.share for arm in reward.arms], [shares[n] for n in self._arms if shares.get(n)]),
+                ("arms", [arm.name for arm in reward.arms], arms),
+                ("shares", {arm.name: arm.share for arm in reward.arms}, shares),
             ],
         )
         realised.position.counted = realised.position.counted or reward.counted
-
-    @property
-    def _arms(self) -> tuple[str, ...]:
-        return self._known.rules.learning.arms
 
     def _require_no_more(self, cut: Cut) -> None:
         while self._known.realised:
@@ -122,7 +140,7 @@ class Audit:
             optional = [reward.propensity_source, reward.eta, *numbers]
             require(where, [("what is for applied rewards", optional, [None] * len(optional))])
         elif bandit.is_known and learner is not None:
-            taught = self._taught(learner, reward, realised)
+            taught = _taught(bandit, learner, reward, realised)
             if taught is None:
                 bandit.is_known, bandit.learner = False, None
                 self._known.account.leave_out(f"{where}: whether one arm was drawn is not known without its fill")
@@ -131,25 +149,22 @@ class Audit:
         if learner is not None:
             require(where, [("total_steps", reward.total_steps, learner.total_steps)])
 
-    def _taught(self, learner: Learner, reward: Reward, realised: Realised | None) -> Taught | None:
-        propensity = reward.arms[0].propensity if reward.propensity_source == "LOGGED" else None
-        is_one = len(reward.arms) == 1 and reward.arms[0].share == 1.0
-        if realised is not None:
-            fill = realised.segment.fill.event
-            propensity, is_one = fill.propensity, fill.arm is not None
-        elif (
-            is_one
-            and reward.propensity_source == "CURRENT"
-            and self._known.rules.learning.attribution == "simultaneous"
-        ):
-            return None
-        else:
-            is_one = is_one and reward.propensity_source != "NONE"
-        indexes = [self._known.rules.arm_index[arm.name] for arm in reward.arms]
-        if is_one:
-            return learner.learn_arm(indexes[0], reward.reward_bps, propensity, reward.weight, reward.counted)
-        shares = {index: arm.share for index, arm in zip(indexes, reward.arms, strict=True)}
-        return learner.learn_blend(shares, reward.reward_bps, reward.weight, reward.counted)
+
+def _taught(bandit: Bandit, learner: Learner, reward: Reward, realised: Realised | None) -> Taught | None:
+    propensity = reward.arms[0].propensity if reward.propensity_source == "LOGGED" else None
+    is_one = len(reward.arms) == 1 and reward.arms[0].share == 1.0
+    if realised is not None:
+        fill = realised.segment.fill.event
+        propensity, is_one = fill.propensity, fill.arm is not None
+    elif is_one and reward.propensity_source == "CURRENT" and bandit.rules.attribution == "simultaneous":
+        return None
+    else:
+        is_one = is_one and reward.propensity_source != "NONE"
+    indexes = [learner.arms.index(arm.name) for arm in reward.arms]
+    if is_one:
+        return learner.learn_arm(indexes[0], reward.reward_bps, propensity, reward.weight, reward.counted)
+    shares = {index: arm.share for index, arm in zip(indexes, reward.arms, strict=True)}
+    return learner.learn_blend(shares, reward.reward_bps, reward.weight, reward.counted)
 
 
 def _compare_lessons(where: str, reward: Reward, taught: Taught) -> None:

@@ -8,7 +8,10 @@ begun before: it is named as not checked, and its rewards teach as they were pub
 a rounding, or on an order between topics that no record tells.
 """
 
-from armstream.events import DeadLetter, Reward
+from typing import TypeGuard
+
+from armstream.events import CommandApplied, DeadLetter, Reward
+from armstream.stages.rules import SETTINGS_CHANGE
 from armstream.verify.admission import Admission
 from armstream.verify.audit import Audit
 from armstream.verify.known import Known
@@ -26,8 +29,10 @@ def check_partition(log: PartitionLog, rules: Rules) -> Account:
     for same in published.by_cut():
         cut = same[0].cut
         letters = [(one.where, one.fact) for one in same if isinstance(one.fact, DeadLetter)]
+        audited = [(one.where, one.fact) for one in same if isinstance(one.fact, Reward | CommandApplied)]
+        audit.begin_anew([(where, fact) for where, fact in audited if _is_settings_change(fact)])
         admission.admit(cut, letters)
-        audit.compare(cut, [(one.where, one.fact) for one in same if isinstance(one.fact, Reward)])
+        audit.compare(cut, [(where, fact) for where, fact in audited if not _is_settings_change(fact)])
         admission.expire(letters)
         for one in same:
             if isinstance(one.fact, Snapshots):
@@ -43,9 +48,13 @@ def check_partition(log: PartitionLog, rules: Rules) -> Account:
     return known.account
 
 
+def _is_settings_change(fact: Reward | CommandApplied) -> TypeGuard[CommandApplied]:
+    return isinstance(fact, CommandApplied) and fact.command_id == SETTINGS_CHANGE
+
+
 def _named(same: list[Timed]) -> set[str]:
     """The bandits whose version may have changed."""
-    named = {one.fact.bandit_id for one in same if isinstance(one.fact, Reward)}
+    named = {one.fact.bandit_id for one in same if isinstance(one.fact, Reward | CommandApplied)}
     for one in same:
         if isinstance(one.fact, Snapshots):
             named |= {snapshot.bandit_id for _, snapshot in one.fact.bandits}

@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass
 
-from armstream.events import Close, Reward
+from armstream.events import Close, Command, Reward, Source
 from armstream.verify.published import Account, Cut, PartitionLog
 from armstream.verify.rewards import Part, Segment, reward_of
 from armstream.verify.state import Bandit, Cause, Position, Rules
@@ -47,7 +47,7 @@ class Realised:
 class Known:
     """The state that the parts of the walk share. `is_whole`: nothing of the log's beginning is gone.
 
-    `realised` holds segments that no reward was compared with yet.
+    `realised` holds segments that no reward was compared with yet, `commanded` commands without a CommandApplied yet.
     """
 
     def __init__(self, log: PartitionLog, rules: Rules) -> None:
@@ -57,6 +57,8 @@ class Known:
         self.account = Account()
         self.bandits: dict[str, Bandit] = {}
         self.realised: deque[Realised] = deque()
+        self.commanded: deque[tuple[Source, Command]] = deque()
+        self.begun_anew: set[str] = set()  # in the window that is admitted
         self.is_moving = False  # snapshots of positions may be from before or after what comes now
         self.gone_while_moving: set[tuple[str, str]] = set()
         self.has_all_rewards = not log.first[self.names.rewards]
@@ -67,7 +69,10 @@ class Known:
         self.lacks_rewards = not self.has_all_rewards  # until the first transaction that is kept whole has passed
 
     def new_bandit(self, bandit_id: str) -> Bandit:
-        return Bandit(bandit_id, 0 if self.has_all_rewards else None, self.is_whole)
+        today = self.rules.bandits.of(bandit_id) or self.rules.bandits.template
+        first = self.log.first_settings.get(bandit_id)
+        rules = today if first is None else today.learned_under(first)
+        return Bandit(bandit_id, rules, 0 if self.has_all_rewards else None, self.is_whole)
 
     def bandit(self, bandit_id: str) -> Bandit:
         """The bandit, made where something names it for the first time."""

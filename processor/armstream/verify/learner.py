@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import exp, log, sqrt, tanh
 
 from armstream.events import ArmState, PropensitySource
-from armstream.settings import OnlineLearningSettings
+from armstream.stages.rules import LearningRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,37 @@ class Taught:
 
 
 class Learner:
-    """One bandit's learner: `state` is L (implicit) or theta (importance), T is `total_steps`.
+    """One bandit's learner: `state` is L (implicit) or theta (importance), T is `total_steps`, `arms` are those of now.
 
     `largest_state` and `largest_rewards` are the largest that each arm's sums ever were: the scale of their rounding.
     """
 
-    def __init__(self, rules: OnlineLearningSettings) -> None:
+    def __init__(self, rules: LearningRules) -> None:
         self.rules = rules
-        self.count = len(rules.arms)
+        self.arms = list(rules.arms)
+        self.reset()
+
+    @classmethod
+    def restored(cls, rules: LearningRules, arms: Sequence[ArmState], total_steps: int) -> "Learner":
+        """A learner that goes on from a published state."""
+        learner = cls(rules)
+        learner.arms = [arm.name for arm in arms]
+        learner.reset()
+        learner.total_steps = total_steps
+        learner.state = [arm.state for arm in arms]
+        learner.pulls = [arm.pulls for arm in arms]
+        learner.cumulative_rewards = [arm.cumulative_reward_bps for arm in arms]
+        learner._remember_sizes()
+        return learner
+
+    @property
+    def count(self) -> int:
+        return len(self.arms)
+
+    # What commands change.
+
+    def reset(self) -> None:
+        """Nothing was learned; the arms stay."""
         self.total_steps = 0
         self.state = [0.0] * self.count
         self.pulls = [0] * self.count
@@ -48,16 +71,40 @@ class Learner:
         self.largest_state = [0.0] * self.count
         self.largest_rewards = [0.0] * self.count
 
-    @classmethod
-    def restored(cls, rules: OnlineLearningSettings, arms: Sequence[ArmState], total_steps: int) -> "Learner":
-        """A learner that goes on from a published state; `arms` are those of the rules, in their order."""
-        learner = cls(rules)
-        learner.total_steps = total_steps
-        learner.state = [arm.state for arm in arms]
-        learner.pulls = [arm.pulls for arm in arms]
-        learner.cumulative_rewards = [arm.cumulative_reward_bps for arm in arms]
-        learner._remember_sizes()
-        return learner
+    def add_arm(self, name: str, initial_weight: float) -> None:
+        """A newcomer with so many mean weights; the others keep their weights relative to each other."""
+        before = self.reading_rate()
+        floor = self.rules.min_weight
+        relative = [max(weight / max(self.weights()), floor) for weight in self.weights()]
+        newcomer = log(max(initial_weight * sum(relative) / self.count, floor))
+        self.arms.append(name)
+        self._change_rate(before)
+        if self.rules.estimator == "implicit":
+            self.state.append(min(self.state) - newcomer / self.reading_rate())
+        else:
+            self.state.append(newcomer)
+        self.pulls.append(0)
+        self.cumulative_rewards.append(0.0)
+        self.largest_state.append(0.0)
+        self.largest_rewards.append(0.0)
+        self._settle()
+        self._remember_sizes()
+
+    def remove_arm(self, name: str) -> None:
+        """The others keep their weights relative to each other."""
+        before, arm = self.reading_rate(), self.arms.index(name)
+        largest = (self.largest_state, self.largest_rewards)
+        for each in (self.arms, self.state, self.pulls, self.cumulative_rewards, *largest):
+            del each[arm]
+        self._change_rate(before)
+        self._settle()
+        self._remember_sizes()
+
+    def _change_rate(self, before: float) -> None:
+        """The rate depends on K: L times it stays what it was."""
+        if self.rules.estimator == "implicit":
+            self.state = [loss * (before / self.reading_rate()) for loss in self.state]
+            self.largest_state = [loss * max(1.0, before / self.reading_rate()) for loss in self.largest_state]
 
     # Reading.
 

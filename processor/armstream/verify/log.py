@@ -14,9 +14,10 @@ from typing import Self, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from armstream.codec import DecodeError, decode
-from armstream.events import Header, Source, TaskSnapshot
+from armstream.events import BanditSnapshot, Header, Source, TaskSnapshot
 from armstream.settings import Settings
-from armstream.verify.published import TASK_KEY, PartitionLog
+from armstream.verify.commands import first_settings
+from armstream.verify.published import TASK_KEY, PartitionLog, decode_as
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class Cluster:
         self._names = settings.topics.names
         self._moved = moved
         self._patience_seconds = settings.kafka.transaction_timeout_ms / 1_000 + _BROKER_CLEAN_UP_SECONDS
-        self._rules = settings.learning_rules()
+        self._bandit_rules = settings.bandit_rules()
         self._consumers: dict[str, Consumer] = {}
         self.partition_count = 0
 
@@ -101,7 +102,7 @@ class Cluster:
 
     def record_count(self) -> int:
         """About how many offsets will be read in all; snapshots of bandits twice."""
-        twice = (*self._names.all, self._names.bandit_snapshots)
+        twice = (*self._names.all, self._names.bandit_snapshots, self._names.rewards)
         spans = (self._span(name, number) for name in twice for number in range(self.partition_count))
         return sum(high - low for low, high in spans)
 
@@ -116,12 +117,15 @@ class Cluster:
         positions = self._positions(number)
         committed = self._committed(number)
         self._scan(scan, number, end, self._span(names.bandit_snapshots, number)[1])
-        self._refuse_other_settings(number, scan.task)
         spans = {name: self._span(name, number) for name in names.all}
         for name, offset in scan.next_offset.items():
             if offset > spans.get(name, (0, offset))[1]:
                 made = f"{name}:{number} ends at {spans[name][1]}, and the task stands at {offset}"
                 raise Unverifiable(f"{made}: the topic was made anew, or its end was lost")
+
+        newest = [decode_as(f"{names.bandit_snapshots}:{number}", one, BanditSnapshot) for one in scan.bandits.values()]
+        for snapshot in newest:
+            self._refuse_other_settings(snapshot)
 
         def records(name: str, last: int) -> Iterator[Source]:
             return self._records(name, number, spans[name][0], last)
@@ -141,6 +145,7 @@ class Cluster:
             bandit_snapshots=records(names.bandit_snapshots, scan.end),
             positions=positions,
             bandits=scan.bandits,
+            first_settings=first_settings(newest, records(names.rewards, spans[names.rewards][1])),
         )
 
     # The parts of a partition.
@@ -159,11 +164,17 @@ class Cluster:
                 positions[source.key or b""] = source.value
         return positions
 
-    def _refuse_other_settings(self, number: int, task: TaskSnapshot | None) -> None:
-        difference = "" if task is None or not task.settings else self._rules.difference(task.settings)
+    def _refuse_other_settings(self, snapshot: BanditSnapshot) -> None:
+        """Unless the settings say what becomes of such a bandit. Raises Unverifiable."""
+        rules = self._bandit_rules
+        if not snapshot.arms or rules.on_settings_change != "refuse":
+            return
+        now = rules.of(snapshot.bandit_id)
+        difference = "it is registered no more" if now is None else now.difference(snapshot.settings)
         if difference:
             raise Unverifiable(
-                f"task {number} learned under other settings: {difference}; give verify the --config of the processors"
+                f"bandit {snapshot.bandit_id!r} learned under other settings: {difference}; "
+                "give verify the --config of the processors"
             )
 
     # Kafka.

@@ -16,6 +16,7 @@ from armstream.events import (
     BanditSnapshot,
     Close,
     Command,
+    CommandApplied,
     DeadLetter,
     Fill,
     Reward,
@@ -41,7 +42,8 @@ class PartitionLog:
     `horizon` is the newest task snapshot's next_offset, `committed` the group's, and `settled` the newest task
     snapshot's before positions were read: all three are one where nothing runs. `ends` are the offsets up to which
     the outputs were decided before the horizon was read, so that none below can be of a later transaction.
-    `positions` and `bandits` are the last value of each key, those of bandits as of the horizon.
+    `positions` and `bandits` are the last value of each key, those of bandits as of the horizon. `first_settings` are
+    those that a bandit's learner was first made under, where the log tells.
     """
 
     number: int
@@ -58,6 +60,7 @@ class PartitionLog:
     bandit_snapshots: Iterator[Source]
     positions: Mapping[bytes, bytes]
     bandits: Mapping[bytes, bytes]
+    first_settings: Mapping[str, str]
 
 
 @dataclass(slots=True)
@@ -91,7 +94,8 @@ class Moment:
     is_settled: bool
 
 
-Fact = Reward | DeadLetter | Snapshots | Moment
+Audited = Reward | CommandApplied
+Fact = Audited | DeadLetter | Snapshots | Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ class Published:
             Timed(3, "", self._cut("", self._log.settled), Moment(is_settled=True)),
             Timed(4, "", self._cut("", self._log.horizon), Moment(is_settled=False)),
         ]
-        streams = (self._read_rewards(), self._read_letters(), self._read_snapshots(), iter(moments))
+        streams = (self._read_audit(), self._read_letters(), self._read_snapshots(), iter(moments))
         ordered = merge(*streams, key=lambda timed: (timed.read, timed.rank))
         before = dict.fromkeys(self._log.topics.inputs, 0)
         for _, group in groupby(ordered, key=lambda timed: timed.read):
@@ -133,17 +137,17 @@ class Published:
             before = same[0].cut
             yield same
 
-    def _read_rewards(self) -> Iterator[Timed]:
+    def _read_audit(self) -> Iterator[Timed]:
         for source in self._log.rewards:
-            reward = decoded(source, Reward)
-            where, cut = place(source), self._cut(place(source), reward.cut)
+            audited = decoded_audited(source)
+            where, cut = place(source), self._cut(place(source), audited.cut)
             if self._is_beyond(source, cut):
                 return
-            require(where, [("key", source.key, reward.bandit_id.encode())])
-            last = self._versions.get(reward.bandit_id, 0 if self._has_all_rewards else reward.version - 1)
-            require_version(where, reward, last)
-            self._versions[reward.bandit_id] = reward.version
-            yield Timed(0, f"{where}, version {reward.version} of {reward.bandit_id!r}", cut, reward)
+            require(where, [("key", source.key, audited.bandit_id.encode())])
+            last = self._versions.get(audited.bandit_id, 0 if self._has_all_rewards else audited.version - 1)
+            require_version(where, audited, last)
+            self._versions[audited.bandit_id] = audited.version
+            yield Timed(0, f"{where}, version {audited.version} of {audited.bandit_id!r}", cut, audited)
 
     def _read_letters(self) -> Iterator[Timed]:
         for source in self._log.dead_letters:
@@ -237,10 +241,10 @@ def place(source: Source) -> str:
     return f"{source.topic}:{source.partition}:{source.offset}"
 
 
-def require_version(where: str, reward: Reward, last: int) -> None:
-    """Raises Difference unless the reward's version is the one after `last`."""
-    if reward.version != last + 1:
-        published = f"version {reward.version} of {reward.bandit_id!r}"
+def require_version(where: str, audited: Audited, last: int) -> None:
+    """Raises Difference unless the audit record's version is the one after `last`."""
+    if audited.version != last + 1:
+        published = f"version {audited.version} of {audited.bandit_id!r}"
         raise Difference(where, published, f"version {last + 1}: the one before is {last}")
 
 
@@ -252,12 +256,25 @@ def decoded(source: Source, kind: type[E]) -> E:
     return decode_as(place(source), source.value, kind)
 
 
+def decoded_audited(source: Source) -> Audited:
+    event = _decode(place(source), source.value, (Reward, CommandApplied))
+    assert isinstance(event, Reward | CommandApplied)  # or it raised
+    return event
+
+
 def decode_as(where: str, value: bytes | None, kind: type[E]) -> E:
     """Raises Difference where it is no such record: nobody's transaction wrote it."""
+    event = _decode(where, value, (kind,))
+    assert isinstance(event, kind)  # or it raised
+    return event
+
+
+def _decode(where: str, value: bytes | None, kinds: tuple[type, ...]) -> Event:
+    wanted = " or ".join(f"a {kind.__name__}" for kind in kinds)
     try:
         event = decode(value)
     except DecodeError as error:
-        raise Difference(where, f"bytes that are no {kind.__name__}: {error}", f"a {kind.__name__}") from error
-    if not isinstance(event, kind):
-        raise Difference(where, f"a {type(event).__name__}", f"a {kind.__name__}")
+        raise Difference(where, f"bytes that are not {wanted}: {error}", wanted) from error
+    if not isinstance(event, kinds):
+        raise Difference(where, f"a {type(event).__name__}", wanted)
     return event

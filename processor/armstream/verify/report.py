@@ -95,7 +95,7 @@ class Report:
         return lines
 
 
-INPUTS = ("realised", "open", "waiting", "duplicates", "dead_letters", "expired", "not_placed")
+INPUTS = ("realised", "open", "waiting", "duplicates", "dead_letters", "expired", "commands", "not_placed")
 PUBLISHED = ("rewards", "withheld", "weight_vectors", "bandit_snapshots", "position_snapshots")
 COUNTED = ("inputs", *INPUTS, *PUBLISHED, "positions_in_motion", "positions_not_checked")
 

@@ -36,9 +36,9 @@ class Restorable:
         if not self._known.is_whole:  # what created it or moved a watermark may be gone
             bandit.knows_watermarks = False
             if bandit.is_known and not bandit.version:
-                bandit.learner = Learner(self._known.rules.learning) if snapshot.arms else None
-        bandit.take_over(snapshot, self._known.rules)
-        bandit.check_snapshot(where, snapshot, self._known.rules)
+                bandit.learner = Learner(bandit.rules) if snapshot.arms else None
+        bandit.take_over(snapshot)
+        bandit.check_snapshot(where, snapshot)
 
     def finish_bandits(self) -> None:
         """The newest snapshot of each bandit is its state at the horizon."""
@@ -72,7 +72,7 @@ class Restorable:
                     self._compare_missing(where, bandit, position)
                 self._require_in_time(where, bandit, position)
         counts = self._known.account.counts
-        placed = ("realised", "open", "waiting", "expired", "duplicates", "dead_letters")
+        placed = ("realised", "open", "waiting", "expired", "duplicates", "dead_letters", "commands")
         counts["not_placed"] = counts["inputs"] - sum(counts[name] for name in placed)
 
     def _compare_position(self, where: str, bandit_id: str, position_id: str, published: PositionSnapshot) -> None:

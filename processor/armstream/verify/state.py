@@ -5,7 +5,7 @@ smaller watermark is gone, and whoever asks for it is told so: nothing has to ex
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from math import inf, isfinite
 from typing import NamedTuple
@@ -22,7 +22,8 @@ from armstream.events import (
     WaitingClose,
     WeightVector,
 )
-from armstream.settings import OnlineLearningSettings, Settings
+from armstream.settings import Settings
+from armstream.stages.rules import BanditRules, LearningRules
 from armstream.verify.comparison import Row, is_near, require
 from armstream.verify.learner import Learner
 from armstream.verify.rewards import LEFT_TOLERANCE, Part, Segment, match
@@ -34,25 +35,21 @@ _LEFT_OUT = "armstream.left_out_bytes"
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The settings as checks read them: windows in microseconds, and what decides learned numbers."""
+    """The settings as checks read them: windows in microseconds, and which rules each bandit has today."""
 
-    learning: OnlineLearningSettings
-    fingerprint: str
+    bandits: BanditRules
     dedupe_window_micros: int
     orphan_ttl_micros: int
     max_holding_micros: int
-    arm_index: Mapping[str, int]
 
     @classmethod
     def of(cls, settings: Settings) -> "Rules":
         rewards = settings.reward_rules()
         return cls(
-            settings.online_learning,
-            settings.learning_rules().fingerprint(),
+            settings.bandit_rules(),
             rewards.dedupe_window_micros,
             rewards.orphan_ttl_micros,
             rewards.max_holding_micros,
-            {name: index for index, name in enumerate(settings.online_learning.arms)},
         )
 
 
@@ -102,7 +99,7 @@ class Position:
     def has_seen(self, event: Fill | Close) -> bool:
         return event.event_id in (self.fill_ids if isinstance(event, Fill) else self.close_ids)
 
-    def refusal(self, event: Fill | Close, arms: Mapping[str, int]) -> str:
+    def refusal(self, event: Fill | Close, arms: Collection[str]) -> str:
         """Why this event should have been a dead letter; "" where it fits."""
         numbers = {"quantity": event.quantity, "price": event.price}
         if isinstance(event, Fill):
@@ -222,12 +219,17 @@ class ReadVector(NamedTuple):
 class Bandit:
     """One bandit as its audit records made it.
 
-    `version` None: no audit record nor snapshot told it yet. `is_known`: what it learned follows from the first
-    reward, or from a snapshot that was taken over. A watermark is None before its first event.
+    `rules` are those that its learner is made under, `arms_before` those of the last change of arms, which fills of the
+    same window may name. `version` None: no audit record nor snapshot told it yet. `is_known`: what it learned follows
+    from the first reward, or from a snapshot that was taken over. A watermark is None before its first event.
     """
 
-    def __init__(self, bandit_id: str, version: int | None, knows_watermarks: bool) -> None:
+    def __init__(self, bandit_id: str, rules: LearningRules, version: int | None, knows_watermarks: bool) -> None:
         self.bandit_id = bandit_id
+        self.rules = rules
+        self.arms_before: tuple[str, ...] = ()
+        self.paused = False
+        self.command_ids: tuple[str, ...] = ()
         self.version = version
         self.is_known = version == 0
         self.known_from = 0  # the version from which on it is
@@ -242,6 +244,14 @@ class Bandit:
         self.settled_floor: int | None = None
         self.vectors: deque[ReadVector] = deque()  # not compared yet
         self.last_vector_version = 0
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        return self.rules.arms if self.learner is None else tuple(self.learner.arms)
+
+    def make_learner(self) -> None:
+        """One that has seen nothing."""
+        self.learner = Learner(self.rules)
 
     @property
     def floor(self) -> int | None:
@@ -272,35 +282,40 @@ class Bandit:
         else:
             self.close_watermark = newest
 
-    def take_over(self, snapshot: BanditSnapshot, rules: Rules) -> None:
+    def take_over(self, snapshot: BanditSnapshot) -> None:
         """Goes on from a snapshot where what came before is no longer kept."""
         if not self.is_known:
             self.version, self.is_known, self.known_from = snapshot.version, True, snapshot.version
             self.learner = None
             if snapshot.arms:
-                self.learner = Learner.restored(rules.learning, snapshot.arms, snapshot.total_steps)
+                self.rules = self.rules.learned_under(snapshot.settings)
+                self.learner = Learner.restored(self.rules, snapshot.arms, snapshot.total_steps)
+            self.paused, self.command_ids = snapshot.paused, snapshot.command_ids
             self.causes = [(snapshot.cause_event_id, snapshot.ts_event)]
         if not self.knows_watermarks:
             self.fill_watermark, self.close_watermark = snapshot.fill_watermark, snapshot.close_watermark
             self.knows_watermarks = True
 
-    def check_snapshot(self, where: str, published: BanditSnapshot, rules: Rules) -> None:
+    def check_snapshot(self, where: str, published: BanditSnapshot) -> None:
         """Raises Difference where the snapshot is not this state. A sum's scale is the largest that it ever was."""
         learner = self.learner
-        arms = rules.learning.arms if learner is not None else ()
+        arms, rules = (self.arms, self.rules) if learner is not None else ((), None)
         require(
             where,
             [
                 ("version", published.version, self.version),
                 ("arms", tuple(arm.name for arm in published.arms), arms),
-                ("algorithm", published.algorithm, rules.learning.algorithm),
-                ("estimator", published.estimator, rules.learning.estimator),
-                ("settings_fingerprint", published.settings_fingerprint, rules.fingerprint),
+                ("algorithm", published.algorithm, rules.algorithm if rules else ""),
+                ("estimator", published.estimator, rules.estimator if rules else ""),
+                ("settings", published.settings, rules.determining_json() if rules else ""),
+                ("experts", published.experts, ()),
+                ("reward_bound_bps", published.reward_bound_bps, rules.reward_bound_bps if rules else None),
+                ("warm_up_rewards_bps", published.warm_up_rewards_bps, ()),
                 ("total_steps", published.total_steps, 0 if learner is None else learner.total_steps),
                 ("fill_watermark", published.fill_watermark, self.fill_watermark),
                 ("close_watermark", published.close_watermark, self.close_watermark),
-                ("paused", published.paused, False),
-                ("command_ids", published.command_ids, ()),
+                ("paused", published.paused, self.paused),
+                ("command_ids", published.command_ids, self.command_ids),
                 *self._cause_rows(published),
             ],
         )
@@ -321,9 +336,9 @@ class Bandit:
                 ],
             )
 
-    def check_vector(self, where: str, published: WeightVector, rules: Rules) -> str:
+    def check_vector(self, where: str, published: WeightVector) -> str:
         """Raises Difference where the vector is not this state; gives what of it could not be checked, else ""."""
-        learner, learning = self.learner, rules.learning
+        learner, learning = self.learner, self.rules
         assert learner is not None  # its version advanced
         require(
             where,
@@ -331,7 +346,7 @@ class Bandit:
                 ("version", published.version, self.version),
                 ("algorithm", published.algorithm, learning.algorithm),
                 ("estimator", published.estimator, learning.estimator),
-                ("arms", tuple(arm.name for arm in published.arms), learning.arms),
+                ("arms", tuple(arm.name for arm in published.arms), self.arms),
                 ("experts", published.experts, ()),
                 ("gamma", published.gamma, learning.gamma),
                 ("eta", published.eta, learner.reading_rate(), 0.0),
@@ -345,7 +360,7 @@ class Bandit:
             at = f"{where}, arm {arm.name!r}"
             rows = [("weight", arm.weight, weight, 0.0), ("probability", arm.probability, probability, 0.0)]
             require(at, rows)
-        return self._blend_doubt(where, published, rules)
+        return self._blend_doubt(where, published, learning)
 
     def _cause_rows(self, published: BanditSnapshot | WeightVector) -> list[Row]:
         cause = published.cause_event_id, published.ts_event
@@ -354,9 +369,9 @@ class Bandit:
         return [("cause_event_id and ts_event", cause, self.causes[0])]
 
     @staticmethod
-    def _blend_doubt(where: str, published: WeightVector, rules: Rules) -> str:
+    def _blend_doubt(where: str, published: WeightVector, learning: LearningRules) -> str:
         """phase and blend_alpha hang on settings that may change between two runs, and the log does not keep them."""
-        learning, steps = rules.learning, published.total_steps
+        steps = published.total_steps
         is_warming = steps < learning.warm_start_steps
         ramp = (steps - learning.warm_start_steps) / learning.ramp_steps if learning.ramp_steps else 1.0
         alpha = 0.0 if is_warming else learning.blend_alpha * min(1.0, ramp)

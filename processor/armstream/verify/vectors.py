@@ -53,7 +53,7 @@ class Vectors:
             if vector.version < bandit.version or not bandit.is_known:
                 self._known.account.leave_out(f"{where}: the state behind it is no longer kept")
                 continue
-            doubt = bandit.check_vector(where, vector, self._known.rules)
+            doubt = bandit.check_vector(where, vector)
             if doubt:
                 self._known.account.leave_out(doubt)
             self._known.account.counts["weight_vectors"] += 1

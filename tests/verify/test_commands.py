@@ -1,0 +1,162 @@
+"""What verify makes of commands and of settings that changed: right histories are right, one wrong thing is found."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from armstream.codec import decode
+from armstream.events import BanditSnapshot, Command, CommandApplied, PositionSnapshot
+from armstream.stages.pipeline import Pipeline
+from armstream.stages.state import TaskState
+from armstream.verify.comparison import Difference
+from tests.stages.events import START, close, fill
+from tests.verify.desk import Desk, latest, settings_of
+
+
+def command(action: Any, command_id: str, **fields: Any) -> Command:
+    return Command(command_id, "book", action, START + 3, **fields)
+
+
+def changed_desk(**learning: Any) -> Desk:
+    """Audit: 1 a reward, 2 ADD_ARM, 3 and 4 rewards, 5 REMOVE_ARM, 6 a reward not applied, 7 PAUSE, 8 not applied,
+    9 RESUME, 10 RESET, 11 a reward, 12 REMOVE_ARM refused."""
+    desk = Desk(settings_of(online_learning=learning))
+    desk.apply(fill("f1", "p1", propensity=0.4), close("c1", "p1"))
+    desk.apply(command("ADD_ARM", "k1", arm="lstm", value=2.0, reason="new"))
+    desk.apply(fill("f1", "p2", arm="lstm", propensity=0.3), close("c1", "p2"), fill("f1", "p3"), close("c1", "p3"))
+    desk.apply(fill("f1", "p4", arm="mlp"))
+    desk.apply(command("REMOVE_ARM", "k2", arm="mlp"), close("c1", "p4"))
+    desk.apply(command("PAUSE", "k3"), fill("f1", "p5"), close("c1", "p5"), command("RESUME", "k4"))
+    desk.apply(command("RESET", "k5"), command("RESET", "k5"))
+    desk.apply(fill("f1", "p6", contributions={"lstm": 0.5, "boost": 0.5}), close("c1", "p6"))
+    desk.apply(command("REMOVE_ARM", "k6", arm="mlp"))
+    return desk
+
+
+@pytest.mark.parametrize(
+    "learning",
+    [
+        {},
+        {"estimator": "importance", "gamma": 0.05, "eta_max": 0.07, "attribution": "simultaneous"},
+        {"eta": 0.1, "eta_auto": False, "fixed_share": 0.001},
+    ],
+    ids=("implicit", "importance", "shared"),
+)
+def test_commands_between_rewards_are_derived_again(learning: dict[str, Any]) -> None:
+    account = changed_desk(**learning).verify()
+    assert account.not_checked == []
+    counts = {name: account.counts[name] for name in ("commands", "rewards", "withheld", "duplicates", "not_placed")}
+    assert counts == {"commands": 6, "rewards": 6, "withheld": 2, "duplicates": 1, "not_placed": 0}
+
+
+def changed(at: int, **fields: Any) -> Callable[[Desk], None]:
+    return lambda desk: desk.change(desk.names.rewards, at, **fields)
+
+
+def lost(at: int) -> Callable[[Desk], None]:
+    return lambda desk: desk.topics[desk.names.rewards].__delitem__(at)
+
+
+def twice(desk: Desk) -> None:
+    """As a second transaction would, under the next version."""
+    desk.repeat(desk.names.rewards, 11)
+    desk.change(desk.names.rewards, 12, version=13)
+
+
+def state_of_the_new_arm(desk: Desk) -> None:
+    """The arm came with another weight than it was given."""
+    name = desk.names.commands
+    desk.change(name, 0, value=2.0 + 1e-6)
+
+
+WRONG: dict[str, tuple[Callable[[Desk], None], str]] = {
+    "an outcome": (changed(1, outcome="REFUSED"), "outcome 'REFUSED' of ADD_ARM"),
+    "another outcome": (changed(11, outcome="APPLIED"), "outcome 'APPLIED' of REMOVE_ARM"),
+    "an action": (changed(6, action="RESUME"), "action 'RESUME'"),
+    "a reason": (changed(1, detail="old"), "detail 'old'"),
+    "a refusal without a reason": (changed(11, detail=""), "a reason in detail"),
+    "a command's id": (changed(1, command_id="k9"), "what became of command 'k9'"),
+    "a lost outcome": (lost(11), "no CommandApplied"),
+    "a command twice": (twice, "what became of command 'k6'"),
+    "a version": (changed(1, version=3), "version 3"),
+    "the new arm's weight": (state_of_the_new_arm, "arm "),
+    "a reward applied while paused": (changed(7, applied=True, counted=True, detail=""), "applied True"),
+    "a reward of a removed arm": (changed(5, applied=True, counted=True, detail=""), "applied True"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_one_thing_that_is_wrong_with_a_command_is_found(name: str) -> None:
+    corrupt, says = WRONG[name]
+    desk = changed_desk()
+    corrupt(desk)
+    with pytest.raises(Difference) as difference:
+        desk.verify()
+    assert says in str(difference.value)
+
+
+def test_a_command_without_any_record_of_what_became_of_it_is_found() -> None:
+    desk = changed_desk()
+    desk.next_offset[desk.names.commands] += 1
+    desk.send(command("PAUSE", "k9"))
+    desk.apply(fill("f1", "p9"))
+    with pytest.raises(Difference):
+        desk.verify()
+
+
+def test_where_the_command_is_no_longer_kept_what_it_changed_is_not_known_and_said() -> None:
+    desk = changed_desk()
+    desk.delete_before(desk.names.commands, 8)
+    account = desk.verify()
+    assert any("no longer kept" in what for what in account.not_checked)
+    assert account.counts["rewards"] == 6
+
+
+def restarted_under(desk: Desk, **sections: Any) -> Desk:
+    """The same topics, other settings, state restored from the snapshots."""
+    other = Desk(settings_of(**sections), desk.reward_rules, desk.topics)
+    state = TaskState(desk.reward_rules, other.settings.bandit_rules())
+    for topic in (desk.names.bandit_snapshots, desk.names.position_snapshots):
+        for value in latest(desk.topics[topic]).values():
+            snapshot = decode(value)
+            if isinstance(snapshot, BanditSnapshot):
+                state.restore_bandit(snapshot)
+            elif isinstance(snapshot, PositionSnapshot):
+                state.restore_position(snapshot)
+    other.pipeline, other.next_offset, other.ends = Pipeline(state), desk.next_offset, desk.ends
+    return other
+
+
+def desk_that_was_reset() -> Desk:
+    """Audit: 1 a reward, 2 the change of settings, 3 a reward under the new ones."""
+    desk = Desk(settings_of(online_learning={"gamma": 0.2}))
+    desk.apply(fill("f1", "p1", propensity=0.4), close("c1", "p1"))
+    changed = {"online_learning": {"families": ["ridge", "new"]}, "bandits": {"on_settings_change": "reset"}}
+    other = restarted_under(desk, **changed)
+    other.apply(fill("f1", "p2", arm="new", propensity=0.4), close("c1", "p2"))
+    return other
+
+
+def test_a_change_of_settings_is_derived_again_on_both_sides_of_it() -> None:
+    desk = desk_that_was_reset()
+    applied = desk.event(desk.names.rewards, 1, CommandApplied)
+    assert (applied.version, applied.action) == (2, "RESET")
+    account = desk.verify()
+    assert (account.not_checked, account.counts["rewards"], account.counts["settings_changes"]) == ([], 2, 1)
+
+
+def test_what_was_learned_under_the_old_settings_is_checked_by_them() -> None:
+    desk = desk_that_was_reset()
+    detail = desk.event(desk.names.rewards, 1, CommandApplied).detail
+    desk.change(desk.names.rewards, 1, detail=detail.replace('"gamma": 0.2', '"gamma": 0.21'))
+    with pytest.raises(Difference, match=r"settings '.*0\.2.*follows .*0\.21"):
+        desk.verify()
+
+
+def test_a_kept_learner_is_checked_by_the_settings_it_was_made_under() -> None:
+    desk = Desk(settings_of(online_learning={"gamma": 0.2}))
+    desk.apply(fill("f1", "p1"), close("c1", "p1"))
+    other = restarted_under(desk, online_learning={"gamma": 0.4}, bandits={"on_settings_change": "keep"})
+    other.apply(fill("f1", "p2"), close("c1", "p2"))
+    assert (other.verify().not_checked, other.verify().counts["weight_vectors"]) == ([], 2)
