@@ -90,7 +90,7 @@ def test_the_shipped_rules_are_those_of_the_files(rule: str, file: str | None) -
     not_the_rule = {"generator", "reward_bound", "reward_bound_bps"}
     played, shipped = (
         {key: value for key, value in bandit.to_dict().items() if key not in not_the_rule}
-        for bandit in (learner.bandit, rules.new_bandit())
+        for bandit in (learner.bandit, rules.new_learner())
     )
     assert played == shipped
 
