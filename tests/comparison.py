@@ -133,6 +133,7 @@ def play_all(rules: LearningRules, played_books: Sequence[Book], seed: int) -> P
     earned, weights = [], []
     for number, book in enumerate(played_books):
         bandit = rules.new_learner()
+        assert isinstance(bandit, Exp3IXBandit)  # both files are of that rule
         earned.append(play(bandit, book, default_rng([seed, number]).random(len(book.rewards_bps)).tolist()))
         weights.append(bandit.read().weights[book.best_arm])
     return Played(in_turn(earned), float(np.mean(weights)))

@@ -163,7 +163,7 @@ colour: red
         ("online_learning: {gamma: .nan}", "online_learning.gamma: must be a finite number, not 'nan' (FILE)"),
         (
             "online_learning: {algorithm: exp4}",
-            "online_learning.algorithm: exp4 is not in this version, exp3ix is (FILE)",
+            "online_learning.algorithm: exp4 is not in this version, exp3ix and tsallis are (FILE)",
         ),
         ("online_learning: {experts: [a]}", "online_learning.experts: exp4 is not in this version"),
         ("online_learning: {horizon: 10000}", "online_learning.horizon: exp4 is not in this version"),
@@ -406,3 +406,9 @@ def test_what_cannot_be_of_one_bandit_is_a_line_that_names_it(tmp_path: Path, ba
         load(file_with(tmp_path, f"bandits: {{{bandits}}}"), {})
     assert len(error.value.lines) == 1
     assert error.value.lines[0].startswith(line), error.value.lines
+
+
+@pytest.mark.parametrize("alien", ["estimator: importance", "gamma: 0.1", "fixed_share: 0.1", "transform: tanh"])
+def test_what_is_of_another_rule_is_refused_beside_tsallis(tmp_path: Path, alien: str) -> None:
+    with pytest.raises(SettingsError, match="is not for tsallis"):
+        load(file_with(tmp_path, f"online_learning: {{algorithm: tsallis, {alien}}}"), {})

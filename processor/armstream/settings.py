@@ -62,7 +62,7 @@ _OWNED: Mapping[str, str] = {
 
 # What a documented file may say and this version does not do: (path, value, or None for any) -> why.
 _REFUSED: Mapping[tuple[str, str | None], str] = {
-    ("online_learning.algorithm", "exp4"): "exp4 is not in this version, exp3ix is",
+    ("online_learning.algorithm", "exp4"): "exp4 is not in this version, exp3ix and tsallis are",
     ("online_learning.experts", None): "exp4 is not in this version, so there are no experts",
     ("online_learning.horizon", None): "exp4 is not in this version, so there is no horizon (horizons are for arms)",
     ("online_learning.attribution", "sequential"): (
@@ -71,6 +71,14 @@ _REFUSED: Mapping[tuple[str, str | None], str] = {
     ),
 }
 
+_NOT_FOR_TSALLIS: Mapping[str, object] = {
+    "estimator": "implicit",
+    "gamma": 0.0,
+    "eta": None,
+    "implicit": None,
+    "transform": "none",
+    "fixed_share": 0.0,
+}
 _FOR_ALL_BANDITS = frozenset({"enabled", "algorithm", "save_interval", "state_file"})
 
 Conflict = tuple[SettingPath, str]
@@ -287,7 +295,7 @@ class OnlineLearningSettings(Section):
     """The learning rule, under the documented names."""
 
     enabled: bool = True
-    algorithm: Literal["exp3ix"] = "exp3ix"
+    algorithm: Literal["exp3ix", "tsallis"] = "exp3ix"
     estimator: Literal["implicit", "importance"] = "implicit"
     gamma: Annotated[float, Field(ge=0, le=1)] = 0.0
     eta: Annotated[float | None, Field(gt=0, le=1e6)] = None
@@ -345,6 +353,12 @@ class OnlineLearningSettings(Section):
             yield ("eta",), "is computed where eta_auto is true: set eta_auto to false, or leave eta out"
         if not self.eta_auto and self.eta is None:
             yield ("eta",), "must be given where eta_auto is false"
+        if self.algorithm == "tsallis" and self.attribution == "simultaneous":
+            yield ("attribution",), "must be full_information where algorithm is tsallis, which guesses no propensity"
+        if self.algorithm == "tsallis":
+            for setting, unset in _NOT_FOR_TSALLIS.items():
+                if getattr(self, setting) != unset:
+                    yield (setting,), "is not for tsallis, whose rule is one: leave it out"
         for setting in ("families", "horizons"):
             names = getattr(self, setting)
             used = setting.replace("ies", "y").rstrip("s") in self.arm_mode

@@ -127,7 +127,9 @@ class NaiveLoop:
         if fill["event_id"] in position["fill_ids"]:
             return
         if fill["bandit_id"] not in self.learners:
-            self.learners[fill["bandit_id"]] = self.rules.new_learner()
+            learner = self.rules.new_learner()
+            assert isinstance(learner, Exp3IXBandit)  # the bench compares by the shipped rule
+            self.learners[fill["bandit_id"]] = learner
             self.versions[fill["bandit_id"]] = 0
         position["fill_ids"].append(fill["event_id"])
         position["decision"] = {name: fill[name] for name in DECISION}

@@ -8,6 +8,7 @@ import sys
 import time
 
 from armstream.events import Fill, Input
+from armstream.learning import Exp3IXBandit
 from armstream.stages.pipeline import Pipeline
 from armstream.stages.rules import BanditRules, RewardRules
 from armstream.stages.state import TaskState
@@ -47,7 +48,7 @@ def run(events: list[Input]) -> float:
 
 def learner_seconds(events: list[Input]) -> float:
     """The same updates on bare learners: what no pipeline can save."""
-    learners = [learning_rules().new_learner() for _ in range(BANDITS)]
+    learners = [Exp3IXBandit(3, reward_bound_bps=100.0, estimator="implicit", gamma=0.0) for _ in range(BANDITS)]
     fills = [event for event in events if isinstance(event, Fill)]
     started = time.process_time()
     for number, _ in enumerate(fills):

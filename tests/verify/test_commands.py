@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from armstream.codec import decode
 from armstream.events import BanditSnapshot, Command, CommandApplied, PositionSnapshot
@@ -199,3 +200,21 @@ def test_one_thing_that_is_wrong_about_the_bound_is_found(
         assert says in str(difference.value)
     else:
         assert "may have been others then" in desk.verify().not_checked[0]  # blend settings are not in the log
+
+
+def test_what_tsallis_learned_is_derived_again_and_a_wrong_loss_is_found() -> None:
+    desk = Desk(settings_of(online_learning={"algorithm": "tsallis"}))
+    whole = {"propensity": 0.5, "probabilities": (0.5, 0.25, 0.25), "eta": 0.4}
+    desk.apply(fill("f1", "p1", **whole), close("c1", "p1"))
+    desk.apply(fill("f1", "p2", propensity=0.4, order_quantity=150.0), close("c1", "p2", quantity=30.0))
+    desk.apply(command("ADD_ARM", "k1", arm="lstm", value=0.5), close("c2", "p2", quantity=70.0))
+    desk.apply(fill("f1", "p3", **{**whole, "probabilities": (0.5, 0.2, 0.2, 0.1)}), close("c1", "p3", price=149.0))
+    desk.apply(fill("f1", "p4", contributions={"lstm": 0.5, "boost": 0.5}), close("c1", "p4"))
+    desk.apply(command("REMOVE_ARM", "k2", arm="mlp"))
+    account = desk.verify()
+    assert (account.not_checked, account.counts["rewards"], account.counts["commands"]) == ([], 5, 2)
+    snapshot = desk.event(desk.names.bandit_snapshots, 0, BanditSnapshot)
+    other = replace(snapshot.arms[1], state=snapshot.arms[1].state + 1e-8)  # not the drawn one: its b
+    desk.change(desk.names.bandit_snapshots, 0, arms=(snapshot.arms[0], other, snapshot.arms[2]))
+    with pytest.raises(Difference, match="arm 'mlp'"):
+        desk.verify()

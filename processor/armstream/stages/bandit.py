@@ -4,10 +4,17 @@ Law: a book's version counts its audit records, one a segment, taught or not. Wh
 reaches it, so a refusal inside it is a crash.
 """
 
-from armstream.events import ArmWeight, Reward, RewardArm, WeightVector
+from collections.abc import Sequence
+from math import fsum
+
+from armstream.events import ArmWeight, DecisionSnapshot, Reward, RewardArm, WeightVector
+from armstream.learning import TsallisBandit, Update
+from armstream.learning.tsallis import SUM_TOLERANCE
 from armstream.learning.weight_optimizer import effective_alpha
 from armstream.stages.reward import Segment, Taken
 from armstream.stages.state import WARMING_UP, Book, TaskState
+
+MAX_LOGGED_ETA = 1e6
 
 
 def learn(state: TaskState, taken: Taken, segment: Segment, new_decision: bool) -> Reward:
@@ -19,13 +26,16 @@ def learn(state: TaskState, taken: Taken, segment: Segment, new_decision: bool) 
     book.version += 1
     if segment.refusal:
         if segment.refusal == WARMING_UP and book.learner is not None and book.learner.is_warming:
-            state.own_learner(book).update(0, segment.reward_bps)  # whichever arm: only the bound's warm-up takes it
+            state.own_learner(book).update(0, segment.reward_bps, 1.0)  # whichever arm: only the warm-up takes it
         return _untaught(taken, segment)
     learner = state.own_learner(book)
     assert decision is not None  # only fills are matched, and a fill brings its decision
     if decision.arm is not None:
         index = book.arm_index[decision.arm]
-        update = learner.update(index, segment.reward_bps, decision.propensity, segment.weight, new_decision)
+        if isinstance(learner, TsallisBandit):
+            update = _update_tsallis(learner, index, decision, segment, new_decision)
+        else:
+            update = learner.update(index, segment.reward_bps, decision.propensity, segment.weight, new_decision)
         arms: tuple[RewardArm, ...] = (RewardArm(decision.arm, 1.0, update.propensities[0], update.estimates[0]),)
     else:
         rules, shares = book.rules, decision.contributions
@@ -56,6 +66,36 @@ def learn(state: TaskState, taken: Taken, segment: Segment, new_decision: bool) 
         update.propensity_source,
         update.eta,
         segment.ts_event,
+    )
+
+
+def _update_tsallis(
+    learner: TsallisBandit, arm: int, decision: DecisionSnapshot, segment: Segment, new_decision: bool
+) -> Update:
+    """By the decision's whole distribution where that was logged and is over today's arms, else by its propensity."""
+    whole = is_whole_distribution(decision.probabilities, decision.eta, decision.propensity, arm, learner.n_arms)
+    return learner.update(
+        arm,
+        segment.reward_bps,
+        decision.propensity,
+        probabilities=decision.probabilities if whole else None,
+        eta=decision.eta if whole else None,
+        weight=segment.weight,
+        new_decision=new_decision,
+    )
+
+
+def is_whole_distribution(
+    probabilities: Sequence[float], eta: float | None, propensity: float | None, arm: int, arm_count: int
+) -> bool:
+    """Whether a logged distribution is one over `arm_count` arms that gives `arm` the logged propensity."""
+    if eta is None or propensity is None or len(probabilities) != arm_count:
+        return False
+    if not 0.0 < eta < MAX_LOGGED_ETA or not all(0.0 <= one <= 1.0 for one in probabilities):
+        return False
+    tolerance = SUM_TOLERANCE / 2
+    return (
+        abs(fsum(probabilities) - 1.0) <= tolerance and abs(probabilities[arm] - propensity) <= tolerance * propensity
     )
 
 
@@ -107,9 +147,9 @@ def weight_vector(book: Book) -> WeightVector:
         book.bandit_id,
         book.version,
         rules.algorithm,
-        rules.estimator,
+        rules.published_estimator,
         tuple(map(ArmWeight, book.arm_index, weights, probabilities)),
-        rules.gamma,
+        learner.gamma,
         eta,
         learner.reward_bound_bps or 0.0,  # an automatic one that is not found yet
         total_steps,

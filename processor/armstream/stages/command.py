@@ -86,7 +86,7 @@ def _reset(state: TaskState, book: Book, _: Command) -> None:
 def _set_bound(state: TaskState, book: Book, command: Command) -> None:
     assert command.value is not None  # check_command
     assert book.rules is not None  # its learner was made by them
-    if book.rules.estimator != "implicit":
+    if not book.rules.has_bound:
         raise _NotDoneError(f"the {book.rules.estimator} estimator has no reward bound")
     state.own_learner(book).set_bound(command.value)
 

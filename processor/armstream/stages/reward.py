@@ -20,8 +20,8 @@ from armstream.events import (
     WaitingClose,
 )
 from armstream.stages.rules import RewardRules
-from armstream.stages.state import Book, TaskState
-from armstream.stages.validation import Refused, check_bandit_id, check_close, check_fill
+from armstream.stages.state import MIN_LOGGED_PROPENSITY, Book, TaskState
+from armstream.stages.validation import Refused, check_bandit_id, check_close, check_fill, check_logged_draw
 
 MAX_REWARD_BPS = 1e12
 LEFT_TOLERANCE = 1e-9  # of an event's own quantity: what is left at most that is nothing
@@ -80,6 +80,8 @@ def take_fill(state: TaskState, fill: Fill) -> Taken | None:
         check_bandit_id(fill.bandit_id)
         raise Refused("UNKNOWN_BANDIT", f"bandit {fill.bandit_id!r} is not registered (bandits.mode: registered)")
     check_fill(fill, book.arm_index if book is not None and book.learner is not None else own_rules.arms)
+    if own_rules.algorithm == "tsallis":
+        check_logged_draw(fill, MIN_LOGGED_PROPENSITY)
     if book is None:
         check_bandit_id(fill.bandit_id)
     elif fill.ts_event < book.fill_watermark - rules.dedupe_window_micros:

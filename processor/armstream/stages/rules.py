@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from armstream.learning import Exp3IXBandit
+from armstream.learning import Exp3IXBandit, TsallisBandit
 
 SECOND_MICROS = 1_000_000
 HOUR_MICROS = 3_600 * SECOND_MICROS
@@ -33,6 +33,8 @@ class RewardRules:
             raise ValueError("max_holding must not be shorter than dedupe_window: a held position would dedupe less")
 
 
+Learner = Exp3IXBandit | TsallisBandit
+
 COMMANDS_REMEMBERED = 1_000  # ids a bandit
 SETTINGS_CHANGE = "armstream:settings-change"  # the command_id of the reset that a change of settings is
 
@@ -49,7 +51,7 @@ class LearningRules:
 
     arms: tuple[str, ...]
     enabled: bool = True
-    algorithm: Literal["exp3ix"] = "exp3ix"
+    algorithm: Literal["exp3ix", "tsallis"] = "exp3ix"
     estimator: Literal["importance", "implicit"] = "implicit"
     gamma: float = 0.0
     eta: float | None = None
@@ -66,8 +68,10 @@ class LearningRules:
     ramp_steps: int = 0
     arm_mode: Literal["family", "horizon", "family_horizon"] = "family"
 
-    def new_learner(self) -> Exp3IXBandit:
+    def new_learner(self) -> Learner:
         """A learner that has seen nothing. Raises ValueError where the parameters cannot be."""
+        if self.algorithm == "tsallis":
+            return TsallisBandit(len(self.arms), list(self.arms), reward_bound_bps=self.reward_bound_bps)
         return Exp3IXBandit(
             len(self.arms),
             list(self.arms),
@@ -82,6 +86,16 @@ class LearningRules:
             transform_bps=self.transform_bps,
             min_weight=self.min_weight,
         )
+
+    @property
+    def published_estimator(self) -> str:
+        """The estimator as snapshots and vectors name it: that of tsallis is its own."""
+        return self.estimator if self.algorithm == "exp3ix" else "reduced_variance"
+
+    @property
+    def has_bound(self) -> bool:
+        """Whether rewards are clipped to a bound."""
+        return self.algorithm == "tsallis" or self.estimator == "implicit"
 
     def determining_json(self) -> str:
         """What decides learned numbers, as canonical JSON: the arms, and what is no default of this class."""

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from heapq import heappush
 
 from armstream.events import ArmState, BanditSnapshot, DecisionSnapshot, PositionSnapshot
-from armstream.learning import Exp3IXBandit
-from armstream.learning.reward_bound import RewardBound
-from armstream.stages.rules import BanditRules, LearningRules, RewardRules
+from armstream.learning import RewardBound
+from armstream.stages.rules import BanditRules, Learner, LearningRules, RewardRules
 
 NEVER = -(2**63)  # a watermark before its first event: nothing is behind it
 
 WARMING_UP = "the reward bound is not found yet"  # so this reward goes into finding it, and into nothing else
+
+MIN_LOGGED_PROPENSITY = 1e-80  # below it a sum of losses may leave what a Tsallis learner holds
 
 _UNCHANGED = object()
 
@@ -64,7 +65,7 @@ class Book:
         self.rules: LearningRules | None = None
         self.settings = ""
         self.arm_index: Mapping[str, int] = {}
-        self.learner: Exp3IXBandit | None = None
+        self.learner: Learner | None = None
         self.owns_learner = False
         self.version = 0
         self.fill_watermark = NEVER
@@ -149,6 +150,10 @@ class TaskState:
         for name, share in shares.items():
             if share and name not in book.arm_index:
                 return f"arm {name!r} was removed"
+        if book.rules is not None and book.rules.algorithm == "tsallis" and decision.arm is not None:
+            propensity = decision.propensity  # it may have been accepted while another rule learned
+            if propensity is None or propensity < MIN_LOGGED_PROPENSITY:
+                return "no propensity was logged with the draw"
         return WARMING_UP if book.learner is not None and book.learner.is_warming else ""
 
     # Writing, to the overlay.
@@ -180,7 +185,7 @@ class TaskState:
         assert book.learner is not None  # it was just changed
         book.arm_index = {name: index for index, name in enumerate(book.learner.arm_names)}
 
-    def own_learner(self, book: Book) -> Exp3IXBandit:
+    def own_learner(self, book: Book) -> Learner:
         """The touched book's learner, no longer shared with the committed one."""
         learner = book.learner
         assert learner is not None  # nothing is learned before a valid fill
@@ -272,7 +277,7 @@ class TaskState:
         total_steps = 0
         reward_bound_bps = None
         if learner is not None and rules is not None:
-            algorithm, estimator = rules.algorithm, rules.estimator
+            algorithm, estimator = rules.algorithm, rules.published_estimator
             total_steps, reward_bound_bps = learner.total_steps, learner.reward_bound_bps
             arms = tuple(map(ArmState, book.arm_index, learner.state, learner.arm_pulls, learner.cumulative_rewards))
         return BanditSnapshot(

@@ -69,6 +69,16 @@ def check_fill(fill: Fill, arms: Collection[str]) -> None:
         raise Refused("UNKNOWN_EXPERT", f"advice of {_named(fill.advice)}, but this bandit has no experts")
 
 
+def check_logged_draw(fill: Fill, least: float) -> None:
+    """What a rule that guesses no propensity needs beyond check_fill. Raises Refused."""
+    if fill.arm is None:
+        return
+    if fill.propensity is None:
+        raise Refused("VALIDATION", "a drawn arm needs its logged propensity: tsallis guesses none")
+    if fill.propensity < least:
+        raise Refused("VALIDATION", f"propensity must not be below {least:g} with tsallis, got {fill.propensity!r}")
+
+
 def check_close(close: Close) -> None:
     """Raises Refused for a close that no state could take."""
     if not (0 < len(close.event_id) <= _ID_SURELY_FITS and 0 < len(close.position_id) <= _ID_SURELY_FITS):

@@ -4,11 +4,13 @@ Law: the arithmetic is compared with the events, the learner with the published 
 found where it is and not in all that follows.
 """
 
-from armstream.events import CommandApplied, Reward
+from fractions import Fraction
+
+from armstream.events import CommandApplied, Fill, Reward
 from armstream.verify.commands import Commands
 from armstream.verify.comparison import Difference, is_near, require
 from armstream.verify.known import MAY_BE_OLDER, Known, Realised
-from armstream.verify.learner import Learner, Taught
+from armstream.verify.learner import Learner, Logged, Taught
 from armstream.verify.published import Cut, place, require_version
 from armstream.verify.rewards import MAX_REWARD_BPS, reward_of, weight_of
 from armstream.verify.state import Bandit
@@ -110,6 +112,8 @@ class Audit:
         if bandit.is_known:
             is_legal = is_legal and not bandit.paused and not shares.keys() - set(bandit.arms)
             is_legal = is_legal and bandit.bandit_id not in self._warming
+            if bandit.rules.algorithm == "tsallis" and fill.arm is not None:
+                is_legal = is_legal and fill.propensity is not None and fill.propensity >= 1e-80
             arms = [name for name in (*bandit.arms, *sorted(shares.keys() - set(bandit.arms))) if name in shares]
         require(
             where,
@@ -173,10 +177,29 @@ def _taught(bandit: Bandit, learner: Learner, reward: Reward, realised: Realised
     else:
         is_one = is_one and reward.propensity_source != "NONE"
     indexes = [learner.arms.index(arm.name) for arm in reward.arms]
+    if is_one and learner.is_tsallis:
+        if realised is None:
+            return None
+        logged = _logged(realised.segment.fill.event, indexes[0], learner.count)
+        return learner.learn_draw(indexes[0], reward.reward_bps, logged, reward.weight, reward.counted)
     if is_one:
         return learner.learn_arm(indexes[0], reward.reward_bps, propensity, reward.weight, reward.counted)
     shares = {index: arm.share for index, arm in zip(indexes, reward.arms, strict=True)}
     return learner.learn_blend(shares, reward.reward_bps, reward.weight, reward.counted)
+
+
+def _logged(fill: Fill, arm: int, count: int) -> Logged:
+    """The decision's whole distribution, where what was logged is one over today's arms; else its propensity alone."""
+    propensity, probabilities = fill.propensity or 0.0, fill.probabilities
+    is_whole = (
+        fill.eta is not None
+        and 0 < fill.eta < 1e6
+        and len(probabilities) == count
+        and all(0 <= one <= 1 for one in probabilities)
+        and abs(float(sum(map(Fraction, probabilities))) - 1) <= 5e-7
+        and abs(probabilities[arm] - propensity) <= 5e-7 * propensity
+    )
+    return Logged(propensity, probabilities, fill.eta) if is_whole else Logged(propensity)
 
 
 def _compare_lessons(where: str, reward: Reward, taught: Taught) -> None:

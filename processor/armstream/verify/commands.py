@@ -107,7 +107,7 @@ class Commands:
         if command.action == "RESUME":
             return "" if bandit.paused else "it is not paused"
         if command.action == "SET_BOUND":
-            return "" if bandit.rules.estimator == "implicit" else "there is no bound"
+            return "" if bandit.rules.has_bound else "there is no bound"
         return "" if command.action == "RESET" else "it is not for this algorithm"
 
 

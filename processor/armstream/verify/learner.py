@@ -1,7 +1,8 @@
-"""The two estimators straight from the design's formulas, in plain floats: the reference of the learner that runs.
+"""The rules straight from the design's formulas, in plain floats: the reference of the learner that runs.
 
 Law: each number is computed the long way, from the state and the settings alone; nothing is kept that could go stale.
-Written from Neu 2015 (arXiv 1506.03271) and the documented rule; it shares nothing with `learning`.
+Written from Neu 2015 (arXiv 1506.03271), Zimmert and Seldin 2021 (JMLR 22(28)) and the documented rule; it shares
+nothing with `learning`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,15 @@ class Lesson:
     propensity: float | None
     estimate: float
     estimate_scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What of a decision was logged; no probabilities: not its whole distribution."""
+
+    propensity: float
+    probabilities: tuple[float, ...] = ()
+    eta: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +111,16 @@ class Learner:
 
     def add_arm(self, name: str, initial_weight: float) -> None:
         """A newcomer with so many mean weights; the others keep their weights relative to each other."""
+        tsallis_state = self._tsallis_newcomer(initial_weight) if self.is_tsallis else 0.0
         before = self.reading_rate()
         floor = self.rules.min_weight
         relative = [max(weight / max(self.weights()), floor) for weight in self.weights()]
         newcomer = log(max(initial_weight * sum(relative) / self.count, floor))
         self.arms.append(name)
         self._change_rate(before)
-        if self.rules.estimator == "implicit":
+        if self.is_tsallis:
+            self.state.append(tsallis_state)
+        elif self.rules.estimator == "implicit":
             self.state.append(min(self.state) - newcomer / self.reading_rate())
         else:
             self.state.append(newcomer)
@@ -130,25 +143,37 @@ class Learner:
 
     def _change_rate(self, before: float) -> None:
         """The rate depends on K: L times it stays what it was."""
-        if self.rules.estimator == "implicit":
+        if self.rules.estimator == "implicit" and not self.is_tsallis:
             self.state = [loss * (before / self.reading_rate()) for loss in self.state]
             self.largest_state = [loss * max(1.0, before / self.reading_rate()) for loss in self.largest_state]
 
     # Reading.
 
     def reading_rate(self) -> float:
-        """The rate last used (importance), or that of the round to come (implicit)."""
+        """The rate last used (importance), or that of the round to come (implicit, tsallis)."""
+        if self.is_tsallis:
+            return 4 / sqrt(self.total_steps + 1)
         return self._rate(self.total_steps + 1 if self.rules.estimator == "implicit" else max(self.total_steps, 1))
 
+    @property
+    def gamma(self) -> float:
+        return 0.0 if self.is_tsallis else self.rules.gamma
+
+    @property
+    def is_tsallis(self) -> bool:
+        return self.rules.algorithm == "tsallis"
+
     def weights(self) -> list[float]:
-        """Normalised, none below min_weight of the largest."""
+        """Normalised, none below min_weight of the largest; those of tsallis are what its losses say."""
+        if self.is_tsallis:
+            return self._tsallis_weights()
         unfloored = self._softmax(self.reading_rate())
         floor = self.rules.min_weight * max(unfloored)
         return _normalised([max(weight, floor) for weight in unfloored])
 
     def probabilities(self) -> list[float]:
         """p_i = (1 - gamma) w_i + gamma / K."""
-        gamma = self.rules.gamma
+        gamma = self.gamma
         return [(1 - gamma) * weight + gamma / self.count for weight in self.weights()]
 
     # Learning.
@@ -187,7 +212,44 @@ class Learner:
         self._move(moves, eta, weight * reward_bps, new_decision)
         return Taught(tuple(lessons), eta, "CURRENT" if is_divided else "NONE")
 
+    def learn_draw(self, arm: int, reward_bps: float, logged: Logged, weight: float, new_decision: bool) -> Taught:
+        """Tsallis-INF: one drawn arm, by the decision's whole distribution and its rate, or by its propensity alone.
+
+        L_i += b_i for all, b_i = 1/2 where p_i >= eta^2; L_arm += (loss - b_arm) / p_arm; b is 0 without the whole.
+        """
+        p, eta = logged.propensity, 2 / sqrt(self.total_steps + 1)
+        baselines = [0.0] * self.count
+        if logged.probabilities and logged.eta is not None:
+            p, eta = logged.probabilities[arm], logged.eta
+            baselines = [0.5 if each >= eta * eta else 0.0 for each in logged.probabilities]
+        realised, baseline = weight * self._loss_above_half(reward_bps), baselines[arm]
+        estimate, scale = realised / p, abs(realised) / p
+        if new_decision:
+            estimate, scale = (realised + 0.5 - baseline) / p + baseline, (abs(realised) + 0.5) / p + baseline
+            self.state = [loss + (0.0 if at == arm else baselines[at]) for at, loss in enumerate(self.state)]
+        self._move({arm: (1.0, estimate)}, eta, weight * reward_bps, new_decision)
+        return Taught((Lesson(arm, 1.0, p, estimate, scale),), eta, "LOGGED")
+
     # The formulas.
+
+    def _tsallis_weights(self) -> list[float]:
+        """p_i = 4 / (eta (L_i - x))^2 with the x below min L for which they sum to 1, by halving."""
+        eta, least = self.reading_rate(), min(self.state)
+        distances = [eta / 2 * (loss - least) for loss in self.state]
+        low, high = 1.0, sqrt(self.count)
+        for _ in range(200):
+            middle = (low + high) / 2
+            if sum((distance + middle) ** -2 for distance in distances) > 1:
+                low = middle
+            else:
+                high = middle
+        return [(distance + high) ** -2 for distance in distances]
+
+    def _tsallis_newcomer(self, initial_weight: float) -> float:
+        """L = x + 2 sqrt(K / initial_weight) / eta, x that of today's K arms."""
+        eta, least = self.reading_rate(), min(self.state)
+        x = least - 2 / (eta * sqrt(max(self._tsallis_weights())))
+        return x + 2 * sqrt(self.count / max(initial_weight, 1e-10)) / eta
 
     def _rate(self, t: int) -> float:
         """eta where given, else min(eta_max, sqrt(ln K / (K t)))."""
@@ -198,6 +260,8 @@ class Learner:
 
     def _update_rate(self, new_decision: bool) -> float:
         """That of T + 1; a later part of a decision takes max(T, 1) under importance."""
+        if self.is_tsallis:
+            return self.reading_rate()
         if self.rules.estimator == "implicit" or new_decision:
             return self._rate(self.total_steps + 1)
         return self._rate(max(self.total_steps, 1))

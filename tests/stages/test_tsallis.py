@@ -1,0 +1,109 @@
+"""Tsallis-INF in the stream: learned from what was logged with the draw, by hand, and never from a guess."""
+
+from typing import Any
+
+import pytest
+
+from armstream.events import Command, Fill
+from tests.stages.events import START, close, fill, learning_rules, short_rules
+from tests.stages.task import Task
+
+WHOLE: dict[str, Any] = {
+    "propensity": 0.5,
+    "probabilities": (0.5, 0.25, 0.25),
+    "eta": 0.6,
+}  # eta^2 = .36: b is 1/2 for ridge alone
+
+
+def task_of(**rules: Any) -> Task:
+    return Task(short_rules(), learning_rules(algorithm="tsallis", **rules))
+
+
+def logged_fill(position_id: str = "p1", **fields: Any) -> Fill:
+    return fill(position_id=position_id, price=100.0, **fields)
+
+
+def states(task: Task) -> list[float]:
+    return [arm.state for arm in task.bandit().arms]
+
+
+def test_the_whole_distribution_of_the_decision_teaches_by_hand() -> None:
+    """+50 of 100 bps is a loss of .25: L_ridge = .5 + (.25 - .5) / .5 = 0, b of the others is 0."""
+    task = task_of()
+    (reward,) = task.apply(logged_fill(**WHOLE), close(price=100.5)).rewards
+    assert states(task) == pytest.approx([0.0, 0.0, 0.0], abs=1e-12)
+    assert (reward.propensity_source, reward.eta, reward.arms[0].propensity) == ("LOGGED", 0.6, 0.5)
+    (reward,) = task.apply(logged_fill("p2", **{**WHOLE, "eta": 0.4}), close("c2", "p2", price=99.5)).rewards
+    assert reward.arms[0].estimate == pytest.approx(0.5 + (0.75 - 0.5) / 0.5)  # eta^2 = .16: b is 1/2 for all
+    assert states(task) == pytest.approx([1.0, 0.5, 0.5])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"propensity": 0.5},
+        {"propensity": 0.5, "probabilities": (0.5, 0.5), "eta": 0.6},  # over other arms than today's
+        {"propensity": 0.5, "probabilities": (0.4, 0.3, 0.3), "eta": 0.6},  # another's decision
+        {"propensity": 0.5, "probabilities": (0.5, 0.5, 0.5), "eta": 0.6},
+        {"propensity": 0.5, "probabilities": (0.5, 0.25, 0.25)},
+    ],
+)
+def test_where_the_distribution_is_not_whole_its_propensity_teaches_alone(fields: dict[str, Any]) -> None:
+    """L_ridge = .25 / .5, and the rate says so: 2 / sqrt(n + 1)."""
+    task = task_of()
+    (reward,) = task.apply(logged_fill(**fields), close(price=100.5)).rewards
+    assert states(task) == pytest.approx([0.5, 0.0, 0.0])
+    assert reward.eta == 2.0
+
+
+@pytest.mark.parametrize(
+    ("propensity", "words"), [(None, "tsallis guesses none"), (1e-90, "propensity must not be below 1e-80")]
+)
+def test_a_draw_without_its_propensity_is_a_dead_letter(propensity: float | None, words: str) -> None:
+    (letter,) = task_of().apply(logged_fill(propensity=propensity)).dead_letters
+    assert letter.error_class == "VALIDATION"
+    assert words in letter.error
+
+
+def test_a_blend_needs_none() -> None:
+    """.75 (loss - 1/2) = -.1875."""
+    task = task_of()
+    (reward,) = task.apply(logged_fill(contributions={"ridge": 0.75, "mlp": 0.25}), close(price=100.5)).rewards
+    assert reward.applied
+    assert states(task) == pytest.approx([-0.1875, -0.0625, 0.0])
+
+
+def test_a_draw_of_another_rules_time_without_a_propensity_is_audited_and_teaches_nothing() -> None:
+    task = Task(short_rules(), learning_rules())
+    task.apply(logged_fill())
+    other = Task(task.reward_rules, learning_rules(algorithm="tsallis"), on_settings_change="reset")
+    other.published, other.inputs_read = task.published, task.inputs_read
+    other.restart()
+    (reward,) = other.apply(close(price=100.5)).rewards
+    assert (reward.applied, reward.detail) == (False, "no propensity was logged with the draw")
+
+
+def test_vectors_say_the_rule_and_its_rate() -> None:
+    task = task_of()
+    task.apply(logged_fill(**WHOLE), close(price=99.5))  # a loss of .75: L_ridge = .5 + .25 / .5 = 1
+    vector = task.published.weights["book"]
+    assert (vector.algorithm, vector.estimator, vector.gamma) == ("tsallis", "reduced_variance", 0.0)
+    assert vector.eta == pytest.approx(4 / 2**0.5)
+    ridge, mlp, boost = (arm.probability for arm in vector.arms)
+    assert mlp == boost
+    assert ridge + mlp + boost == pytest.approx(1.0)
+    # 2 / (eta sqrt(p)) is the distance to x: ridge is 1 farther away than mlp
+    assert 2 / (vector.eta * ridge**0.5) - 2 / (vector.eta * mlp**0.5) == pytest.approx(1.0)
+
+
+def test_arms_come_and_go_and_a_restart_goes_on() -> None:
+    task = task_of()
+    task.apply(logged_fill(**WHOLE), close(price=99.5))
+    task.apply(
+        Command("k1", "book", "ADD_ARM", START, arm="new"), Command("k2", "book", "REMOVE_ARM", START, arm="mlp")
+    )
+    before = task.bandit()
+    task.restart()
+    task.apply(logged_fill("p2", arm="new", propensity=0.3))
+    assert task.bandit().arms == before.arms
+    assert [arm.name for arm in before.arms] == ["ridge", "boost", "new"]
