@@ -25,6 +25,7 @@ COMMANDS = [
     ["arms", "add"],
     ["arms", "remove"],
     ["arms", "reset"],
+    ["arms", "set-bound"],
     ["arms", "pause"],
     ["arms", "resume"],
     ["arms", "list"],
@@ -35,6 +36,7 @@ ARGUMENTS = {
     "add": ["book", "lstm"],
     "remove": ["book", "lstm"],
     "reset": ["book"],
+    "set-bound": ["book", "60"],
     "pause": ["book"],
     "resume": ["book"],
 }

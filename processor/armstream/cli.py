@@ -106,6 +106,7 @@ _ASKED: dict[str, tuple["Action", str, str]] = {
     "add": ("ADD_ARM", "add an arm; what was learned of the others is kept", "add eu-equities lstm --weight 0.5"),
     "remove": ("REMOVE_ARM", "remove an arm; its open positions close and teach nothing", "remove eu-equities lstm"),
     "reset": ("RESET", "forget what was learned; the arms stay", "reset eu-equities --reason 'a new feed'"),
+    "set-bound": ("SET_BOUND", "clip rewards to this bound from now on", "set-bound eu-equities 60"),
     "pause": ("PAUSE", "learn nothing until it is resumed; rewards are still published", "pause eu-equities"),
     "resume": ("RESUME", "learn again", "resume eu-equities"),
 }
@@ -122,7 +123,11 @@ def _add_arms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         if name in ("add", "remove"):
             asked.add_argument("arm")
         if name == "add":
-            asked.add_argument("--weight", type=float, help="in units of the mean weight (default: 1, the mean)")
+            asked.add_argument(
+                "--weight", type=float, dest="value", help="in units of the mean weight (default: 1, the mean)"
+            )
+        if name == "set-bound":
+            asked.add_argument("value", type=float, metavar="BPS")
         asked.add_argument("--reason", default="", help="goes to the audit log")
         asked.add_argument("--id", help="of the command, to ask again for the same (default: a new one)")
         asked.add_argument(
@@ -234,7 +239,7 @@ def _arms(arguments: argparse.Namespace) -> int:
         arguments.action,
         time.time_ns() // 1_000,
         arm=getattr(arguments, "arm", None),
-        value=getattr(arguments, "weight", None),
+        value=getattr(arguments, "value", None),
         reason=arguments.reason,
     )
     try:

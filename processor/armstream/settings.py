@@ -294,7 +294,7 @@ class OnlineLearningSettings(Section):
     eta_max: Annotated[float | None, Field(gt=0, le=1e6)] = None
     eta_auto: bool = True
     implicit: Annotated[float | None, Field(ge=0, le=1e6)] = None
-    reward_bound_bps: Annotated[float, Field(gt=0, le=1e6)] = 100.0
+    reward_bound_bps: Annotated[float, Field(gt=0, le=1e6)] | Literal["auto"] = 100.0
     transform: Literal["none", "clip", "tanh"] = "none"
     transform_bps: Annotated[float | None, Field(gt=0, le=1e6)] = None
     min_weight: Annotated[float, Field(gt=1e-300, le=0.5)] = 1e-10

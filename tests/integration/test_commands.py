@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from armstream.codec import decode
+from armstream.engine import WeightsFollower
 from armstream.events import Action, Command, CommandApplied, DeadLetter, Reward, WeightVector
 from deploy.kafka.broker import Broker
 from tests.integration.load import history
@@ -170,4 +171,58 @@ def test_settings_that_changed_are_refused_kept_or_a_reset_as_they_say(job: Job)
     assert after.keys() == before.keys()
     assert {vector.gamma for vector in after.values()} == {0.1}
     assert len(commands_applied(job)) == len(after)
+    job.verify()
+
+
+@pytest.mark.parametrize("mode", ["horizon", "family_horizon"])
+def test_arms_that_are_horizons_or_pairs_learn_and_an_engine_has_the_weights_within_a_horizon(
+    job: Job, mode: str
+) -> None:
+    families, horizons = ("ridge", "mlp"), ("1d", "5d")
+    pairs = tuple(f"{family}:{horizon}" for family in families for horizon in horizons)
+    job.set(
+        {
+            "online_learning.arm_mode": mode,
+            "online_learning.families": json.dumps(families),
+            "online_learning.horizons": json.dumps(horizons),
+            "online_learning.warm_start_steps": "0",
+        }
+    )
+    job.create_topics()
+    processor = job.start().wait_until_ready()
+    arms = horizons if mode == "horizon" else pairs
+    job.send(history(40, 600, bandits=2, arms=arms))
+    job.wait_until_applied(processor)
+    client = {"bootstrap.servers": job.bootstrap_servers}
+    with WeightsFollower(client, topic=job.settings.topics.names.weights) as follower:
+        weights = {arm.name: arm.weight for arm in vectors(job)["book-0"].arms}
+        assert tuple(weights) == arms
+        if mode == "family_horizon":
+            within = follower.weights_within("book-0", "5d")
+            whole = weights["ridge:5d"] + weights["mlp:5d"]
+            assert within == pytest.approx({"ridge": weights["ridge:5d"] / whole, "mlp": weights["mlp:5d"] / whole})
+            assert "REFUSED" in asked(job, "add", "book-0", "lstm")
+            assert "APPLIED" in asked(job, "add", "book-0", "lstm:5d")
+    assert processor.stop() == 0, processor.text
+    job.verify()
+
+
+def test_an_automatic_bound_is_found_once_whatever_is_killed_meanwhile(job: Job) -> None:
+    job.set({"online_learning.reward_bound_bps": "auto"})
+    job.create_topics()
+    process = job.start()
+    for step in range(4):
+        job.send(history(50 + step, 400, bandits=4, arms=ARMS, name=f"s{step}-"))
+        process.wait_until_ready().kill()
+        process = job.start()
+    process.wait_until_ready()
+    job.wait_until_applied(process)
+    found = vectors(job)
+    assert all(vector.reward_bound_bps > 0 and vector.total_steps > 0 for vector in found.values())
+    book, before = "book-0", found["book-0"].reward_bound_bps
+    assert "APPLIED" in asked(job, "set-bound", book, "40")
+    assert vectors(job)[book].reward_bound_bps == 40.0 != before
+    assert process.stop() == 0, process.text
+    withheld = Counter(event.bandit_id for event in audit(job) if isinstance(event, Reward) and not event.applied)
+    assert all(100 <= count <= 105 for count in withheld.values())  # an event may realise several
     job.verify()

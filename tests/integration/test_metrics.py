@@ -109,6 +109,7 @@ def rewards_agree(figures: Figures, found: Found) -> None:
         assert figure(figures, "rewards_total", propensity_source=str(source)) == count
     rewards_bps = [reward.reward_bps for reward in found.reward_events]
     bound = found.settings.online_learning.reward_bound_bps
+    assert bound != "auto"
     assert figure(figures, "rewards_clipped_total") == sum(abs(reward_bps) > bound for reward_bps in rewards_bps) > 0
     for upper in (-10.0, 0.0, 50.0):
         below = sum(reward_bps <= upper for reward_bps in rewards_bps)

@@ -66,7 +66,7 @@ def poisons(now_micros: int) -> list[Poison]:
         Poison("VALIDATION", "propensity", encode(fill(now_micros, propensity=0.0))),
         Poison("VALIDATION", "neither", encode(fill(now_micros, arm=None))),
         Poison("VALIDATION", "append time", encode(fill(now_micros + HOUR_MICROS))),
-        Poison("VALIDATION", "commands come later", encode(Command("x1", BOOK, "PAUSE", now_micros)), is_command=True),
+        Poison("VALIDATION", "action is UNKNOWN", encode(Command("x1", BOOK, "UNKNOWN", now_micros)), is_command=True),
         Poison("MISROUTED", "another book", other),
         Poison("MISROUTED", "murmur2_random", good, partition=1 - HOME),
         Poison("MISROUTED", "key", good, key=None),

@@ -17,6 +17,7 @@ from tests.stages.task import Published, Task
 
 RULES: tuple[LearningRules, ...] = (
     learning_rules(),
+    learning_rules(reward_bound_bps="auto"),
     learning_rules(estimator="importance", gamma=0.05, eta_max=0.07, attribution="simultaneous"),
     learning_rules(eta=0.1, fixed_share=0.001, transform="tanh"),
 )

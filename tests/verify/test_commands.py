@@ -160,3 +160,42 @@ def test_a_kept_learner_is_checked_by_the_settings_it_was_made_under() -> None:
     other = restarted_under(desk, online_learning={"gamma": 0.4}, bandits={"on_settings_change": "keep"})
     other.apply(fill("f1", "p2"), close("c1", "p2"))
     assert (other.verify().not_checked, other.verify().counts["weight_vectors"]) == ([], 2)
+
+
+def desk_with_automatic_bound() -> Desk:
+    """103 rewards: a hundred that the bound is found from, two that teach, SET_BOUND between them, and one more."""
+    desk = Desk(settings_of(online_learning={"reward_bound_bps": "auto", "warm_start_steps": 0}))
+    for number in range(103):
+        if number == 101:
+            desk.apply(command("SET_BOUND", "k1", value=30.0))
+        price = 150.0 + (7 * number % 20 - 10) / 10
+        desk.apply(fill("f", f"p{number}", propensity=0.4), close("c", f"p{number}", price=price))
+    return desk
+
+
+def test_an_automatic_bound_is_found_again() -> None:
+    account = desk_with_automatic_bound().verify()
+    assert account.not_checked == []
+    assert (account.counts["rewards"], account.counts["withheld"], account.counts["commands"]) == (103, 100, 1)
+
+
+@pytest.mark.parametrize(
+    ("topic", "at", "fields", "says"),
+    [
+        ("rewards", 50, {"applied": True, "counted": True, "detail": ""}, "applied True"),
+        ("weights", 100, {"reward_bound_bps": 65.0}, "reward_bound_bps 65.0"),
+        ("weights", 50, {"phase": "LIVE", "blend_alpha": 0.3}, ""),
+        ("bandit_snapshots", 100, {"warm_up_rewards_bps": ()}, "how many rewards the bound was looked for in"),
+    ],
+)
+def test_one_thing_that_is_wrong_about_the_bound_is_found(
+    topic: str, at: int, fields: dict[str, Any], says: str
+) -> None:
+    desk = desk_with_automatic_bound()
+    desk.change(getattr(desk.names, topic), at, **fields)
+    if says:
+        with pytest.raises(Difference) as difference:
+            desk.verify()
+        assert says in str(difference.value)
+    else:
+        assert "may have been others then" in desk.verify().not_checked[0]  # blend settings are not in the log

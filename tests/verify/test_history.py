@@ -37,6 +37,7 @@ LAYOUTS: tuple[dict[str, Any], ...] = ({}, APART)
 IMPORTANCE = {
     "online_learning": {"estimator": "importance", "gamma": 0.05, "eta_max": 0.07, "attribution": "simultaneous"}
 }
+AUTOMATIC = {"online_learning": {"reward_bound_bps": "auto"}}
 SHARED = {"online_learning": {"eta": 0.1, "eta_auto": False, "fixed_share": 0.001, "transform": "tanh"}}
 
 TRADED: list[list[Input]] = [
@@ -107,7 +108,7 @@ def test_what_was_learned_by_the_other_rules_is_right_too() -> None:
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-@given(histories(), splits, st.sampled_from([{}, IMPORTANCE, SHARED]))
+@given(histories(), splits, st.sampled_from([{}, IMPORTANCE, SHARED, AUTOMATIC]))
 def test_any_history_on_one_topic_is_verified_whole(
     events: list[Input], sizes: list[int], sections: dict[str, Any]
 ) -> None:

@@ -7,7 +7,7 @@ reaches it, so a refusal inside it is a crash.
 from armstream.events import ArmWeight, Reward, RewardArm, WeightVector
 from armstream.learning.weight_optimizer import effective_alpha
 from armstream.stages.reward import Segment, Taken
-from armstream.stages.state import Book, TaskState
+from armstream.stages.state import WARMING_UP, Book, TaskState
 
 
 def learn(state: TaskState, taken: Taken, segment: Segment, new_decision: bool) -> Reward:
@@ -18,6 +18,8 @@ def learn(state: TaskState, taken: Taken, segment: Segment, new_decision: bool) 
     book, decision = taken.book, taken.decision
     book.version += 1
     if segment.refusal:
+        if segment.refusal == WARMING_UP and book.learner is not None and book.learner.is_warming:
+            state.own_learner(book).update(0, segment.reward_bps)  # whichever arm: only the bound's warm-up takes it
         return _untaught(taken, segment)
     learner = state.own_learner(book)
     assert decision is not None  # only fills are matched, and a fill brings its decision
@@ -97,6 +99,10 @@ def weight_vector(book: Book) -> WeightVector:
     assert rules is not None
     weights, probabilities, eta = learner.read()
     total_steps = learner.total_steps
+    is_warming = learner.is_warming or total_steps < rules.warm_start_steps
+    alpha = effective_alpha(
+        total_steps, alpha=rules.blend_alpha, warm_start_steps=rules.warm_start_steps, ramp_steps=rules.ramp_steps
+    )
     return WeightVector(
         book.bandit_id,
         book.version,
@@ -107,13 +113,8 @@ def weight_vector(book: Book) -> WeightVector:
         eta,
         learner.reward_bound_bps or 0.0,  # an automatic one that is not found yet
         total_steps,
-        "WARMING" if total_steps < rules.warm_start_steps else "LIVE",
-        effective_alpha(
-            total_steps,
-            alpha=rules.blend_alpha,
-            warm_start_steps=rules.warm_start_steps,
-            ramp_steps=rules.ramp_steps,
-        ),
+        "WARMING" if is_warming else "LIVE",
+        0.0 if is_warming else alpha,
         book.cause_event_id,
         book.ts_event,
     )

@@ -83,6 +83,14 @@ def _reset(state: TaskState, book: Book, _: Command) -> None:
     state.own_learner(book).reset()
 
 
+def _set_bound(state: TaskState, book: Book, command: Command) -> None:
+    assert command.value is not None  # check_command
+    assert book.rules is not None  # its learner was made by them
+    if book.rules.estimator != "implicit":
+        raise _NotDoneError(f"the {book.rules.estimator} estimator has no reward bound")
+    state.own_learner(book).set_bound(command.value)
+
+
 def _pause(_: TaskState, book: Book, __: Command) -> None:
     if book.paused:
         raise _NotDoneError("the bandit is paused already")
@@ -105,6 +113,7 @@ _DOERS: Mapping[Action, Callable[[TaskState, Book, Command], None]] = {
     "ADD_ARM": _add_arm,
     "REMOVE_ARM": _remove_arm,
     "RESET": _reset,
+    "SET_BOUND": _set_bound,
     "PAUSE": _pause,
     "RESUME": _resume,
 }

@@ -55,7 +55,7 @@ class LearningRules:
     eta: float | None = None
     eta_max: float | None = None
     implicit: float | None = None
-    reward_bound_bps: float = 100.0
+    reward_bound_bps: float | Literal["auto"] = 100.0
     transform: Literal["none", "clip", "tanh"] = "none"
     transform_bps: float | None = None
     min_weight: float = 1e-10

@@ -10,9 +10,12 @@ from heapq import heappush
 
 from armstream.events import ArmState, BanditSnapshot, DecisionSnapshot, PositionSnapshot
 from armstream.learning import Exp3IXBandit
+from armstream.learning.reward_bound import RewardBound
 from armstream.stages.rules import BanditRules, LearningRules, RewardRules
 
 NEVER = -(2**63)  # a watermark before its first event: nothing is behind it
+
+WARMING_UP = "the reward bound is not found yet"  # so this reward goes into finding it, and into nothing else
 
 _UNCHANGED = object()
 
@@ -24,10 +27,6 @@ class SettingsMismatch(ValueError):
 def position_key(bandit_id: str, position_id: str) -> str:
     """No bandit_id holds a NUL, so no two positions share a key."""
     return bandit_id + "\0" + position_id
-
-
-def _removed(arm: str) -> str:
-    return f"arm {arm!r} was removed"
 
 
 class Book:
@@ -146,10 +145,11 @@ class TaskState:
             return "learning is disabled"
         if book.paused:
             return "the bandit is paused"
-        if decision.arm is not None:
-            return "" if decision.arm in book.arm_index else _removed(decision.arm)
-        gone = [name for name, share in decision.contributions.items() if share and name not in book.arm_index]
-        return _removed(gone[0]) if gone else ""
+        shares = decision.contributions if decision.arm is None else {decision.arm: 1.0}
+        for name, share in shares.items():
+            if share and name not in book.arm_index:
+                return f"arm {name!r} was removed"
+        return WARMING_UP if book.learner is not None and book.learner.is_warming else ""
 
     # Writing, to the overlay.
 
@@ -291,6 +291,7 @@ class TaskState:
             book.command_ids,
             (),
             reward_bound_bps,
+            () if learner is None else learner.reward_bound.rewards_bps,
         )
 
     def restore_bandit(self, snapshot: BanditSnapshot) -> None:
@@ -335,6 +336,7 @@ class TaskState:
             [arm.pulls for arm in snapshot.arms],
             [arm.cumulative_reward_bps for arm in snapshot.arms],
             snapshot.total_steps,
+            RewardBound(snapshot.reward_bound_bps, snapshot.warm_up_rewards_bps),
         )
         self.note_arms(book)
 

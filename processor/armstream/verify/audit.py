@@ -13,6 +13,8 @@ from armstream.verify.published import Cut, place, require_version
 from armstream.verify.rewards import MAX_REWARD_BPS, reward_of, weight_of
 from armstream.verify.state import Bandit
 
+WARMING_UP = "the reward bound is not found yet"  # the reason of a reward that goes into finding it
+
 
 class Audit:
     """One partition's rewards."""
@@ -20,6 +22,7 @@ class Audit:
     def __init__(self, known: Known) -> None:
         self._known = known
         self._commands = Commands(known)
+        self._warming: set[str] = set()  # bandits whose bound was not known before the event at this cut
 
     def begin_anew(self, changes: list[tuple[str, CommandApplied]]) -> None:
         """Changes of settings, which stand before the event at whose cut they are."""
@@ -31,6 +34,11 @@ class Audit:
     def compare(self, cut: Cut, audited: list[tuple[str, Reward | CommandApplied]]) -> None:
         """Each segment that was realised on the way to this cut is rewarded here, once, each command has its outcome,
         and nothing else is here."""
+        self._warming = {
+            record.bandit_id
+            for _, record in audited
+            if (learner := self._known.bandit(record.bandit_id).learner) is not None and learner.is_warming
+        }
         for where, record in audited:
             bandit = self._known.bandit(record.bandit_id)
             self._number(where, bandit, record)
@@ -101,6 +109,7 @@ class Audit:
         arms = [arm.name for arm in reward.arms]
         if bandit.is_known:
             is_legal = is_legal and not bandit.paused and not shares.keys() - set(bandit.arms)
+            is_legal = is_legal and bandit.bandit_id not in self._warming
             arms = [name for name in (*bandit.arms, *sorted(shares.keys() - set(bandit.arms))) if name in shares]
         require(
             where,
@@ -136,10 +145,13 @@ class Audit:
         learner = bandit.learner
         if not reward.applied:
             self._known.account.counts["withheld"] += 1
+            if learner is not None and learner.is_warming and reward.detail == WARMING_UP:
+                learner.warm_up(reward.reward_bps)
             numbers = [number for arm in reward.arms for number in (arm.propensity, arm.estimate)]
             optional = [reward.propensity_source, reward.eta, *numbers]
             require(where, [("what is for applied rewards", optional, [None] * len(optional))])
         elif bandit.is_known and learner is not None:
+            require(where, [("applied", reward.applied, not learner.is_warming)])
             taught = _taught(bandit, learner, reward, realised)
             if taught is None:
                 bandit.is_known, bandit.learner = False, None

@@ -36,7 +36,7 @@ class Commands:
             )
         if not bandit.is_known:
             return
-        if command is None and applied.action in ("ADD_ARM", "REMOVE_ARM"):
+        if command is None and applied.action in ("ADD_ARM", "REMOVE_ARM", "SET_BOUND"):
             bandit.is_known, bandit.learner = False, None
             self._known.account.leave_out(f"{where}: the command is no longer kept")
             return
@@ -106,6 +106,8 @@ class Commands:
             return "it is paused" if bandit.paused else ""
         if command.action == "RESUME":
             return "" if bandit.paused else "it is not paused"
+        if command.action == "SET_BOUND":
+            return "" if bandit.rules.estimator == "implicit" else "there is no bound"
         return "" if command.action == "RESET" else "it is not for this algorithm"
 
 
@@ -115,6 +117,8 @@ def _obey(bandit: Bandit, applied: CommandApplied, command: Command | None) -> N
         bandit.learner.reset()
     elif applied.action in ("PAUSE", "RESUME"):
         bandit.paused = applied.action == "PAUSE"
+    elif command is not None and applied.action == "SET_BOUND":
+        bandit.learner.bound_bps, bandit.learner.warm_up_bps = command.value, []
     elif command is not None and applied.action == "ADD_ARM":
         bandit.learner.add_arm(command.arm or "", 1.0 if command.value is None else command.value)
     elif command is not None and applied.action == "REMOVE_ARM":

@@ -41,15 +41,25 @@ class Learner:
     def __init__(self, rules: LearningRules) -> None:
         self.rules = rules
         self.arms = list(rules.arms)
+        self.bound_bps: float | None = None
+        self.warm_up_bps: list[float] = []
         self.reset()
 
     @classmethod
-    def restored(cls, rules: LearningRules, arms: Sequence[ArmState], total_steps: int) -> "Learner":
+    def restored(
+        cls,
+        rules: LearningRules,
+        arms: Sequence[ArmState],
+        total_steps: int,
+        bound_bps: float | None,
+        warm_up_bps: Sequence[float],
+    ) -> "Learner":
         """A learner that goes on from a published state."""
         learner = cls(rules)
         learner.arms = [arm.name for arm in arms]
         learner.reset()
         learner.total_steps = total_steps
+        learner.bound_bps, learner.warm_up_bps = bound_bps, list(warm_up_bps)
         learner.state = [arm.state for arm in arms]
         learner.pulls = [arm.pulls for arm in arms]
         learner.cumulative_rewards = [arm.cumulative_reward_bps for arm in arms]
@@ -60,10 +70,28 @@ class Learner:
     def count(self) -> int:
         return len(self.arms)
 
+    # The bound.
+
+    @property
+    def is_warming(self) -> bool:
+        return self.rules.estimator == "implicit" and self.bound_bps is None
+
+    def warm_up(self, reward_bps: float) -> None:
+        """B is the 95th percentile of the sizes of the first hundred: s_95 + .05 (s_96 - s_95). One that is nothing is
+        none, and the latest hundred are looked at."""
+        self.warm_up_bps = [*self.warm_up_bps, self._transformed(reward_bps)][-100:]
+        if len(self.warm_up_bps) == 100:
+            sizes = sorted(abs(each) for each in self.warm_up_bps)
+            percentile = sizes[94] + 0.05 * (sizes[95] - sizes[94])
+            if percentile >= 1e-6:
+                self.bound_bps, self.warm_up_bps = percentile, []
+
     # What commands change.
 
     def reset(self) -> None:
-        """Nothing was learned; the arms stay."""
+        """Nothing was learned; the arms stay, and the bound is looked for anew where it is automatic."""
+        self.bound_bps = None if self.rules.reward_bound_bps == "auto" else self.rules.reward_bound_bps
+        self.warm_up_bps = []
         self.total_steps = 0
         self.state = [0.0] * self.count
         self.pulls = [0] * self.count
@@ -188,7 +216,8 @@ class Learner:
 
     def _loss_above_half(self, reward_bps: float) -> float:
         """loss - 1/2 = (B - clip(reward, -B, B)) / (2 B) - 1/2, without the two halves, which would eat its digits."""
-        bound = self.rules.reward_bound_bps
+        bound = self.bound_bps
+        assert bound is not None  # nothing is learned before it is found
         return -max(-bound, min(bound, self._transformed(reward_bps))) / (2 * bound)
 
     def _softmax(self, eta: float) -> list[float]:

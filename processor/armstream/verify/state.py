@@ -289,7 +289,13 @@ class Bandit:
             self.learner = None
             if snapshot.arms:
                 self.rules = self.rules.learned_under(snapshot.settings)
-                self.learner = Learner.restored(self.rules, snapshot.arms, snapshot.total_steps)
+                self.learner = Learner.restored(
+                    self.rules,
+                    snapshot.arms,
+                    snapshot.total_steps,
+                    snapshot.reward_bound_bps,
+                    snapshot.warm_up_rewards_bps,
+                )
             self.paused, self.command_ids = snapshot.paused, snapshot.command_ids
             self.causes = [(snapshot.cause_event_id, snapshot.ts_event)]
         if not self.knows_watermarks:
@@ -309,8 +315,7 @@ class Bandit:
                 ("estimator", published.estimator, rules.estimator if rules else ""),
                 ("settings", published.settings, rules.determining_json() if rules else ""),
                 ("experts", published.experts, ()),
-                ("reward_bound_bps", published.reward_bound_bps, rules.reward_bound_bps if rules else None),
-                ("warm_up_rewards_bps", published.warm_up_rewards_bps, ()),
+                ("reward_bound_bps", published.reward_bound_bps, learner.bound_bps if learner else None, 0.0),
                 ("total_steps", published.total_steps, 0 if learner is None else learner.total_steps),
                 ("fill_watermark", published.fill_watermark, self.fill_watermark),
                 ("close_watermark", published.close_watermark, self.close_watermark),
@@ -321,6 +326,18 @@ class Bandit:
         )
         if learner is None:
             return
+        require(
+            where,
+            [
+                (
+                    "how many rewards the bound was looked for in",
+                    len(published.warm_up_rewards_bps),
+                    len(learner.warm_up_bps),
+                )
+            ],
+        )
+        for ours, theirs in zip(learner.warm_up_bps, published.warm_up_rewards_bps, strict=True):
+            require(where, [("warm_up_rewards_bps", theirs, ours, 0.0)])
         for index, arm in enumerate(published.arms):
             require(
                 f"{where}, arm {arm.name!r}",
@@ -350,7 +367,7 @@ class Bandit:
                 ("experts", published.experts, ()),
                 ("gamma", published.gamma, learning.gamma),
                 ("eta", published.eta, learner.reading_rate(), 0.0),
-                ("reward_bound_bps", published.reward_bound_bps, learning.reward_bound_bps),
+                ("reward_bound_bps", published.reward_bound_bps, learner.bound_bps or 0.0, 0.0),
                 ("total_steps", published.total_steps, learner.total_steps),
                 *self._cause_rows(published),
             ],
@@ -360,7 +377,7 @@ class Bandit:
             at = f"{where}, arm {arm.name!r}"
             rows = [("weight", arm.weight, weight, 0.0), ("probability", arm.probability, probability, 0.0)]
             require(at, rows)
-        return self._blend_doubt(where, published, learning)
+        return self._blend_doubt(where, published, learning, learner.is_warming)
 
     def _cause_rows(self, published: BanditSnapshot | WeightVector) -> list[Row]:
         cause = published.cause_event_id, published.ts_event
@@ -369,10 +386,10 @@ class Bandit:
         return [("cause_event_id and ts_event", cause, self.causes[0])]
 
     @staticmethod
-    def _blend_doubt(where: str, published: WeightVector, learning: LearningRules) -> str:
+    def _blend_doubt(where: str, published: WeightVector, learning: LearningRules, bound_is_missing: bool) -> str:
         """phase and blend_alpha hang on settings that may change between two runs, and the log does not keep them."""
         steps = published.total_steps
-        is_warming = steps < learning.warm_start_steps
+        is_warming = bound_is_missing or steps < learning.warm_start_steps
         ramp = (steps - learning.warm_start_steps) / learning.ramp_steps if learning.ramp_steps else 1.0
         alpha = 0.0 if is_warming else learning.blend_alpha * min(1.0, ramp)
         if published.phase == ("WARMING" if is_warming else "LIVE") and is_near(published.blend_alpha, alpha):
