@@ -109,6 +109,7 @@ def _panel(axes: Axes, place: Place, results: Results, decisions: int) -> None:
     axes.set_title(name if isinstance(detail, int) else f"prices {name}, held {detail}", fontsize=10)
     axes.set_xlabel("decisions" if isinstance(detail, int) else "trades of five stocks")
     axes.tick_params(labelsize=8)
+    axes.locator_params(axis="x", nbins=5)
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -123,7 +124,7 @@ def _rows(label: str, place: Place, results: Results) -> Iterator[str]:
             yield f"| {label} | uniform | 0 | | {best:.2f} | | 0 % | |"
             continue
         mean, error = mean_and_error(_means(seeds))
-        regret = np.mean([each.regret_bps for each in seeds])
+        regret = round(float(np.mean([each.regret_bps for each in seeds])), 2) + 0.0  # no -0.00
         bounds = [each.regret_bound_bps for each in seeds if each.regret_bound_bps is not None]
         bound = f"{np.mean(bounds):.1f}" if bounds else "none"
         collapsed = 100.0 * np.mean([each.collapsed for each in seeds])
