@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
+import yaml
 from rich.console import Console
 from rich.live import Live
 
@@ -31,6 +32,7 @@ from deploy.kafka.node import free_port
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "config" / "demo.yaml"
+PRESETS = ("documented", "tracking", "tsallis")
 DATA = ROOT / ".kafka" / "run"  # Kafka's data and the logs, kept from run to run
 ARMSTREAM = (sys.executable, "-m", "armstream.cli")
 
@@ -106,6 +108,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="make run ARGS=...", description="Runs Armstream on real Kafka with simulated engines on real prices."
     )
     demo.add_arguments(parser)
+    parser.add_argument("--preset", choices=PRESETS, help="a rule of config/ in the place of demo.yaml's")
     parser.add_argument("--plain", action="store_true", help="a line every few seconds instead of a screen")
     parser.add_argument(
         "--data", type=Path, default=DATA, metavar="FOLDER", help=f"kept from run to run (default {DATA})"
@@ -119,6 +122,7 @@ def _run_on(broker: Broker, arguments: argparse.Namespace, start: float, start_u
     environment |= {
         "ARMSTREAM__KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
         "ARMSTREAM__METRICS__PORT": str(free_port()),
+        **(_preset(arguments.preset) if arguments.preset else {}),
     }
     run = Run(start, start_unix, broker, arguments.data, load(CONFIG, environment), Watch(broker.way))
     _armstream("topics", "create", environment=environment)
@@ -145,6 +149,16 @@ def _run_on(broker: Broker, arguments: argparse.Namespace, start: float, start_u
         raise
     finally:
         address.unlink(missing_ok=True)
+
+
+def _preset(name: str) -> dict[str, str]:
+    """What the preset's file says of learning, as variables; those are laid over demo.yaml."""
+    values = yaml.safe_load((CONFIG.parent / f"{name}.yaml").read_text(encoding="utf-8"))
+    learning = values.get("live_trading", values)["online_learning"]
+    return {
+        f"ARMSTREAM__ONLINE_LEARNING__{key.upper()}": value if isinstance(value, str) else json.dumps(value)
+        for key, value in learning.items()
+    }
 
 
 def _armstream(*command: str, environment: dict[str, str]) -> None:
