@@ -30,10 +30,22 @@ def position_key(bandit_id: str, position_id: str) -> str:
     return bandit_id + "\0" + position_id
 
 
+def _withheld(book: "Book", decision: DecisionSnapshot) -> str:
+    """Why the rule cannot learn from this decision, or not yet; "" where it can."""
+    assert book.rules is not None  # the learner was made by them
+    assert book.learner is not None
+    if book.rules.algorithm == "tsallis" and decision.arm is not None:
+        propensity = decision.propensity  # it may have been accepted while another rule learned
+        if propensity is None or propensity < MIN_LOGGED_PROPENSITY:
+            return "no propensity was logged with the draw"
+    return WARMING_UP if book.learner.is_warming else ""
+
+
 class Book:
     """One bandit: its rules and learner (None until a valid fill), its watermarks (UTC micros), its audit counter.
 
-    `arm_index` is that of the learner's arms, `settings` are the rules as a snapshot holds them.
+    `arm_index` is that of the learner's arms, `settings` are the rules as a snapshot holds them. `may_withhold`: its
+    rule does not learn from every decision, or not from the first.
 
     `floor` is the smaller watermark, what forgetting is measured from: NEVER while either is.
     `checks` and `waiting` are heaps of hints for expiry: (when to look, position_id) and (ts_event, event_id,
@@ -51,6 +63,7 @@ class Book:
         "fill_watermark",
         "floor",
         "learner",
+        "may_withhold",
         "owns_learner",
         "paused",
         "rules",
@@ -65,6 +78,7 @@ class Book:
         self.rules: LearningRules | None = None
         self.settings = ""
         self.arm_index: Mapping[str, int] = {}
+        self.may_withhold = False
         self.learner: Learner | None = None
         self.owns_learner = False
         self.version = 0
@@ -84,6 +98,7 @@ class Book:
         twin.rules = self.rules
         twin.settings = self.settings
         twin.arm_index = self.arm_index
+        twin.may_withhold = self.may_withhold
         twin.learner = self.learner
         twin.owns_learner = False
         twin.version = self.version
@@ -146,15 +161,15 @@ class TaskState:
             return "learning is disabled"
         if book.paused:
             return "the bandit is paused"
-        shares = decision.contributions if decision.arm is None else {decision.arm: 1.0}
-        for name, share in shares.items():
-            if share and name not in book.arm_index:
-                return f"arm {name!r} was removed"
-        if book.rules is not None and book.rules.algorithm == "tsallis" and decision.arm is not None:
-            propensity = decision.propensity  # it may have been accepted while another rule learned
-            if propensity is None or propensity < MIN_LOGGED_PROPENSITY:
-                return "no propensity was logged with the draw"
-        return WARMING_UP if book.learner is not None and book.learner.is_warming else ""
+        arm, arms = decision.arm, book.arm_index
+        if arm is not None:
+            if arm not in arms:
+                return f"arm {arm!r} was removed"
+        else:
+            for name, share in decision.contributions.items():
+                if share and name not in arms:
+                    return f"arm {name!r} was removed"
+        return _withheld(book, decision) if book.may_withhold else ""
 
     # Writing, to the overlay.
 
@@ -176,6 +191,7 @@ class TaskState:
     def create_learner(self, book: Book, rules: LearningRules) -> None:
         """A learner that has seen nothing, in the place of one that there may be."""
         book.rules, book.settings = rules, rules.determining_json()
+        book.may_withhold = rules.algorithm == "tsallis" or rules.reward_bound_bps == "auto"
         book.learner = rules.new_learner()
         book.owns_learner = True
         self.note_arms(book)
