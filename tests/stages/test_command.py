@@ -229,6 +229,13 @@ def test_a_reset_that_was_rolled_back_is_done_with_the_next_batch() -> None:
     assert [audited.action for audited in task.apply(fill("f1", "p1")).commands_applied] == ["RESET"]
 
 
+def test_a_reset_waits_through_a_batch_without_events() -> None:
+    """As one is that only reached the end of a partition, behind a transaction's mark."""
+    task = restarted_under(task_of(), "reset", gamma=0.1)
+    assert task.apply().commands_applied == []
+    assert [audited.action for audited in task.apply(fill("f1", "p1")).commands_applied] == ["RESET"]
+
+
 # Which bandits there are.
 
 

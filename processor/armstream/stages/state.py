@@ -265,7 +265,7 @@ class TaskState:
             else:
                 positions.pop(key, None)
         self._books.update(self._touched)
-        self.to_begin_anew = {}
+        self.to_begin_anew = {name: was for name, was in self.to_begin_anew.items() if name not in self._touched}
         self._drop_overlay()
 
     def rollback(self) -> None:
