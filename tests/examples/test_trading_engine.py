@@ -40,13 +40,13 @@ def test_it_trades_and_shows_base_bandit_and_blended_weights(kafka: Broker, tmp_
         job.create_topics()
         processor = job.start().wait_until_ready()
         servers = ("--bootstrap-servers", kafka.bootstrap_servers, "--prefix", prefix)
-        done = example(*servers, "--for", "6", "--per-second", "20", "--plain")
+        done = example(*servers, "--for", "12", "--per-second", "20", "--plain")
         assert (done.returncode, done.stderr) == (0, "")
         job.wait_until_applied(processor)
         assert processor.stop() == 0, processor.text
         rewards = [decode(record.value) for record in job.log.read(job.settings.topics.names.rewards)]
         assert job.verify()["result"] == "verified"
-    assert len(rewards) >= 40
+    assert len(rewards) >= 30
     for reward in rewards:
         assert isinstance(reward, Reward)
         assert (reward.bandit_id, reward.applied, reward.propensity_source) == (BANDIT_ID, True, "LOGGED")
