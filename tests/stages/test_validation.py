@@ -53,7 +53,10 @@ COMMANDS: list[tuple[dict[str, Any], str]] = [
     ({"action": "ADD_ARM"}, "ADD_ARM needs arm"),
     ({"action": "REMOVE_EXPERT", "expert": ""}, "REMOVE_EXPERT needs expert"),
     ({"action": "SET_BOUND"}, "SET_BOUND needs value"),
-    ({"action": "SET_BOUND", "value": 0.0}, "the bound must be"),
+    *(
+        ({"action": "SET_BOUND", "value": value}, "the bound must be from 1e-06 to 1e+06")
+        for value in (0.0, 1e-300, 1e7)
+    ),
     ({"action": "ADD_ARM", "arm": "new", "value": math.nan}, "the initial weight must be"),
     ({"action": "PAUSE", "command_id": ""}, "command_id must be"),
     ({"action": "PAUSE", "bandit_id": "a\0b"}, "NUL"),

@@ -9,6 +9,7 @@ from math import inf, isfinite
 from armstream.events import Close, Command, ErrorClass, Fill
 
 MAX_SHARE = 1e6  # beyond it a share times a legal reward would leave what a learner takes
+MAX_BOUND_BPS = 1e6
 MIN_PROPENSITY = 1e-200  # below it an estimate need not be finite
 
 _ID_MAX_BYTES = 200
@@ -103,8 +104,10 @@ def check_command(command: Command) -> None:
     value = command.value
     if value is None:
         return
-    if command.action == "SET_BOUND" and not 0.0 < value < inf:
-        raise Refused("VALIDATION", f"the bound must be finite and above 0, got {value!r}")
+    if command.action == "SET_BOUND" and not 1.0 / MAX_BOUND_BPS <= value <= MAX_BOUND_BPS:
+        raise Refused(
+            "VALIDATION", f"the bound must be from {1.0 / MAX_BOUND_BPS:g} to {MAX_BOUND_BPS:g} bps, got {value!r}"
+        )
     if command.action == "ADD_ARM" and not 0.0 <= value <= MAX_SHARE:
         raise Refused("VALIDATION", f"the initial weight must be from 0 to {MAX_SHARE:g}, got {value!r}")
 
