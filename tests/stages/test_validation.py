@@ -51,6 +51,7 @@ BAD_CLOSES: list[tuple[dict[str, Any], str]] = [
 COMMANDS: list[tuple[dict[str, Any], str]] = [
     ({"action": "UNKNOWN"}, "action is UNKNOWN"),
     ({"action": "ADD_ARM"}, "ADD_ARM needs arm"),
+    ({"action": "ADD_ARM", "arm": "x" * 101}, "at most 100 characters"),
     ({"action": "REMOVE_EXPERT", "expert": ""}, "REMOVE_EXPERT needs expert"),
     ({"action": "SET_BOUND"}, "SET_BOUND needs value"),
     *(

@@ -13,6 +13,7 @@ MAX_BOUND_BPS = 1e6
 MIN_PROPENSITY = 1e-200  # below it an estimate need not be finite
 
 _ID_MAX_BYTES = 200
+_ARM_MAX_CHARACTERS = 100  # as in the settings
 _ID_SURELY_FITS = 50  # UTF-8 takes at most four bytes a character
 
 _COMMAND_NEEDS = {
@@ -101,6 +102,8 @@ def check_command(command: Command) -> None:
     needed = _COMMAND_NEEDS.get(command.action)
     if needed is not None and getattr(command, needed) in (None, ""):
         raise Refused("VALIDATION", f"{command.action} needs {needed}")
+    if command.action == "ADD_ARM" and len(command.arm or "") > _ARM_MAX_CHARACTERS:
+        raise Refused("VALIDATION", f"an arm's name must have at most {_ARM_MAX_CHARACTERS} characters")
     value = command.value
     if value is None:
         return
