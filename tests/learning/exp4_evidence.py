@@ -13,7 +13,7 @@ from math import e, log, sqrt
 import numpy as np
 
 from armstream.learning import Exp3IXBandit, Exp4Bandit
-from armstream.learning.exp4 import Expert
+from armstream.learning.advice import Expert
 from armstream.learning.experts import FollowTheBest, uniform
 
 N_ARMS = 5

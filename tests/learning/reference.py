@@ -176,7 +176,8 @@ class SlowExp4:
         if self.estimator == "implicit":
             bound = mpf(self.bound)
             loss = (bound - max(-bound, min(bound, mpf(reward)))) / (2 * bound)
-            estimate = mpf(weight) * loss / (p + mpf(self.implicit))
+            realised = mpf(weight) * (loss - mpf(1) / 2) + mpf(1) / 2 if weight else mpf(0)
+            estimate = realised / (p + mpf(self.implicit))
             self.state = [each + mpf(said[arm]) * estimate for each, said in zip(self.state, advice, strict=True)]
             return estimate
         estimate = mpf(weight) * mpf(reward) / p

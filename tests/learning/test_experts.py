@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from armstream.learning import Exp3IXBandit, Exp4Bandit
-from armstream.learning.exp4 import Expert
+from armstream.learning.advice import Expert
 from armstream.learning.experts import FollowTheBest, LinearScorer, NestedExp3, fixed, uniform
 
 

@@ -1,5 +1,6 @@
 """The mathematics of Armstream: how rewards move the weights of arms. Standard library and numpy, no clock, no I/O."""
 
+from armstream.learning.advised import AdvisedBandit, ExpertKind, ExpertLearned
 from armstream.learning.exp3 import Exp3IXBandit, Reading, Update
 from armstream.learning.exp4 import Exp4Bandit
 from armstream.learning.reward_bound import RewardBound
@@ -9,11 +10,14 @@ from armstream.learning.tsallis import Draw, TsallisBandit
 from armstream.learning.weight_optimizer import EnsembleWeightOptimizer, Selection, blend, mix
 
 __all__ = [
+    "AdvisedBandit",
     "ArmStats",
     "Draw",
     "EnsembleWeightOptimizer",
     "Exp3IXBandit",
     "Exp4Bandit",
+    "ExpertKind",
+    "ExpertLearned",
     "OpenPosition",
     "Reading",
     "RewardBound",

@@ -105,6 +105,30 @@ class FollowTheBest:
         step = 1.0 - self._decay ** float(weight)
         self._means[arm] += step * (float(reward) - self._means[arm])
 
+    @property
+    def means(self) -> list[float]:
+        """The arms' mean rewards of late, in bps; a fresh list."""
+        return self._means.copy()
+
+    def add_arm(self) -> None:
+        """One more arm, with a mean of 0."""
+        self._means = [*self._means, 0.0]
+
+    def remove_arm(self, arm: int) -> None:
+        """The arms behind it move up. ValueError for one of two."""
+        if len(self._means) == 2:
+            raise ValueError("an expert advises on at least two arms")
+        self._means = self._means[:arm] + self._means[arm + 1 :]
+
+    def restore(self, means: Sequence[float]) -> None:
+        """Put back what `means` gave, perhaps of other arms. ValueError for what none could be."""
+        self._means = legal_numbers("means", means, max(len(means), 2), -MAX_REWARD_BPS, MAX_REWARD_BPS)
+
+    def copy(self) -> Self:
+        twin = type(self)(len(self._means), self._decay)
+        twin._means = self._means.copy()
+        return twin
+
     def to_dict(self) -> dict[str, Any]:
         """What `from_dict` needs to go on bit for bit; JSON types only."""
         return {"means": self._means.copy(), "decay": self._decay}
@@ -115,7 +139,7 @@ class FollowTheBest:
         if state.keys() != {"means", "decay"} or not isinstance(state["means"], list):
             raise ValueError(f"not the state of a FollowTheBest: {dict(state)!r}")
         expert = cls(len(state["means"]), state["decay"])
-        expert._means = legal_numbers("means", state["means"], len(state["means"]), -MAX_REWARD_BPS, MAX_REWARD_BPS)
+        expert.restore(state["means"])
         return expert
 
 
