@@ -87,10 +87,12 @@ def test_the_shipped_rules_are_those_of_the_files(rule: str, file: str | None) -
     assert isinstance(learner, Exp3IX)
     path = None if file is None else resource("config", file)
     rules = load(path, {}, {"online_learning": {"families": learner.bandit.arm_names}}).learning_rules()
+    shipped_bandit = rules.new_learner()
+    assert isinstance(shipped_bandit, Exp3IXBandit)
     not_the_rule = {"generator", "reward_bound", "reward_bound_bps"}
     played, shipped = (
         {key: value for key, value in bandit.to_dict().items() if key not in not_the_rule}
-        for bandit in (learner.bandit, rules.new_learner())
+        for bandit in (learner.bandit, shipped_bandit)
     )
     assert played == shipped
 

@@ -163,10 +163,26 @@ colour: red
         ("online_learning: {gamma: .nan}", "online_learning.gamma: must be a finite number, not 'nan' (FILE)"),
         (
             "online_learning: {algorithm: exp4}",
-            "online_learning.algorithm: exp4 is not in this version, exp3ix and tsallis are (FILE)",
+            "online_learning.experts: must name one or more where algorithm is exp4: {bandit: exp3ix}",
         ),
-        ("online_learning: {experts: [a]}", "online_learning.experts: exp4 is not in this version"),
-        ("online_learning: {horizon: 10000}", "online_learning.horizon: exp4 is not in this version"),
+        ("online_learning: {experts: {a: engine}}", "online_learning.experts: is for exp4, and algorithm is exp3ix"),
+        ("online_learning: {horizon: 500}", "online_learning.horizon: is for exp4, and algorithm is exp3ix"),
+        (
+            "online_learning: {algorithm: exp4, experts: {a: engine}, fixed_share: 0.1}",
+            "online_learning.fixed_share: is not for exp4: leave it out",
+        ),
+        (
+            "online_learning: {algorithm: exp4, experts: {a: engine}, estimator: importance}",
+            "online_learning.gamma: must be above 0 where exp4's estimator is importance",
+        ),
+        (
+            "online_learning: {algorithm: exp4, experts: {a: {lstm: 0.5, mlp: 0.5}}}",
+            "online_learning: base weights name unknown arms ['mlp']; the arms are lightgbm, xgboost, ridge, lstm",
+        ),
+        (
+            "{online_learning: {algorithm: exp4, experts: {a: engine, b: uniform}}, limits: {experts: 1}}",
+            "online_learning.experts: names 2 experts, above limits.experts, 1",
+        ),
         ("online_learning: {attribution: sequential}", "contributions are a map, which has no order"),
         ("online_learning: {eta_auto: false}", "online_learning.eta: must be given where eta_auto is false"),
         ("online_learning: {eta: 0.05}", "online_learning.eta: is computed where eta_auto is true"),
@@ -295,6 +311,8 @@ online_learning: {enabled: false, estimator: importance, gamma: 0.1, eta: 0.2, e
         "min_weight": 0.01,
         "fixed_share": 0.02,
         "attribution": "simultaneous",
+        "horizon": 10_000,
+        "experts": (),
         "blend_alpha": 0.5,
         "warm_start_steps": 11,
         "ramp_steps": 12,

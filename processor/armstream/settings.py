@@ -62,9 +62,6 @@ _OWNED: Mapping[str, str] = {
 
 # What a documented file may say and this version does not do: (path, value, or None for any) -> why.
 _REFUSED: Mapping[tuple[str, str | None], str] = {
-    ("online_learning.algorithm", "exp4"): "exp4 is not in this version, exp3ix and tsallis are",
-    ("online_learning.experts", None): "exp4 is not in this version, so there are no experts",
-    ("online_learning.horizon", None): "exp4 is not in this version, so there is no horizon (horizons are for arms)",
     ("online_learning.attribution", "sequential"): (
         "sequential is refused in the stream: contributions are a map, which has no order; "
         "take simultaneous or full_information"
@@ -79,6 +76,13 @@ _NOT_FOR_TSALLIS: Mapping[str, object] = {
     "transform": "none",
     "fixed_share": 0.0,
 }
+_NOT_FOR_EXP4: Mapping[str, object] = {
+    "attribution": "full_information",
+    "eta_max": None,
+    "transform": "none",
+    "fixed_share": 0.0,
+}
+_FOR_EXP4: Mapping[str, object] = {"experts": {}, "horizon": 10_000}
 _FOR_ALL_BANDITS = frozenset({"enabled", "algorithm", "save_interval", "state_file"})
 
 Conflict = tuple[SettingPath, str]
@@ -119,6 +123,7 @@ def _or_host_name(value: object) -> object:
 ArmName = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=100)]
 TopicName = Annotated[str, Field(pattern=_LEGAL, min_length=1, max_length=249)]
 Names = Annotated[tuple[ArmName, ...], Field(strict=False)]
+Experts = Mapping[ArmName, Literal["engine", "uniform", "exp3ix", "follow_best"] | Mapping[ArmName, float]]
 ClientConfiguration = dict[str, str | int | float | bool]
 ClientSettings = Mapping[str, Annotated[str, BeforeValidator(_client_text)]]
 
@@ -262,6 +267,7 @@ class LimitSettings(Section):
     restore_slice_records: Annotated[int, Field(ge=1, le=1_000_000)] = 5_000
     events_per_position: Annotated[int, Field(ge=2, le=100_000)] = 1_000
     arms: Annotated[int, Field(ge=2, le=1_000)] = 64
+    experts: Annotated[int, Field(ge=1, le=1_000)] = 32
     bandits: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     open_positions: Annotated[int, Field(ge=1, le=10_000_000)] = 200_000
     waiting_closes: Annotated[int, Field(ge=1, le=10_000_000)] = 50_000
@@ -295,7 +301,7 @@ class OnlineLearningSettings(Section):
     """The learning rule, under the documented names."""
 
     enabled: bool = True
-    algorithm: Literal["exp3ix", "tsallis"] = "exp3ix"
+    algorithm: Literal["exp3ix", "exp4", "tsallis"] = "exp3ix"
     estimator: Literal["implicit", "importance"] = "implicit"
     gamma: Annotated[float, Field(ge=0, le=1)] = 0.0
     eta: Annotated[float | None, Field(gt=0, le=1e6)] = None
@@ -314,6 +320,8 @@ class OnlineLearningSettings(Section):
     families: Names = ("lightgbm", "xgboost", "ridge", "lstm")
     horizons: Names = ()
     attribution: Literal["full_information", "simultaneous"] = "full_information"
+    horizon: Annotated[int, Field(ge=1, le=10**12)] = 10_000
+    experts: Experts = {}
     save_interval: Annotated[int, Field(ge=1, le=10**9)] = 100
     state_file: Annotated[str, Field(min_length=1)] = "state/bandit_state.json"
 
@@ -342,6 +350,8 @@ class OnlineLearningSettings(Section):
             min_weight=self.min_weight,
             fixed_share=self.fixed_share,
             attribution=self.attribution,
+            horizon=self.horizon,
+            experts=tuple(self.experts.items()),
             blend_alpha=self.blend_alpha,
             warm_start_steps=self.warm_start_steps,
             ramp_steps=self.ramp_steps,
@@ -359,6 +369,7 @@ class OnlineLearningSettings(Section):
             for setting, unset in _NOT_FOR_TSALLIS.items():
                 if getattr(self, setting) != unset:
                     yield (setting,), "is not for tsallis, whose rule is one: leave it out"
+        yield from self._exp4_conflicts()
         for setting in ("families", "horizons"):
             names = getattr(self, setting)
             used = setting.replace("ies", "y").rstrip("s") in self.arm_mode
@@ -371,6 +382,20 @@ class OnlineLearningSettings(Section):
         if len(self.arms) == 1:
             setting = "horizons" if self.arm_mode == "horizon" else "families"
             yield (setting,), f"must give at least two arms, {self.arms[0]} is one"
+
+    def _exp4_conflicts(self) -> Iterator[Conflict]:
+        if self.algorithm != "exp4":
+            for setting, unset in _FOR_EXP4.items():
+                if getattr(self, setting) != unset:
+                    yield (setting,), f"is for exp4, and algorithm is {self.algorithm}"
+            return
+        for setting, unset in _NOT_FOR_EXP4.items():
+            if getattr(self, setting) != unset:
+                yield (setting,), "is not for exp4: leave it out"
+        if not self.experts:
+            yield ("experts",), "must name one or more where algorithm is exp4: {bandit: exp3ix}"
+        if self.estimator == "importance" and self.gamma == 0.0:
+            yield ("gamma",), "must be above 0 where exp4's estimator is importance"
 
 
 class BanditsSettings(Section):
@@ -432,6 +457,9 @@ class Settings(Section):
         arm_count = len(learning.arms)
         if arm_count > self.limits.arms:
             yield (*path, "arm_mode"), f"gives {arm_count} arms, above limits.arms, {self.limits.arms}"
+        if len(learning.experts) > self.limits.experts:
+            expert_count = len(learning.experts)
+            yield (*path, "experts"), f"names {expert_count} experts, above limits.experts, {self.limits.experts}"
         try:
             learning.rules().new_learner()
         except ValueError as error:
@@ -507,6 +535,7 @@ class Settings(Section):
             self.bandits.mode == "registered",
             self.bandits.on_settings_change,
             self.limits.arms,
+            self.limits.experts,
         )
 
     def to_yaml(self) -> str:

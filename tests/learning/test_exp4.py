@@ -184,7 +184,7 @@ def test_a_weight_of_0_changes_nothing_and_later_parts_count_no_decision(estimat
 
 
 def test_what_is_not_realised_counts_as_a_zero_reward() -> None:
-    """Half of a decision at -40 bps of B = 100 is (.7 - .5) / 2 + .5 = .6, at p = .5 with implicit .1 an estimate of 1."""
+    """Half of a decision at -40 bps of B = 100 is (.7 - .5) / 2 + .5 = .6; over p = .5 and implicit .1 that is 1."""
     bandit = Exp4Bandit(2, [[0.5, 0.5], [1.0, 0.0]], 0.2, estimator="implicit")
     assert bandit.update(0, None, -40.0, 0.5, 0.5).estimates == pytest.approx((1.0,), rel=1e-14)
     assert bandit.state == pytest.approx([0.5, 1.0], rel=1e-14)

@@ -57,8 +57,8 @@ class AdvisedBandit:
     """One learner over named experts of two kinds, for K named arms.
 
     `experts` maps a name to `engine`, `uniform`, base weights by arm, `exp3ix` (an Exp3-IX with Neu's rule and the same
-    bound) or `follow_best`. `horizon` decisions give the rate, `sqrt(ln max(N, 2) / (K horizon))` of the arms and experts
-    at the start, where `eta` is None; `implicit` None is eta / 2. All parameters stay for life.
+    bound) or `follow_best`. Where `eta` is None it is `sqrt(ln max(N, 2) / (K horizon))` of the arms and experts at
+    the start, right for `horizon` decisions; `implicit` None is eta / 2. All parameters stay for life.
 
     Every refusal is a ValueError raised before anything changes.
     """
@@ -212,7 +212,7 @@ class AdvisedBandit:
         given = self._learner.in_order(advice_for_arm)
         bound = self._reward_bound.bound_bps
         if bound is None:
-            self._reward_bound = self._reward_bound.after(reward)
+            self.warm_up(reward)
             return Update((), (), (), self.eta, "NONE")
         gain = min(max(reward, -bound), bound) / (2.0 * bound)  # 1/2 - loss
         realised = weight * (-gain if self._learner.parameters.is_implicit else gain)
@@ -227,6 +227,10 @@ class AdvisedBandit:
             self._pulls[arm] += 1
             self._total_steps += 1
         return Update((arm,), (float(propensity),), (estimate,), self.eta, "LOGGED")
+
+    def warm_up(self, reward: float) -> None:
+        """A reward that goes into finding the bound, and into nothing else."""
+        self._reward_bound = self._reward_bound.after(legal_number("reward", reward, -MAX_REWARD_BPS, MAX_REWARD_BPS))
 
     def set_bound(self, reward_bound_bps: float) -> None:
         """Take this bound from now on, in place of any other; a warm-up ends. ValueError unless it is above 0."""
@@ -269,7 +273,7 @@ class AdvisedBandit:
         arm = self._names.index(arm_name)
         names = legal_arm_names(self._names[:arm] + self._names[arm + 1 :])
         for expert, own in self._own.items():
-            if isinstance(own, Mapping) and not any(own.get(name) for name in names):
+            if isinstance(own, Mapping) and own and not any(own.get(name) for name in names):
                 raise ValueError(f"expert {expert!r} has all its weight on {arm_name!r}")
         for own in self._own.values():
             if isinstance(own, FollowTheBest):

@@ -345,7 +345,8 @@ class Exp3IXBandit:
         eta = self._rate(new_decision)
         if self._parameters.is_implicit:
             if self._reward_bound.bound_bps is None:
-                return self._warm_up(reward, eta)
+                self.warm_up(reward)
+                return Update((), (), (), eta, "NONE")
             unrealised = 0.5 if new_decision else 0.0
             estimate = (weight * self._signal(reward) + unrealised) / (p + self._implicit(eta))
         else:
@@ -387,7 +388,8 @@ class Exp3IXBandit:
                 f"attribution must be 'simultaneous', 'sequential' or 'full_information', got {attribution!r}"
             )
         if self.is_warming:
-            return self._warm_up(reward, self._rate(new_decision))
+            self.warm_up(reward)
+            return Update((), (), (), self._rate(new_decision), "NONE")
         if attribution == "simultaneous":
             update = self._blend(shares, reward, logged, weight, new_decision)
         elif attribution == "sequential":
@@ -397,6 +399,11 @@ class Exp3IXBandit:
         if _log.isEnabledFor(logging.DEBUG):
             self._log_update(update, reward)
         return update
+
+    def warm_up(self, reward: float) -> None:
+        """A reward that goes into finding the bound, and into nothing else."""
+        legal = legal_number("reward", reward, -MAX_REWARD_BPS, MAX_REWARD_BPS)
+        self._reward_bound = self._reward_bound.after(self._transformed(legal))
 
     def set_bound(self, reward_bound_bps: float) -> None:
         """Take this bound from now on, in place of any other; a warm-up ends. ValueError unless it is above 0.
@@ -649,11 +656,6 @@ class Exp3IXBandit:
         if self._parameters.transform == "clip":
             return min(max(reward, -scale), scale)
         return tanh(reward / scale) * scale
-
-    def _warm_up(self, reward: float, eta: float) -> Update:
-        """One reward for the bound, nothing learned."""
-        self._reward_bound = self._reward_bound.after(self._transformed(reward))
-        return Update((), (), (), eta, "NONE")
 
     def _signal(self, reward: float) -> float:
         """What is divided by p: the reward (importance), or loss - 1/2 = -clip(reward, -B, B) / (2 B) (implicit)."""

@@ -251,7 +251,8 @@ class TsallisBandit:
         reward, weight, arm = float(reward), float(weight), legal_arm(arm, len(self._names))
         p, baselines, eta = self._legal_decision(arm, propensity, probabilities, eta)
         if self.is_warming:
-            return self._warm_up(reward, eta)
+            self.warm_up(reward)
+            return Update((), (), (), eta, "NONE")
         unrealised = 0.5 - baselines[arm] if new_decision else 0.0
         estimate = (weight * self._signal(reward) + unrealised) / p + (baselines[arm] if new_decision else 0.0)
         moves = baselines if new_decision else [0.0] * len(baselines)
@@ -293,7 +294,8 @@ class TsallisBandit:
             raise ValueError("simultaneous needs the logged propensity of each arm with a share, and of no other")
         eta = self.eta
         if self.is_warming:
-            return self._warm_up(reward, eta)
+            self.warm_up(reward)
+            return Update((), (), (), eta, "NONE")
         used = tuple(logged[arm] for arm in shares) if is_divided and logged is not None else ()
         signal = weight * self._signal(reward)
         estimates = tuple(
@@ -307,6 +309,10 @@ class TsallisBandit:
         if _log.isEnabledFor(logging.DEBUG):
             self._log_update(update, reward)
         return update
+
+    def warm_up(self, reward: float) -> None:
+        """A reward that goes into finding the bound, and into nothing else."""
+        self._reward_bound = self._reward_bound.after(legal_number("reward", reward, -MAX_REWARD_BPS, MAX_REWARD_BPS))
 
     def set_bound(self, reward_bound_bps: float) -> None:
         """Take this bound from now on, in place of any other; a warm-up ends. ValueError unless it is above 0.
@@ -518,11 +524,6 @@ class TsallisBandit:
         bound = self._reward_bound.bound_bps
         assert bound is not None  # a learner that warms up has no signal
         return -min(max(reward, -bound), bound) / (2.0 * bound)
-
-    def _warm_up(self, reward: float, eta: float) -> Update:
-        """One reward for the bound, nothing learned."""
-        self._reward_bound = self._reward_bound.after(reward)
-        return Update((), (), (), eta, "NONE")
 
     def _apply(self, moves: Sequence[float], earned: Mapping[int, float], new_decision: bool) -> None:
         """Move L and count `earned` (arm index to bps): all of it, or a ValueError and nothing."""

@@ -7,8 +7,8 @@ reaches it, so a refusal inside it is a crash.
 from collections.abc import Sequence
 from math import fsum
 
-from armstream.events import ArmWeight, DecisionSnapshot, Reward, RewardArm, WeightVector
-from armstream.learning import TsallisBandit, Update
+from armstream.events import ArmWeight, DecisionSnapshot, ExpertWeight, Reward, RewardArm, WeightVector
+from armstream.learning import AdvisedBandit, TsallisBandit, Update
 from armstream.learning.tsallis import SUM_TOLERANCE
 from armstream.learning.weight_optimizer import effective_alpha
 from armstream.stages.reward import Segment, Taken
@@ -26,7 +26,7 @@ def learn(state: TaskState, taken: Taken, segment: Segment, new_decision: bool) 
     book.version += 1
     if segment.refusal:
         if segment.refusal == WARMING_UP and book.learner is not None and book.learner.is_warming:
-            state.own_learner(book).update(0, segment.reward_bps, 1.0)  # whichever arm: only the warm-up takes it
+            state.own_learner(book).warm_up(segment.reward_bps)
         return _untaught(taken, segment)
     learner = state.own_learner(book)
     assert decision is not None  # only fills are matched, and a fill brings its decision
@@ -34,12 +34,15 @@ def learn(state: TaskState, taken: Taken, segment: Segment, new_decision: bool) 
         index = book.arm_index[decision.arm]
         if isinstance(learner, TsallisBandit):
             update = _update_tsallis(learner, index, decision, segment, new_decision)
+        elif isinstance(learner, AdvisedBandit):
+            update = _update_exp4(learner, index, decision, segment, new_decision)
         else:
             update = learner.update(index, segment.reward_bps, decision.propensity, segment.weight, new_decision)
         arms: tuple[RewardArm, ...] = (RewardArm(decision.arm, 1.0, update.propensities[0], update.estimates[0]),)
     else:
         rules, shares = book.rules, decision.contributions
         assert rules is not None  # its learner was made by them
+        assert not isinstance(learner, AdvisedBandit)  # from which a decision without a draw is withheld
         names = {name: share for name, share in shares.items() if share}
         update = learner.update_many(
             names, segment.reward_bps, rules.attribution, weight=segment.weight, new_decision=new_decision
@@ -83,6 +86,21 @@ def _update_tsallis(
         weight=segment.weight,
         new_decision=new_decision,
     )
+
+
+def _update_exp4(
+    learner: AdvisedBandit, arm: int, decision: DecisionSnapshot, segment: Segment, new_decision: bool
+) -> Update:
+    """By what each expert gave to the drawn arm.
+
+    One that was not there when it was drawn is taken to have said what was played, so that its trust against all others
+    together stays (Y. Freund, R. Schapire, Y. Singer, M. Warmuth, 'Using and combining predictors that specialize',
+    STOC 1997).
+    """
+    propensity, said = decision.propensity, decision.advice
+    assert propensity is not None  # a draw without one is withheld
+    advice = {name: said.get(name, propensity) for name in learner.experts}
+    return learner.update_advice(arm, advice, segment.reward_bps, propensity, segment.weight, new_decision)
 
 
 def is_whole_distribution(
@@ -157,4 +175,10 @@ def weight_vector(book: Book) -> WeightVector:
         0.0 if is_warming else alpha,
         book.cause_event_id,
         book.ts_event,
+        _expert_weights(learner) if isinstance(learner, AdvisedBandit) else (),
     )
+
+
+def _expert_weights(learner: AdvisedBandit) -> tuple[ExpertWeight, ...]:
+    """Those of its own say what they advise; what an engine's says, the engine knows."""
+    return tuple(ExpertWeight(name, weight, tuple(said)) for name, weight, said in learner.read_experts())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from json import dumps, loads
 
 from armstream.events import Action, Command, CommandApplied, Outcome
+from armstream.learning import AdvisedBandit
 from armstream.stages.rules import COMMANDS_REMEMBERED, SETTINGS_CHANGE
 from armstream.stages.state import Book, TaskState
 from armstream.stages.validation import Refused, check_command
@@ -35,7 +36,7 @@ def obey(state: TaskState, command: Command) -> CommandApplied | None:
     book = state.touch(command.bandit_id)
     book.command_ids = (*book.command_ids, command.command_id)[-COMMANDS_REMEMBERED:]
     try:
-        _DOERS.get(command.action, _not_offered)(state, book, command)
+        _DOERS[command.action](state, book, command)
     except (_NotDoneError, ValueError) as refusal:  # a learner refuses before anything changes
         return _audited(book, command.command_id, command.action, command.ts_event, str(refusal), "REFUSED")
     return _audited(book, command.command_id, command.action, command.ts_event, command.reason, "APPLIED")
@@ -79,6 +80,30 @@ def _remove_arm(state: TaskState, book: Book, command: Command) -> None:
     state.note_arms(book)
 
 
+def _add_expert(state: TaskState, book: Book, command: Command) -> None:
+    assert command.expert is not None  # check_command
+    learner = _advised(state, book, command)
+    if len(learner.experts) >= state.bandit_rules.max_experts:
+        raise _NotDoneError(
+            f"there are {len(learner.experts)} experts already, and limits.experts is {state.bandit_rules.max_experts}"
+        )
+    learner.add_expert(command.expert, 1.0 if command.value is None else command.value)
+    book.experts_version = book.version + 1  # that of this command's record
+
+
+def _remove_expert(state: TaskState, book: Book, command: Command) -> None:
+    assert command.expert is not None  # check_command
+    _advised(state, book, command).remove_expert(command.expert)
+    book.experts_version = book.version + 1
+
+
+def _advised(state: TaskState, book: Book, command: Command) -> AdvisedBandit:
+    learner = state.own_learner(book)
+    if not isinstance(learner, AdvisedBandit):
+        raise _not_offered(book, command)
+    return learner
+
+
 def _reset(state: TaskState, book: Book, _: Command) -> None:
     state.own_learner(book).reset()
 
@@ -103,15 +128,16 @@ def _resume(_: TaskState, book: Book, __: Command) -> None:
     book.paused = False
 
 
-def _not_offered(_: TaskState, book: Book, command: Command) -> None:
-    raise _NotDoneError(
-        f"{command.action} is not for a bandit whose algorithm is {book.rules and book.rules.algorithm}"
-    )
+def _not_offered(book: Book, command: Command) -> _NotDoneError:
+    algorithm = book.rules and book.rules.algorithm
+    return _NotDoneError(f"{command.action} is not for a bandit whose algorithm is {algorithm}")
 
 
 _DOERS: Mapping[Action, Callable[[TaskState, Book, Command], None]] = {
     "ADD_ARM": _add_arm,
     "REMOVE_ARM": _remove_arm,
+    "ADD_EXPERT": _add_expert,
+    "REMOVE_EXPERT": _remove_expert,
     "RESET": _reset,
     "SET_BOUND": _set_bound,
     "PAUSE": _pause,

@@ -19,9 +19,17 @@ from armstream.events import (
     Source,
     WaitingClose,
 )
-from armstream.stages.rules import RewardRules
+from armstream.learning import AdvisedBandit
+from armstream.stages.rules import LearningRules, RewardRules
 from armstream.stages.state import MIN_LOGGED_PROPENSITY, Book, TaskState
-from armstream.stages.validation import Refused, check_bandit_id, check_close, check_fill, check_logged_draw
+from armstream.stages.validation import (
+    Refused,
+    check_advice,
+    check_bandit_id,
+    check_close,
+    check_fill,
+    check_logged_draw,
+)
 
 MAX_REWARD_BPS = 1e12
 LEFT_TOLERANCE = 1e-9  # of an event's own quantity: what is left at most that is nothing
@@ -80,8 +88,10 @@ def take_fill(state: TaskState, fill: Fill) -> Taken | None:
         check_bandit_id(fill.bandit_id)
         raise Refused("UNKNOWN_BANDIT", f"bandit {fill.bandit_id!r} is not registered (bandits.mode: registered)")
     check_fill(fill, book.arm_index if book is not None and book.learner is not None else own_rules.arms)
-    if own_rules.algorithm == "tsallis":
-        check_logged_draw(fill, MIN_LOGGED_PROPENSITY)
+    if own_rules.algorithm != "exp3ix":
+        check_logged_draw(fill, own_rules.algorithm, MIN_LOGGED_PROPENSITY)
+    if fill.advice or own_rules.algorithm == "exp4":
+        _check_advice(fill, book, own_rules)
     if book is None:
         check_bandit_id(fill.bandit_id)
     elif fill.ts_event < book.fill_watermark - rules.dedupe_window_micros:
@@ -165,6 +175,14 @@ def take_close(state: TaskState, close: Close, index: int, source_of: Callable[[
     )
     state.put(key, before, after)
     return Taken(book, before, after, segments, decision)
+
+
+def _check_advice(fill: Fill, book: Book | None, rules: LearningRules) -> None:
+    """A decision from a vector before the experts last changed may know others than there are."""
+    learner = None if book is None else book.learner
+    experts = learner.experts if isinstance(learner, AdvisedBandit) else tuple(name for name, _ in rules.experts)
+    changed = 1 if book is None else book.experts_version
+    check_advice(fill, experts, is_older=fill.weights_version is not None and fill.weights_version < changed)
 
 
 def _is_filled(decision: DecisionSnapshot, filled_quantity: float) -> bool:

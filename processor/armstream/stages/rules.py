@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from armstream.learning import Exp3IXBandit, TsallisBandit
+from armstream.learning import AdvisedBandit, Exp3IXBandit, ExpertKind, TsallisBandit
 
 SECOND_MICROS = 1_000_000
 HOUR_MICROS = 3_600 * SECOND_MICROS
@@ -33,7 +33,7 @@ class RewardRules:
             raise ValueError("max_holding must not be shorter than dedupe_window: a held position would dedupe less")
 
 
-Learner = Exp3IXBandit | TsallisBandit
+Learner = Exp3IXBandit | TsallisBandit | AdvisedBandit
 
 COMMANDS_REMEMBERED = 1_000  # ids a bandit
 SETTINGS_CHANGE = "armstream:settings-change"  # the command_id of the reset that a change of settings is
@@ -46,12 +46,12 @@ _PUBLISHED_ONLY = frozenset({"blend_alpha", "warm_start_steps", "ramp_steps", "e
 class LearningRules:
     """What one bandit's learner is made from, and how its weights are published.
 
-    `arms` are those that it begins with; commands may change them later.
+    `arms` and `experts` (name and kind, exp4 alone) are those that it begins with; commands may change them later.
     """
 
     arms: tuple[str, ...]
     enabled: bool = True
-    algorithm: Literal["exp3ix", "tsallis"] = "exp3ix"
+    algorithm: Literal["exp3ix", "exp4", "tsallis"] = "exp3ix"
     estimator: Literal["importance", "implicit"] = "implicit"
     gamma: float = 0.0
     eta: float | None = None
@@ -63,6 +63,8 @@ class LearningRules:
     min_weight: float = 1e-10
     fixed_share: float = 0.0
     attribution: Literal["simultaneous", "full_information"] = "full_information"
+    horizon: int = 10_000
+    experts: tuple[tuple[str, ExpertKind], ...] = ()
     blend_alpha: float = 0.3
     warm_start_steps: int = 500
     ramp_steps: int = 0
@@ -72,6 +74,18 @@ class LearningRules:
         """A learner that has seen nothing. Raises ValueError where the parameters cannot be."""
         if self.algorithm == "tsallis":
             return TsallisBandit(len(self.arms), list(self.arms), reward_bound_bps=self.reward_bound_bps)
+        if self.algorithm == "exp4":
+            return AdvisedBandit(
+                self.arms,
+                dict(self.experts),
+                eta=self.eta,
+                gamma=self.gamma,
+                horizon=self.horizon,
+                estimator=self.estimator,
+                implicit=self.implicit,
+                reward_bound_bps=self.reward_bound_bps,
+                min_weight=self.min_weight,
+            )
         return Exp3IXBandit(
             len(self.arms),
             list(self.arms),
@@ -90,12 +104,12 @@ class LearningRules:
     @property
     def published_estimator(self) -> str:
         """The estimator as snapshots and vectors name it: that of tsallis is its own."""
-        return self.estimator if self.algorithm == "exp3ix" else "reduced_variance"
+        return "reduced_variance" if self.algorithm == "tsallis" else self.estimator
 
     @property
     def has_bound(self) -> bool:
         """Whether rewards are clipped to a bound."""
-        return self.algorithm == "tsallis" or self.estimator == "implicit"
+        return self.algorithm != "exp3ix" or self.estimator == "implicit"
 
     def determining_json(self) -> str:
         """What decides learned numbers, as canonical JSON: the arms, and what is no default of this class."""
@@ -113,7 +127,8 @@ class LearningRules:
         """
         chosen = json.loads(determining_json)
         published_only = {name: getattr(self, name) for name in _PUBLISHED_ONLY}
-        return LearningRules(**{**chosen, "arms": tuple(chosen["arms"])}, **published_only)
+        experts = tuple((name, kind) for name, kind in chosen.get("experts", ()))
+        return LearningRules(**{**chosen, "arms": tuple(chosen["arms"]), "experts": experts}, **published_only)
 
     def difference(self, determining_json: str) -> str:
         """What differs from the settings in that JSON, as text; empty where nothing does."""
@@ -138,6 +153,7 @@ class BanditRules:
     registered_only: bool = False
     on_settings_change: Literal["refuse", "keep", "reset"] = "refuse"
     max_arms: int = 64
+    max_experts: int = 32
 
     def of(self, bandit_id: str) -> LearningRules | None:
         """None for a bandit that may not be."""

@@ -8,8 +8,8 @@ its learner when a batch first teaches it.
 from collections.abc import Mapping
 from heapq import heappush
 
-from armstream.events import ArmState, BanditSnapshot, DecisionSnapshot, PositionSnapshot
-from armstream.learning import RewardBound
+from armstream.events import ArmState, BanditSnapshot, DecisionSnapshot, ExpertState, PositionSnapshot
+from armstream.learning import AdvisedBandit, ExpertLearned, RewardBound
 from armstream.stages.rules import BanditRules, Learner, LearningRules, RewardRules
 
 NEVER = -(2**63)  # a watermark before its first event: nothing is behind it
@@ -34,10 +34,12 @@ def _withheld(book: "Book", decision: DecisionSnapshot) -> str:
     """Why the rule cannot learn from this decision, or not yet; "" where it can."""
     assert book.rules is not None  # the learner was made by them
     assert book.learner is not None
-    if book.rules.algorithm == "tsallis" and decision.arm is not None:
-        propensity = decision.propensity  # it may have been accepted while another rule learned
-        if propensity is None or propensity < MIN_LOGGED_PROPENSITY:
-            return "no propensity was logged with the draw"
+    algorithm, propensity = book.rules.algorithm, decision.propensity
+    if algorithm == "exp4" and decision.arm is None:  # it may have been accepted while another rule learned
+        return "no arm was drawn"
+    is_guessed = propensity is None or propensity < MIN_LOGGED_PROPENSITY
+    if algorithm != "exp3ix" and decision.arm is not None and is_guessed:
+        return "no propensity was logged with the draw"
     return WARMING_UP if book.learner.is_warming else ""
 
 
@@ -45,7 +47,8 @@ class Book:
     """One bandit: its rules and learner (None until a valid fill), its watermarks (UTC micros), its audit counter.
 
     `arm_index` is that of the learner's arms, `settings` are the rules as a snapshot holds them. `may_withhold`: its
-    rule does not learn from every decision, or not from the first.
+    rule does not learn from every decision, or not from the first. A decision that was made from a vector before
+    `experts_version` may know other experts than there are.
 
     `floor` is the smaller watermark, what forgetting is measured from: NEVER while either is.
     `checks` and `waiting` are heaps of hints for expiry: (when to look, position_id) and (ts_event, event_id,
@@ -60,6 +63,7 @@ class Book:
         "checks",
         "close_watermark",
         "command_ids",
+        "experts_version",
         "fill_watermark",
         "floor",
         "learner",
@@ -81,6 +85,7 @@ class Book:
         self.may_withhold = False
         self.learner: Learner | None = None
         self.owns_learner = False
+        self.experts_version = 1
         self.version = 0
         self.fill_watermark = NEVER
         self.close_watermark = NEVER
@@ -101,6 +106,7 @@ class Book:
         twin.may_withhold = self.may_withhold
         twin.learner = self.learner
         twin.owns_learner = False
+        twin.experts_version = self.experts_version
         twin.version = self.version
         twin.fill_watermark = self.fill_watermark
         twin.close_watermark = self.close_watermark
@@ -191,8 +197,9 @@ class TaskState:
     def create_learner(self, book: Book, rules: LearningRules) -> None:
         """A learner that has seen nothing, in the place of one that there may be."""
         book.rules, book.settings = rules, rules.determining_json()
-        book.may_withhold = rules.algorithm == "tsallis" or rules.reward_bound_bps == "auto"
+        book.may_withhold = rules.algorithm != "exp3ix" or rules.reward_bound_bps == "auto"
         book.learner = rules.new_learner()
+        book.experts_version = book.version + 1
         book.owns_learner = True
         self.note_arms(book)
 
@@ -292,6 +299,9 @@ class TaskState:
         algorithm = estimator = ""
         total_steps = 0
         reward_bound_bps = None
+        experts: tuple[ExpertState, ...] = ()
+        if isinstance(learner, AdvisedBandit):
+            experts = tuple(ExpertState(each.name, each.state, each.learned) for each in learner.learned())
         if learner is not None and rules is not None:
             algorithm, estimator = rules.algorithm, rules.published_estimator
             total_steps, reward_bound_bps = learner.total_steps, learner.reward_bound_bps
@@ -310,7 +320,8 @@ class TaskState:
             book.cause_event_id,
             book.ts_event,
             book.command_ids,
-            (),
+            experts,
+            book.experts_version,
             reward_bound_bps,
             () if learner is None else learner.reward_bound.rewards_bps,
         )
@@ -328,6 +339,7 @@ class TaskState:
         book.close_watermark = NEVER if snapshot.close_watermark is None else snapshot.close_watermark
         book.floor = min(book.fill_watermark, book.close_watermark)
         book.paused = snapshot.paused
+        book.experts_version = snapshot.experts_version
         book.command_ids = snapshot.command_ids
         book.cause_event_id = snapshot.cause_event_id
         book.ts_event = snapshot.ts_event
@@ -351,14 +363,7 @@ class TaskState:
                 self.to_begin_anew[book.bandit_id] = snapshot.settings
         self.create_learner(book, rules)
         assert book.learner is not None  # it was just made
-        book.learner.restore(
-            [arm.name for arm in snapshot.arms],
-            [arm.state for arm in snapshot.arms],
-            [arm.pulls for arm in snapshot.arms],
-            [arm.cumulative_reward_bps for arm in snapshot.arms],
-            snapshot.total_steps,
-            RewardBound(snapshot.reward_bound_bps, snapshot.warm_up_rewards_bps),
-        )
+        _restore(book.learner, snapshot)
         self.note_arms(book)
 
     def restore_position(self, position: PositionSnapshot) -> None:
@@ -378,3 +383,15 @@ class TaskState:
             book = self._books[bandit_id] = Book(bandit_id)
             self.bandit_count += 1
         return book
+
+
+def _restore(learner: Learner, snapshot: BanditSnapshot) -> None:
+    """Puts back what the snapshot holds, bit for bit."""
+    names = [arm.name for arm in snapshot.arms]
+    pulls, rewards = [arm.pulls for arm in snapshot.arms], [arm.cumulative_reward_bps for arm in snapshot.arms]
+    bound = RewardBound(snapshot.reward_bound_bps, snapshot.warm_up_rewards_bps)
+    if isinstance(learner, AdvisedBandit):
+        experts = [ExpertLearned(expert.name, expert.state, expert.learned) for expert in snapshot.experts]
+        learner.restore(names, pulls, rewards, snapshot.total_steps, bound, experts)
+    else:
+        learner.restore(names, [arm.state for arm in snapshot.arms], pulls, rewards, snapshot.total_steps, bound)

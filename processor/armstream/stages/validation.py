@@ -13,7 +13,7 @@ MAX_BOUND_BPS = 1e6
 MIN_PROPENSITY = 1e-200  # below it an estimate need not be finite
 
 _ID_MAX_BYTES = 200
-_ARM_MAX_CHARACTERS = 100  # as in the settings
+_NAME_MAX_CHARACTERS = 100  # as in the settings
 _ID_SURELY_FITS = 50  # UTF-8 takes at most four bytes a character
 
 _COMMAND_NEEDS = {
@@ -67,18 +67,36 @@ def check_fill(fill: Fill, arms: Collection[str]) -> None:
         raise Refused("VALIDATION", "one of arm and contributions must be given, got neither")
     elif fill.arm not in arms:
         raise _unknown_arm(fill.arm, arms)
-    if fill.advice:
-        raise Refused("UNKNOWN_EXPERT", f"advice of {_named(fill.advice)}, but this bandit has no experts")
 
 
-def check_logged_draw(fill: Fill, least: float) -> None:
+def check_logged_draw(fill: Fill, algorithm: str, least: float) -> None:
     """What a rule that guesses no propensity needs beyond check_fill. Raises Refused."""
     if fill.arm is None:
         return
     if fill.propensity is None:
-        raise Refused("VALIDATION", "a drawn arm needs its logged propensity: tsallis guesses none")
+        raise Refused("VALIDATION", f"a drawn arm needs its logged propensity: {algorithm} guesses none")
     if fill.propensity < least:
-        raise Refused("VALIDATION", f"propensity must not be below {least:g} with tsallis, got {fill.propensity!r}")
+        raise Refused("VALIDATION", f"propensity must not be below {least:g} with {algorithm}, got {fill.propensity!r}")
+
+
+def check_advice(fill: Fill, experts: Collection[str], is_older: bool) -> None:
+    """What the bandit's experts gave to the drawn arm, each of them and no other, unless `is_older`: the decision was
+    made before the experts last changed. `experts` is empty where the rule knows none. Raises Refused."""
+    if experts and fill.arm is None:
+        raise Refused("VALIDATION", "exp4 learns from drawn arms: contributions do not tell what an expert gave")
+    for name, given in fill.advice.items():
+        if not 0.0 <= given <= 1.0:
+            raise Refused("VALIDATION", f"the advice of {name!r} must be from 0 to 1, got {given!r}")
+    if is_older:
+        return
+    if not experts:
+        raise Refused("UNKNOWN_EXPERT", f"advice of {_named(fill.advice)}, but this bandit has no experts")
+    for name in fill.advice:
+        if name not in experts:
+            raise Refused("UNKNOWN_EXPERT", f"unknown expert {name!r}; the experts are {_named(experts)}")
+    for name in experts:
+        if name not in fill.advice:
+            raise Refused("UNKNOWN_EXPERT", f"the advice of {name!r} is missing")
 
 
 def check_close(close: Close) -> None:
@@ -102,8 +120,10 @@ def check_command(command: Command) -> None:
     needed = _COMMAND_NEEDS.get(command.action)
     if needed is not None and getattr(command, needed) in (None, ""):
         raise Refused("VALIDATION", f"{command.action} needs {needed}")
-    if command.action == "ADD_ARM" and len(command.arm or "") > _ARM_MAX_CHARACTERS:
-        raise Refused("VALIDATION", f"an arm's name must have at most {_ARM_MAX_CHARACTERS} characters")
+    if command.action == "ADD_ARM" and len(command.arm or "") > _NAME_MAX_CHARACTERS:
+        raise Refused("VALIDATION", f"an arm's name must have at most {_NAME_MAX_CHARACTERS} characters")
+    if command.action == "ADD_EXPERT" and len(command.expert or "") > _NAME_MAX_CHARACTERS:
+        raise Refused("VALIDATION", f"an expert's name must have at most {_NAME_MAX_CHARACTERS} characters")
     value = command.value
     if value is None:
         return
@@ -111,7 +131,7 @@ def check_command(command: Command) -> None:
         raise Refused(
             "VALIDATION", f"the bound must be from {1.0 / MAX_BOUND_BPS:g} to {MAX_BOUND_BPS:g} bps, got {value!r}"
         )
-    if command.action == "ADD_ARM" and not 0.0 <= value <= MAX_SHARE:
+    if command.action in ("ADD_ARM", "ADD_EXPERT") and not 0.0 <= value <= MAX_SHARE:
         raise Refused("VALIDATION", f"the initial weight must be from 0 to {MAX_SHARE:g}, got {value!r}")
 
 
