@@ -29,6 +29,9 @@ COMMANDS = [
     ["arms", "pause"],
     ["arms", "resume"],
     ["arms", "list"],
+    ["experts"],
+    ["experts", "add"],
+    ["experts", "remove"],
     ["verify"],
     ["check-config"],
 ]
@@ -87,6 +90,7 @@ def test_help_lists_the_commands_and_nothing_that_is_not_there_yet(capsys: pytes
         "demo",
         "topics",
         "arms",
+        "experts",
         "verify",
         "check-config",
     ]
@@ -114,6 +118,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["arms"],
         ["arms", "add", "book"],
         ["arms", "pause", "book", "ridge"],
+        ["experts", "add", "book"],
     ],
     ids=" ".join,
 )

@@ -9,7 +9,7 @@ import pytest
 
 from armstream import cli
 from armstream.events import Reward, WeightVector
-from armstream.learning import Exp3IXBandit
+from armstream.learning import AdvisedBandit, Exp3IXBandit
 from armstream.runtime.metrics import Metrics
 from armstream.runtime.topics import expected
 from armstream.settings import Settings, load
@@ -130,7 +130,7 @@ def test_every_link_within_the_page_has_its_heading() -> None:
 
 
 def test_its_rules_for_single_bandits_are_valid(tmp_path: Path) -> None:
-    text, _ = blocks("yaml")
+    _, text, _ = blocks("yaml")
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     rules = load(file, {}).bandit_rules()
@@ -140,8 +140,17 @@ def test_its_rules_for_single_bandits_are_valid(tmp_path: Path) -> None:
     assert rules.of("jp-equities") == rules.template
 
 
+def test_its_experts_are_valid(tmp_path: Path) -> None:
+    text, *_ = blocks("yaml")
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    learner = load(file, {}).learning_rules().new_learner()
+    assert isinstance(learner, AdvisedBandit)
+    assert learner.experts == ("base", "bandit", "best", "uniform", "regime")
+
+
 def test_its_settings_file_is_valid(tmp_path: Path) -> None:
-    _, text = blocks("yaml")
+    *_, text = blocks("yaml")
     secret, file = tmp_path / "secret", tmp_path / "mine.yaml"
     secret.write_text("hunter2\n")
     file.write_text(text.replace("/run/secrets/kafka-password", str(secret)))

@@ -101,14 +101,18 @@ def _parser(with_demo: bool) -> argparse.ArgumentParser:
     return parser
 
 
-# Command of `armstream arms`: its action, what it is for, its example.
-_ASKED: dict[str, tuple["Action", str, str]] = {
+# Commands of `armstream arms` and `armstream experts`: the action, what it is for, its example.
+_ASKED_OF_ARMS: dict[str, tuple["Action", str, str]] = {
     "add": ("ADD_ARM", "add an arm; what was learned of the others is kept", "add eu-equities lstm --weight 0.5"),
     "remove": ("REMOVE_ARM", "remove an arm; its open positions close and teach nothing", "remove eu-equities lstm"),
     "reset": ("RESET", "forget what was learned; the arms stay", "reset eu-equities --reason 'a new feed'"),
     "set-bound": ("SET_BOUND", "clip rewards to this bound from now on", "set-bound eu-equities 60"),
     "pause": ("PAUSE", "learn nothing until it is resumed; rewards are still published", "pause eu-equities"),
     "resume": ("RESUME", "learn again", "resume eu-equities"),
+}
+_ASKED_OF_EXPERTS: dict[str, tuple["Action", str, str]] = {
+    "add": ("ADD_EXPERT", "add an expert; trust among the others is kept", "add eu-equities regime --weight 0.5"),
+    "remove": ("REMOVE_EXPERT", "remove an expert; trust among the others is kept", "remove eu-equities regime"),
 }
 
 
@@ -117,26 +121,41 @@ def _add_arms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "arms", help="change a bandit while it runs, or list them", epilog="example: armstream arms list"
     )
     actions = arms.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for name, (action, purpose, example) in _ASKED.items():
+    for name, (action, purpose, example) in _ASKED_OF_ARMS.items():
         asked = _add(actions, name, purpose, f"armstream arms {example}")
-        asked.add_argument("bandit", help="its bandit_id")
-        if name in ("add", "remove"):
-            asked.add_argument("arm")
-        if name == "add":
-            asked.add_argument(
-                "--weight", type=float, dest="value", help="in units of the mean weight (default: 1, the mean)"
-            )
+        _ask(asked, action, "arm")
         if name == "set-bound":
             asked.add_argument("value", type=float, metavar="BPS")
-        asked.add_argument("--reason", default="", help="goes to the audit log")
-        asked.add_argument("--id", help="of the command, to ask again for the same (default: a new one)")
-        asked.add_argument(
-            "--wait", type=float, default=30.0, metavar="SECONDS", help="for what becomes of it (default 30)"
-        )
-        asked.set_defaults(command=_arms, action=action)
     lists = _add(actions, "list", "show bandits, arms and weights", "armstream arms list eu-equities")
     lists.add_argument("bandit", nargs="?", help="one alone (default: all)")
     lists.set_defaults(command=_arms_list)
+
+    experts = commands.add_parser(
+        "experts",
+        help="change whom an exp4 bandit may trust",
+        epilog="example: armstream experts add eu-equities regime",
+    )
+    actions = experts.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name, (action, purpose, example) in _ASKED_OF_EXPERTS.items():
+        _ask(_add(actions, name, purpose, f"armstream experts {example}"), action, "expert")
+
+
+def _ask(asked: argparse.ArgumentParser, action: "Action", what: str) -> None:
+    """The arguments of one command to a bandit; `what` is added or removed."""
+    asked.add_argument("bandit", help="its bandit_id")
+    verb = action.partition("_")[0]
+    if verb in ("ADD", "REMOVE"):
+        asked.add_argument(what)
+    if verb == "ADD":
+        asked.add_argument(
+            "--weight", type=float, dest="value", help="in units of the mean weight (default: 1, the mean)"
+        )
+    asked.add_argument("--reason", default="", help="goes to the audit log")
+    asked.add_argument("--id", help="of the command, to ask again for the same (default: a new one)")
+    asked.add_argument(
+        "--wait", type=float, default=30.0, metavar="SECONDS", help="for what becomes of it (default 30)"
+    )
+    asked.set_defaults(command=_asked, action=action)
 
 
 def _add(
@@ -224,7 +243,7 @@ def _show(differences: Sequence[object]) -> int:
     return 1 if differences else 0
 
 
-def _arms(arguments: argparse.Namespace) -> int:
+def _asked(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     if settings is None:
         return 1
@@ -240,6 +259,7 @@ def _arms(arguments: argparse.Namespace) -> int:
         time.time_ns() // 1_000,
         arm=getattr(arguments, "arm", None),
         value=getattr(arguments, "value", None),
+        expert=getattr(arguments, "expert", None),
         reason=arguments.reason,
     )
     try:

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
+from msgspec.structs import replace
 
 from armstream.codec import encode
 from armstream.events import Close, Command, Fill
@@ -57,6 +58,16 @@ def history(
         sent += [(moment, len(sent) + at, event) for at, (moment, event) in enumerate(_sendings(draw, moments, events))]
         number += 1
     return [event for _, _, event in sorted(sent)[:record_count]]
+
+
+def advised(events: Iterable[Event], experts: Sequence[str]) -> Iterator[Event]:
+    """The draws among them, each with what the experts gave to the arm, and without what no expert advises on."""
+    for event in events:
+        if not isinstance(event, Fill):
+            yield event
+        elif event.arm is not None and event.propensity is not None:
+            draw = Random(event.position_id)
+            yield replace(event, advice={name: draw.random() for name in experts})
 
 
 def _position(

@@ -63,7 +63,7 @@ def send(settings: Settings, command: Command, wait_seconds: float, say: Callabl
 
 
 def listed(settings: Settings, bandit_id: str | None) -> Iterator[str]:
-    """A line for each bandit, or for one, and for each of its arms. Raises Stopped where Kafka does not answer."""
+    """A line for each bandit, or for one, and for its arms and experts. Raises Stopped where Kafka does not answer."""
     names, count = settings.topics.names, partition_count(settings)
     numbers = range(count) if bandit_id is None else [partition_of(bandit_id.encode(), count)]
     with _reader(settings) as consumer:
@@ -87,6 +87,8 @@ def _lines(vector: WeightVector, snapshot: BanditSnapshot) -> Iterator[str]:
         kept = earned.get(arm.name)
         pulls = "" if kept is None else f"  {kept.pulls} pulls  {kept.cumulative_reward_bps:+.1f} bps"
         yield f"  {arm.name:<{width}}  weight {arm.weight:.4f}  probability {arm.probability:.4f}{pulls}"
+    for expert in vector.experts:
+        yield f"  expert {expert.name}  weight {expert.weight:.4f}{'' if expert.distribution else '  of engines'}"
 
 
 def _answer(command: Command, record: Record, commands_topic: str) -> Answer | None:
