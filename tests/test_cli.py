@@ -143,7 +143,7 @@ def test_check_config_shows_what_a_run_would_have_and_ok(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "command", [command for command in COMMANDS if command not in (["topics"], ["arms"])], ids=" ".join
+    "command", [command for command in COMMANDS if command not in (["topics"], ["arms"], ["experts"])], ids=" ".join
 )
 def test_bad_settings_are_1_with_every_error_before_anything_starts(command: list[str], tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"

@@ -4,8 +4,8 @@
         decision = follower.choose("eu-equities", rng, arms=["ridge", "lstm"])
         publisher.publish(decision.fill(instrument_id="AAPL", side="BUY", quantity=100, price=150.0))
 
-decision.py draws an arm and makes its events, view.py knows what is live, follower.py reads `weights`, publisher.py
-writes `trades`. Every method may be called from any thread.
+decision.py draws an arm and makes its events, advice.py asks the experts, view.py knows what is live, follower.py reads
+`weights`, publisher.py writes `trades`. Every method may be called from any thread.
 """
 
 from armstream.engine.decision import Decision, draw

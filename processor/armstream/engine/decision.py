@@ -5,12 +5,15 @@ Ids are made here, once: sending the same event again changes nothing.
 
 import time
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from numpy.random import Generator
 
+from armstream.engine.advice import Said, given_to, mixed, said_by_all, said_by_engine
 from armstream.events import Close, ExecType, Fill, Side, WeightVector
+from armstream.learning.advice import Expert
 
 
 def _new_id() -> str:
@@ -26,7 +29,8 @@ class Decision:
     """One draw of an arm, and the maker of its fills and closes.
 
     `probabilities` is the distribution it was drawn from, in the vector's order, 0 for an arm that was left out;
-    `propensity` is the drawn arm's. weights_version 0 and no eta: there was no vector yet.
+    `propensity` is the drawn arm's, `advice` what each expert gave to it. weights_version 0 and no eta: there was no
+    vector yet.
     """
 
     bandit_id: str
@@ -36,6 +40,7 @@ class Decision:
     eta: float | None
     weights_version: int
     position_id: str = field(default_factory=_new_id)
+    advice: Mapping[str, float] = field(default_factory=dict)
 
     def fill(
         self,
@@ -80,6 +85,7 @@ class Decision:
             probabilities=self.probabilities,
             eta=self.eta,
             weights_version=self.weights_version,
+            advice=self.advice,
         )
 
     def close(
@@ -118,6 +124,8 @@ def draw(
     vector: WeightVector | None,
     rng: Generator,
     *,
+    context: Any = None,
+    experts: Mapping[str, Expert] | None = None,
     arms: Collection[str] | None = None,
     available: Collection[str] | None = None,
     position_id: str | None = None,
@@ -127,7 +135,10 @@ def draw(
     `arms` are the models that the engine has; they are needed, in their order, where there is no vector. `available`
     are those that can trade now. An arm that is not in both, where given, is left out: its probability is 0 and the
     rest is renormalised. A name that the vector does not know is never drawn. `position_id` None makes a new one.
-    Raises ValueError where there is nothing to draw from.
+    Where the vector has experts (exp4), it is drawn from what they say of `context`, mixed by their weights: `experts`
+    are the engine's, by name, functions of the context or distributions, over `arms` in their order (over the vector's,
+    where none are given); those that the vector does not name are not asked. Raises ValueError where there is nothing
+    to draw from, for an expert that is missing, and for wrong advice.
     """
     if vector is not None:
         names: Sequence[str] = [arm.name for arm in vector.arms]
@@ -137,9 +148,15 @@ def draw(
         masses = [1.0] * len(names)
     else:
         raise ValueError(f"{bandit_id!r} has no weights yet: choose needs the arms to draw from")
-    for allowed in (arms, available):
-        if allowed is not None:
-            masses = [mass if name in allowed else 0.0 for name, mass in zip(names, masses, strict=True)]
+    allowed = [each for each in (arms, available) if each is not None]
+    can_be_drawn = [all(name in each for each in allowed) for name in names]
+    said: Said = {}
+    if vector is not None and vector.experts and any(can_be_drawn):
+        said = said_by_all(vector, arms, can_be_drawn, context, experts or {})
+        masses = mixed(vector, said, can_be_drawn)
+    elif vector is None and experts:
+        said = said_by_engine(arms or (), can_be_drawn, context, experts)
+    masses = [mass if can else 0.0 for mass, can in zip(masses, can_be_drawn, strict=True)]
     total = sum(masses)
     if not total > 0:
         raise ValueError(f"nothing to draw from: none of {bandit_id!r}'s arms ({', '.join(names)}) can be drawn")
@@ -153,6 +170,7 @@ def draw(
         eta=None if vector is None else vector.eta,
         weights_version=0 if vector is None else vector.version,
         position_id=position_id or _new_id(),
+        advice=given_to(chosen, said, probabilities[chosen]),
     )
 
 

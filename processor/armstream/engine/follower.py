@@ -29,6 +29,7 @@ from armstream.engine.client import client_settings as settings_of
 from armstream.engine.decision import Decision, draw
 from armstream.engine.view import Status, WeightsView, weights_within
 from armstream.events import WeightVector
+from armstream.learning.advice import Expert
 from armstream.learning.weight_optimizer import mix
 
 _REQUEST_SECONDS = 2.0
@@ -189,13 +190,16 @@ class WeightsFollower:
         bandit_id: str,
         rng: Generator,
         *,
+        context: Any = None,
+        experts: Mapping[str, Expert] | None = None,
         arms: Collection[str] | None = None,
         available: Collection[str] | None = None,
         position_id: str | None = None,
     ) -> Decision:
         """An arm drawn from the latest vector's probabilities, warming or live: drawing is how a bandit gets warm.
 
-        Uniform over `arms` where there is no vector yet; see `draw`, whose ValueError it raises. Raises
+        Where the bandit has experts, from what they say of `context`: `experts` are this engine's, by name. Uniform
+        over `arms` where there is no vector yet; see `draw`, whose ValueError it raises. Raises
         StaleWeightsError where the weights are stale: old probabilities are not live ones, and uniform ones would
         unlearn. What to do then is the engine's: open nothing, or `draw(bandit_id, None, rng, arms=...)`.
         """
@@ -205,7 +209,16 @@ class WeightsFollower:
                 f"the weights of {bandit_id!r} are stale: the end of {self._topic!r} was last confirmed "
                 f"{status.age_seconds:.1f} s ago, max_age_seconds is {self._max_age_seconds:g}: {self._why()}"
             )
-        return draw(bandit_id, vector, rng, arms=arms, available=available, position_id=position_id)
+        return draw(
+            bandit_id,
+            vector,
+            rng,
+            context=context,
+            experts=experts,
+            arms=arms,
+            available=available,
+            position_id=position_id,
+        )
 
     def status(self, bandit_id: str) -> Status:
         """Whether the bandit's weights are live, and if not why base weights are what blend returns."""
