@@ -32,7 +32,13 @@ from deploy.kafka.node import free_port
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "config" / "demo.yaml"
-PRESETS = ("documented", "tracking", "tsallis")
+RULES = {  # name -> what is laid over demo.yaml
+    "exp3ix": None,
+    "exp4": "demo-exp4.yaml",
+    "documented": "documented.yaml",
+    "tracking": "tracking.yaml",
+    "tsallis": "tsallis.yaml",
+}
 DATA = ROOT / ".kafka" / "run"  # Kafka's data and the logs, kept from run to run
 ARMSTREAM = (sys.executable, "-m", "armstream.cli")
 
@@ -108,7 +114,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="make run ARGS=...", description="Runs Armstream on real Kafka with simulated engines on real prices."
     )
     demo.add_arguments(parser)
-    parser.add_argument("--preset", choices=PRESETS, help="a rule of config/ in the place of demo.yaml's")
+    parser.add_argument(
+        "--algorithm", "--preset", dest="rule", choices=RULES, default="exp3ix", help="how to learn (default exp3ix)"
+    )
     parser.add_argument("--plain", action="store_true", help="a line every few seconds instead of a screen")
     parser.add_argument(
         "--data", type=Path, default=DATA, metavar="FOLDER", help=f"kept from run to run (default {DATA})"
@@ -122,7 +130,7 @@ def _run_on(broker: Broker, arguments: argparse.Namespace, start: float, start_u
     environment |= {
         "ARMSTREAM__KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
         "ARMSTREAM__METRICS__PORT": str(free_port()),
-        **(_preset(arguments.preset) if arguments.preset else {}),
+        **_laid_over(RULES[arguments.rule]),
     }
     run = Run(start, start_unix, broker, arguments.data, load(CONFIG, environment), Watch(broker.way))
     _armstream("topics", "create", environment=environment)
@@ -151,9 +159,11 @@ def _run_on(broker: Broker, arguments: argparse.Namespace, start: float, start_u
         address.unlink(missing_ok=True)
 
 
-def _preset(name: str) -> dict[str, str]:
-    """What the preset's file says of learning, as variables; those are laid over demo.yaml."""
-    values = yaml.safe_load((CONFIG.parent / f"{name}.yaml").read_text(encoding="utf-8"))
+def _laid_over(file_name: str | None) -> dict[str, str]:
+    """What a file of config/ says of learning, as variables; those are laid over demo.yaml."""
+    if file_name is None:
+        return {}
+    values = yaml.safe_load((CONFIG.parent / file_name).read_text(encoding="utf-8"))
     learning = values.get("live_trading", values)["online_learning"]
     return {
         f"ARMSTREAM__ONLINE_LEARNING__{key.upper()}": value if isinstance(value, str) else json.dumps(value)

@@ -87,7 +87,7 @@ def _rewards_bps(stock: str, bars: Sequence[Bar], arm: str) -> dict[str, list[fl
     earned_bps: dict[str, float] = {}
     tracker = RewardTracker()
 
-    def choose(bandit_id: str) -> Decision:
+    def choose(bandit_id: str, _: Sequence[Bar]) -> Decision:
         decision = Decision(bandit_id, arm, 1.0, (1.0,), None, 0)
         position_ids.setdefault(bandit_id, []).append(decision.position_id)
         return decision

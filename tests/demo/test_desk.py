@@ -21,7 +21,7 @@ Event = Fill | Close
 def trade(bars: Sequence[Bar], bar_count: int, seed: int = 1) -> list[list[Event]]:
     """The events of each bar; arms are drawn uniformly."""
     rng = default_rng(seed)
-    desk = Desk("IBM", bars, lambda bandit_id: draw(bandit_id, None, rng, arms=ARMS), rng)
+    desk = Desk("IBM", bars, lambda bandit_id, _: draw(bandit_id, None, rng, arms=ARMS), rng)
     return [desk.next_bar() for _ in range(bar_count)]
 
 
@@ -132,7 +132,7 @@ def test_after_the_last_bar_history_starts_again_with_new_positions(one_pass: li
 
 def test_flatten_closes_what_is_open_at_the_last_close_and_forgets_what_was_ordered() -> None:
     rng = default_rng(1)
-    desk = Desk("IBM", HISTORY, lambda bandit_id: draw(bandit_id, None, rng, arms=ARMS), rng)
+    desk = Desk("IBM", HISTORY, lambda bandit_id, _: draw(bandit_id, None, rng, arms=ARMS), rng)
     events = [event for _ in range(31) for event in desk.next_bar()]
     opened = {event.position_id for event in events if isinstance(event, Fill)}
     closed = {event.position_id for event in events if isinstance(event, Close)}
@@ -147,7 +147,7 @@ def test_a_fill_carries_the_decision_it_came_from() -> None:
     rng = default_rng(1)
     made: list[Decision] = []
 
-    def choose(bandit_id: str) -> Decision:
+    def choose(bandit_id: str, _: Sequence[Bar]) -> Decision:
         made.append(draw(bandit_id, None, rng, arms=ARMS))
         return made[-1]
 

@@ -1,6 +1,7 @@
 """Simulated engines that trade real prices through Kafka. Law: they know no more of Armstream than any engine would.
 
-Real prices, simulated fills: market.py has the prices, families.py the models, desk.py the trades.
+Real prices, simulated fills: market.py has the prices, families.py the models, experts.py what engines know, desk.py
+the trades.
 Each trade's arm is drawn from the published weights, so the loop is closed through Kafka.
 """
 
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 from numpy.random import default_rng
 
 from armstream.demo.desk import FEES_BPS, HORIZONS, SHARE_FILLED_IN_PARTS, SLIPPAGE_BPS, Desk
+from armstream.demo.experts import experts_for
 from armstream.demo.families import FAMILIES
 from armstream.demo.market import load_bars
 from armstream.engine import TradesPublisher, WeightsFollower
@@ -50,6 +52,7 @@ def run(arguments: argparse.Namespace, settings: "Settings") -> int:
     """
     arms = settings.learning_rules().arms
     _check_arms(arms)
+    experts = experts_for(arms)
     with _on_stop_signals(_leave):
         bars = load_bars()
         rng = default_rng(arguments.seed)
@@ -70,7 +73,12 @@ def run(arguments: argparse.Namespace, settings: "Settings") -> int:
             WeightsFollower(client, topic=topics.weights) as follower,
         ):
             desks = [
-                Desk(stock, history, lambda bandit_id: follower.choose(bandit_id, rng, arms=arms), rng)
+                Desk(
+                    stock,
+                    history,
+                    lambda bandit_id, seen: follower.choose(bandit_id, rng, arms=arms, context=seen, experts=experts),
+                    rng,
+                )
                 for stock, history in bars.items()
             ]
             stop = threading.Event()

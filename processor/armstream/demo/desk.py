@@ -22,7 +22,7 @@ SLIPPAGE_BPS = 2.0  # of the notional, once, at the close
 SHARE_FILLED_IN_PARTS = 0.25
 BEFORE_FIRST_BAR = LOOKBACK_BARS - 2  # the first bar is the first with all it looks back on
 
-Choose = Callable[[str], Decision]  # by bandit_id
+Choose = Callable[[str, Sequence[Bar]], Decision]  # by bandit_id and the bars that were seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Desk:
         for horizon, held_bars in HORIZONS.items():
             exit_bar = self._now + held_bars
             if exit_bar < len(self._bars):
-                decision = self._choose(f"{self._stock}-{horizon}")
+                decision = self._choose(f"{self._stock}-{horizon}", seen)
                 orders.append(Order(decision, FAMILIES[decision.arm](seen), quantity, exit_bar))
         return orders
 
