@@ -96,6 +96,8 @@ class Admission:
         bandit = known or self._known.new_bandit(event.bandit_id)
         position = position or Position(event.position_id)
         refusal = position.refusal(event, {*bandit.arms, *bandit.arms_before})
+        if not refusal and isinstance(event, Fill) and bandit.is_known and not bandit.arms_before:
+            refusal = bandit.advice_refusal(event)
         if not refusal and self._is_late(bandit, event):
             refusal = "it is late"
         if refusal:

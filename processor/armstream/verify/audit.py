@@ -112,8 +112,9 @@ class Audit:
         if bandit.is_known:
             is_legal = is_legal and not bandit.paused and not shares.keys() - set(bandit.arms)
             is_legal = is_legal and bandit.bandit_id not in self._warming
-            if bandit.rules.algorithm == "tsallis" and fill.arm is not None:
+            if bandit.rules.algorithm != "exp3ix" and fill.arm is not None:
                 is_legal = is_legal and fill.propensity is not None and fill.propensity >= 1e-80
+            is_legal = is_legal and not (bandit.trust is not None and fill.arm is None)
             arms = [name for name in (*bandit.arms, *sorted(shares.keys() - set(bandit.arms))) if name in shares]
         require(
             where,
@@ -177,6 +178,13 @@ def _taught(bandit: Bandit, learner: Learner, reward: Reward, realised: Realised
     else:
         is_one = is_one and reward.propensity_source != "NONE"
     indexes = [learner.arms.index(arm.name) for arm in reward.arms]
+    if bandit.trust is not None:
+        if realised is None or propensity is None:
+            return None
+        fill = realised.segment.fill.event
+        return bandit.trust.learn(
+            learner, indexes[0], reward.reward_bps, propensity, fill.advice, reward.weight, reward.counted
+        )
     if is_one and learner.is_tsallis:
         if realised is None:
             return None

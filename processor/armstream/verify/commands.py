@@ -36,7 +36,7 @@ class Commands:
             )
         if not bandit.is_known:
             return
-        if command is None and applied.action in ("ADD_ARM", "REMOVE_ARM", "SET_BOUND"):
+        if command is None and applied.action not in ("RESET", "PAUSE", "RESUME"):
             bandit.is_known, bandit.learner = False, None
             self._known.account.leave_out(f"{where}: the command is no longer kept")
             return
@@ -101,7 +101,11 @@ class Commands:
             legal_weight = value is None or 0 <= value <= MAX_WEIGHT
             return "it is an arm already" if arm in arms else "" if legal_weight else "the weight is out of range"
         if command.action == "REMOVE_ARM":
+            if bandit.trust is not None and bandit.trust.needs_arm(arm, arms):
+                return "base weights need it"
             return "it is no arm" if arm not in arms else "" if len(arms) > 2 else "two arms are the least"
+        if command.action in ("ADD_EXPERT", "REMOVE_EXPERT"):
+            return self._expert_refusal(bandit, command)
         if command.action == "PAUSE":
             return "it is paused" if bandit.paused else ""
         if command.action == "RESUME":
@@ -110,19 +114,49 @@ class Commands:
             return "" if bandit.rules.has_bound else "there is no bound"
         return "" if command.action == "RESET" else "it is not for this algorithm"
 
+    def _expert_refusal(self, bandit: Bandit, command: Command) -> str:
+        if bandit.trust is None:
+            return "it is not for this algorithm"
+        names, value = bandit.trust.names, command.value
+        if command.action == "REMOVE_EXPERT":
+            return "it is no expert" if command.expert not in names else "" if len(names) > 1 else "it is the last"
+        if len(names) >= self._known.rules.bandits.max_experts:
+            return "there is no room for an expert"
+        legal_weight = value is None or 0 <= value <= MAX_WEIGHT
+        return (
+            "it is an expert already"
+            if command.expert in names
+            else ""
+            if legal_weight
+            else "the weight is out of range"
+        )
+
 
 def _obey(bandit: Bandit, applied: CommandApplied, command: Command | None) -> None:
     assert bandit.learner is not None  # no bandit obeys before its first fill
     if applied.action == "RESET":
         bandit.learner.reset()
+        if bandit.trust is not None:
+            bandit.trust.reset(bandit.arms)
     elif applied.action in ("PAUSE", "RESUME"):
         bandit.paused = applied.action == "PAUSE"
     elif command is not None and applied.action == "SET_BOUND":
         bandit.learner.bound_bps, bandit.learner.warm_up_bps = command.value, []
     elif command is not None and applied.action == "ADD_ARM":
-        bandit.learner.add_arm(command.arm or "", 1.0 if command.value is None else command.value)
+        weight = 1.0 if command.value is None else command.value
+        bandit.learner.add_arm(command.arm or "", weight)
+        if bandit.trust is not None:
+            bandit.trust.add_arm(command.arm or "", weight)
     elif command is not None and applied.action == "REMOVE_ARM":
         bandit.learner.remove_arm(command.arm or "")
+        if bandit.trust is not None:
+            bandit.trust.remove_arm(command.arm or "")
+    elif command is not None and bandit.trust is not None:
+        bandit.experts_version = applied.version
+        if applied.action == "ADD_EXPERT":
+            bandit.trust.add(command.expert or "", 1.0 if command.value is None else command.value, bandit.arms)
+        else:
+            bandit.trust.remove(command.expert or "")
 
 
 def settings_changed(where: str, applied: CommandApplied) -> tuple[str, str]:

@@ -73,7 +73,7 @@ class Learner:
         learner.state = [arm.state for arm in arms]
         learner.pulls = [arm.pulls for arm in arms]
         learner.cumulative_rewards = [arm.cumulative_reward_bps for arm in arms]
-        learner._remember_sizes()
+        learner.remember_sizes()
         return learner
 
     @property
@@ -84,7 +84,7 @@ class Learner:
 
     @property
     def is_warming(self) -> bool:
-        return self.rules.estimator == "implicit" and self.bound_bps is None
+        return self.rules.has_bound and self.bound_bps is None
 
     def warm_up(self, reward_bps: float) -> None:
         """B is the 95th percentile of the sizes of the first hundred: s_95 + .05 (s_96 - s_95). One that is nothing is
@@ -111,35 +111,39 @@ class Learner:
 
     def add_arm(self, name: str, initial_weight: float) -> None:
         """A newcomer with so many mean weights; the others keep their weights relative to each other."""
-        tsallis_state = self._tsallis_newcomer(initial_weight) if self.is_tsallis else 0.0
+        if self.is_tsallis or self.is_exp4:
+            self._append_arm(name, self._tsallis_newcomer(initial_weight) if self.is_tsallis else 0.0)
+            return
         before = self.reading_rate()
         floor = self.rules.min_weight
         relative = [max(weight / max(self.weights()), floor) for weight in self.weights()]
         newcomer = log(max(initial_weight * sum(relative) / self.count, floor))
-        self.arms.append(name)
+        self._append_arm(name, 0.0)
         self._change_rate(before)
-        if self.is_tsallis:
-            self.state.append(tsallis_state)
-        elif self.rules.estimator == "implicit":
-            self.state.append(min(self.state) - newcomer / self.reading_rate())
-        else:
-            self.state.append(newcomer)
+        is_implicit = self.rules.estimator == "implicit"
+        self.state[-1] = min(self.state[:-1]) - newcomer / self.reading_rate() if is_implicit else newcomer
+        self._settle()
+        self.remember_sizes()
+
+    def _append_arm(self, name: str, state: float) -> None:
+        self.arms.append(name)
+        self.state.append(state)
         self.pulls.append(0)
         self.cumulative_rewards.append(0.0)
-        self.largest_state.append(0.0)
+        self.largest_state.append(abs(state))
         self.largest_rewards.append(0.0)
-        self._settle()
-        self._remember_sizes()
 
     def remove_arm(self, name: str) -> None:
         """The others keep their weights relative to each other."""
-        before, arm = self.reading_rate(), self.arms.index(name)
+        arm, before = self.arms.index(name), 0.0 if self.is_exp4 else self.reading_rate()
         largest = (self.largest_state, self.largest_rewards)
         for each in (self.arms, self.state, self.pulls, self.cumulative_rewards, *largest):
             del each[arm]
+        if self.is_exp4:
+            return
         self._change_rate(before)
         self._settle()
-        self._remember_sizes()
+        self.remember_sizes()
 
     def _change_rate(self, before: float) -> None:
         """The rate depends on K: L times it stays what it was."""
@@ -163,6 +167,11 @@ class Learner:
     def is_tsallis(self) -> bool:
         return self.rules.algorithm == "tsallis"
 
+    @property
+    def is_exp4(self) -> bool:
+        """Its arms have counts and no state: what is learned is trust in experts."""
+        return self.rules.algorithm == "exp4"
+
     def weights(self) -> list[float]:
         """Normalised, none below min_weight of the largest; those of tsallis are what its losses say."""
         if self.is_tsallis:
@@ -173,8 +182,10 @@ class Learner:
 
     def probabilities(self) -> list[float]:
         """p_i = (1 - gamma) w_i + gamma / K."""
-        gamma = self.gamma
-        return [(1 - gamma) * weight + gamma / self.count for weight in self.weights()]
+        return self.explored(self.weights())
+
+    def explored(self, weights: Sequence[float]) -> list[float]:
+        return [(1 - self.gamma) * weight + self.gamma / self.count for weight in weights]
 
     # Learning.
 
@@ -188,7 +199,7 @@ class Learner:
             estimate = weight * self._transformed(reward_bps) / p
             scale = abs(estimate)
         else:
-            realised, start = weight * self._loss_above_half(reward_bps), 0.5 if new_decision else 0.0
+            realised, start = weight * self.loss_above_half(reward_bps), 0.5 if new_decision else 0.0
             below = p + self._implicit(eta)
             estimate, scale = (realised + start) / below, (abs(realised) + start) / below
         self._move({arm: (1.0, estimate)}, eta, weight * reward_bps, new_decision)
@@ -205,7 +216,7 @@ class Learner:
             if self.rules.estimator == "importance":
                 signal, below = self._transformed(reward_bps), current[arm]
             else:
-                signal, below = self._loss_above_half(reward_bps), current[arm] + self._implicit(eta)
+                signal, below = self.loss_above_half(reward_bps), current[arm] + self._implicit(eta)
             estimate = shares[arm] * weight * signal / (below if is_divided else 1.0)
             lessons.append(Lesson(arm, shares[arm], current[arm] if is_divided else None, estimate, abs(estimate)))
         moves = {lesson.arm: (lesson.share, lesson.estimate) for lesson in lessons}
@@ -222,13 +233,20 @@ class Learner:
         if logged.probabilities and logged.eta is not None:
             p, eta = logged.probabilities[arm], logged.eta
             baselines = [0.5 if each >= eta * eta else 0.0 for each in logged.probabilities]
-        realised, baseline = weight * self._loss_above_half(reward_bps), baselines[arm]
+        realised, baseline = weight * self.loss_above_half(reward_bps), baselines[arm]
         estimate, scale = realised / p, abs(realised) / p
         if new_decision:
             estimate, scale = (realised + 0.5 - baseline) / p + baseline, (abs(realised) + 0.5) / p + baseline
             self.state = [loss + (0.0 if at == arm else baselines[at]) for at, loss in enumerate(self.state)]
         self._move({arm: (1.0, estimate)}, eta, weight * reward_bps, new_decision)
         return Taught((Lesson(arm, 1.0, p, estimate, scale),), eta, "LOGGED")
+
+    def count_arm(self, arm: int, reward_bps: float, new_decision: bool) -> None:
+        """What one drawn arm earned, times its weight: counted, and nothing learned of the arm."""
+        self.cumulative_rewards[arm] += reward_bps
+        self.pulls[arm] += new_decision
+        self.total_steps += new_decision
+        self.remember_sizes()
 
     # The formulas.
 
@@ -278,7 +296,7 @@ class Learner:
             return tanh(reward_bps / scale) * scale
         return reward_bps
 
-    def _loss_above_half(self, reward_bps: float) -> float:
+    def loss_above_half(self, reward_bps: float) -> float:
         """loss - 1/2 = (B - clip(reward, -B, B)) / (2 B) - 1/2, without the two halves, which would eat its digits."""
         bound = self.bound_bps
         assert bound is not None  # nothing is learned before it is found
@@ -304,7 +322,7 @@ class Learner:
         if new_decision and self.rules.fixed_share > 0:
             self._share(eta)
         self.total_steps += new_decision
-        self._remember_sizes()
+        self.remember_sizes()
 
     def _settle(self) -> None:
         """theta_i = max(theta_i - max(theta), ln(min_weight)); L is never floored."""
@@ -319,7 +337,7 @@ class Learner:
         self.state = logs if self.rules.estimator == "importance" else [-each / eta for each in logs]
         self._settle()
 
-    def _remember_sizes(self) -> None:
+    def remember_sizes(self) -> None:
         self.largest_state = list(map(max, self.largest_state, map(abs, self.state)))
         self.largest_rewards = list(map(max, self.largest_rewards, map(abs, self.cumulative_rewards)))
 

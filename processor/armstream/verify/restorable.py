@@ -6,7 +6,6 @@ Law: what would be restored is the state that follows from the log; what is not 
 from armstream.events import BanditSnapshot, PositionSnapshot
 from armstream.verify.comparison import Difference, require
 from armstream.verify.known import MAY_BE_OLDER, Known
-from armstream.verify.learner import Learner
 from armstream.verify.published import Snapshots, decode_as, place
 from armstream.verify.state import Bandit, Position
 
@@ -36,7 +35,9 @@ class Restorable:
         if not self._known.is_whole:  # what created it or moved a watermark may be gone
             bandit.knows_watermarks = False
             if bandit.is_known and not bandit.version:
-                bandit.learner = Learner(bandit.rules) if snapshot.arms else None
+                bandit.learner = None
+                if snapshot.arms:
+                    bandit.make_learner()
         bandit.take_over(snapshot)
         bandit.check_snapshot(where, snapshot)
 

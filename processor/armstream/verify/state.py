@@ -25,6 +25,7 @@ from armstream.events import (
 from armstream.settings import Settings
 from armstream.stages.rules import BanditRules, LearningRules
 from armstream.verify.comparison import Row, is_near, require
+from armstream.verify.experts import Trust
 from armstream.verify.learner import Learner
 from armstream.verify.rewards import LEFT_TOLERANCE, Part, Segment, match
 
@@ -235,6 +236,8 @@ class Bandit:
         self.known_from = 0  # the version from which on it is
         self.has_rewards = False
         self.learner: Learner | None = None
+        self.trust: Trust | None = None  # in experts, where its rule has them
+        self.experts_version = 1  # that of the last change of experts
         self.fill_watermark: int | None = None
         self.close_watermark: int | None = None
         self.knows_watermarks = knows_watermarks
@@ -246,12 +249,31 @@ class Bandit:
         self.last_vector_version = 0
 
     @property
+    def experts(self) -> list[str]:
+        return [] if self.trust is None else self.trust.names
+
+    def advice_refusal(self, fill: Fill) -> str:
+        """Why what its experts gave, as this fill says it, should have been refused; "" where it fits."""
+        is_exp4 = self.rules.algorithm == "exp4"
+        if is_exp4 and (fill.arm is None or fill.propensity is None):
+            return "it is no draw with its propensity"
+        wrong = [name for name, given in fill.advice.items() if not 0 <= given <= 1]
+        if wrong:
+            return f"the advice of {wrong[0]!r} is out of range"
+        if fill.weights_version is not None and fill.weights_version < self.experts_version:
+            return ""
+        names = [name for name, _ in self.rules.experts] if self.learner is None else self.experts
+        return "" if set(names) == set(fill.advice) else f"its advice is not that of {', '.join(names) or 'nobody'}"
+
+    @property
     def arms(self) -> tuple[str, ...]:
         return self.rules.arms if self.learner is None else tuple(self.learner.arms)
 
     def make_learner(self) -> None:
-        """One that has seen nothing."""
+        """One that has seen nothing, made by the first fill or by a change of settings, which is an audit record."""
         self.learner = Learner(self.rules)
+        self.experts_version = max(self.version or 0, 1)
+        self.trust = Trust.new(self.rules) if self.rules.algorithm == "exp4" else None
 
     @property
     def floor(self) -> int | None:
@@ -286,7 +308,7 @@ class Bandit:
         """Goes on from a snapshot where what came before is no longer kept."""
         if not self.is_known:
             self.version, self.is_known, self.known_from = snapshot.version, True, snapshot.version
-            self.learner = None
+            self.learner = self.trust = None
             if snapshot.arms:
                 self.rules = self.rules.learned_under(snapshot.settings)
                 self.learner = Learner.restored(
@@ -296,6 +318,9 @@ class Bandit:
                     snapshot.reward_bound_bps,
                     snapshot.warm_up_rewards_bps,
                 )
+            if snapshot.experts:
+                self.trust = Trust.restored(self.rules, [arm.name for arm in snapshot.arms], snapshot.experts)
+            self.experts_version = snapshot.experts_version
             self.paused, self.command_ids = snapshot.paused, snapshot.command_ids
             self.causes = [(snapshot.cause_event_id, snapshot.ts_event)]
         if not self.knows_watermarks:
@@ -314,7 +339,8 @@ class Bandit:
                 ("algorithm", published.algorithm, rules.algorithm if rules else ""),
                 ("estimator", published.estimator, rules.published_estimator if rules else ""),
                 ("settings", published.settings, rules.determining_json() if rules else ""),
-                ("experts", published.experts, ()),
+                ("experts", [expert.name for expert in published.experts], self.experts),
+                ("experts_version", published.experts_version, self.experts_version),
                 ("reward_bound_bps", published.reward_bound_bps, learner.bound_bps if learner else None, 0.0),
                 ("total_steps", published.total_steps, 0 if learner is None else learner.total_steps),
                 ("fill_watermark", published.fill_watermark, self.fill_watermark),
@@ -352,6 +378,12 @@ class Bandit:
                     ),
                 ],
             )
+        for expert, known in zip(published.experts, self.trust.experts if self.trust else (), strict=True):
+            at, learned = f"{where}, expert {expert.name!r}", known.learned(self.arms)
+            require(at, [("state", expert.state, known.state, known.largest_state)])
+            require(at, [("how much it learned", len(expert.learned), len(learned))])
+            for theirs, (number, scale) in zip(expert.learned, learned, strict=True):
+                require(at, [("learned", theirs, number, scale)])
 
     def check_vector(self, where: str, published: WeightVector) -> str:
         """Raises Difference where the vector is not this state; gives what of it could not be checked, else ""."""
@@ -364,20 +396,31 @@ class Bandit:
                 ("algorithm", published.algorithm, learning.algorithm),
                 ("estimator", published.estimator, learning.published_estimator),
                 ("arms", tuple(arm.name for arm in published.arms), self.arms),
-                ("experts", published.experts, ()),
+                ("experts", [expert.name for expert in published.experts], self.experts),
                 ("gamma", published.gamma, learner.gamma),
-                ("eta", published.eta, learner.reading_rate(), 0.0),
+                ("eta", published.eta, self.trust.eta if self.trust else learner.reading_rate(), 0.0),
                 ("reward_bound_bps", published.reward_bound_bps, learner.bound_bps or 0.0, 0.0),
                 ("total_steps", published.total_steps, learner.total_steps),
                 *self._cause_rows(published),
             ],
         )
-        weights, probabilities = learner.weights(), learner.probabilities()
+        weights = self.trust.own_mixture(self.arms) if self.trust else learner.weights()
+        probabilities = learner.explored(weights)
+        self._check_trust(where, published)
         for arm, weight, probability in zip(published.arms, weights, probabilities, strict=True):
             at = f"{where}, arm {arm.name!r}"
             rows = [("weight", arm.weight, weight, 0.0), ("probability", arm.probability, probability, 0.0)]
             require(at, rows)
         return self._blend_doubt(where, published, learning, learner.is_warming)
+
+    def _check_trust(self, where: str, published: WeightVector) -> None:
+        if self.trust is None:
+            return
+        for expert, ours, weight in zip(published.experts, self.trust.experts, self.trust.weights(), strict=True):
+            at, said = f"{where}, expert {expert.name!r}", ours.says(self.arms)
+            require(at, [("weight", expert.weight, weight, 0.0), ("says", len(expert.distribution), len(said))])
+            for arm, theirs, share in zip(self.arms, expert.distribution, said, strict=bool(said)):
+                require(f"{at}, arm {arm!r}", [("share", theirs, share, 0.0)])
 
     def _cause_rows(self, published: BanditSnapshot | WeightVector) -> list[Row]:
         cause = published.cause_event_id, published.ts_event
