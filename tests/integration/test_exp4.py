@@ -34,7 +34,14 @@ def test_an_engines_expert_that_knows_the_regime_earns_the_trust_through_kills(k
     """The arm of the regime earns 40 bps, the others lose 40; the processor is killed twice; a bad expert joins."""
     rng = default_rng(3)
     with closing(Job(kafka.bootstrap_servers, f"exp4-{time.monotonic_ns()}-", tmp_path)) as job:
-        learning = {"algorithm": "exp4", "families": ARMS, "experts": EXPERTS, "eta": 0.1, "eta_auto": False, "implicit": 0.01}
+        learning = {
+            "algorithm": "exp4",
+            "families": ARMS,
+            "experts": EXPERTS,
+            "eta": 0.1,
+            "eta_auto": False,
+            "implicit": 0.01,
+        }
         job.set({f"online_learning.{name}": json.dumps(value) for name, value in learning.items()})
         job.set({"online_learning.algorithm": "exp4", "online_learning.reward_bound_bps": "100"})
         job.create_topics()
