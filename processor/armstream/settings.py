@@ -359,7 +359,7 @@ class OnlineLearningSettings(Section):
         )
 
     def _reward_bound_bps(self) -> float | Literal["auto"]:
-        """The documented rule clips nothing, so that there is nothing to find: its vectors say what they always said."""
+        """The documented rule clips nothing, so that there is no bound to find: its vectors say 100 as ever."""
         clips_nothing = self.algorithm == "exp3ix" and self.estimator == "importance"
         return 100.0 if clips_nothing and self.reward_bound_bps == "auto" else self.reward_bound_bps
 
