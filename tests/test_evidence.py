@@ -89,7 +89,7 @@ def test_the_shipped_rules_are_those_of_the_files(rule: str, file: str | None) -
     rules = load(path, {}, {"online_learning": {"families": learner.bandit.arm_names}}).learning_rules()
     shipped_bandit = rules.new_learner()
     assert isinstance(shipped_bandit, Exp3IXBandit)
-    not_the_rule = {"generator", "reward_bound", "reward_bound_bps"}
+    not_the_rule = {"generator"}
     played, shipped = (
         {key: value for key, value in bandit.to_dict().items() if key not in not_the_rule}
         for bandit in (learner.bandit, shipped_bandit)

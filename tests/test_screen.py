@@ -1,6 +1,9 @@
 """The screen: figures from /metrics, quantiles, bars and sparklines by hand, and a picture that fits."""
 
+from typing import Any
+
 import pytest
+from msgspec import structs
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from rich.console import Console
 
@@ -181,10 +184,32 @@ def test_the_screen_shows_the_figures_the_weights_and_their_history() -> None:
         "commit p50 5.0 ms p99 9.9 ms",
     ):
         assert figure in text
-    assert "STOCK-00  v29  live" in text
+    assert "STOCK-00  v29  live  B 100.0 bps" in text
     arm = next(line for line in lines if line.startswith("momentum"))
     assert " 97% " in arm
     assert arm.rstrip().endswith("█")
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"reward_bound_bps": 37.24}, "eu  v3  live  B 37.2 bps"),
+        ({"reward_bound_bps": 0.0, "phase": "WARMING"}, "eu  v3  warming  finding B"),
+        ({"algorithm": "tsallis", "estimator": "reduced_variance", "reward_bound_bps": 1234.5}, "B 1,234.5 bps"),
+        ({"algorithm": "exp4", "estimator": "importance"}, "B 100.0 bps"),
+    ],
+)
+def test_a_bandits_bound_is_shown_beside_its_phase(fields: dict[str, Any], shown: str) -> None:
+    watch = Watch("")
+    watch.add_vector(structs.replace(vector_of("eu", 3, (0.5, 0.5), ("a", "b")), **fields), is_new=True)
+    assert shown in "\n".join(screen(watch.view(1.0), 40, 12))
+
+
+def test_a_rule_that_clips_nothing_shows_no_bound() -> None:
+    watch = Watch("")
+    documented = structs.replace(vector_of("eu", 3, (0.5, 0.5), ("a", "b")), estimator="importance")
+    watch.add_vector(documented, is_new=True)
+    assert next(line for line in screen(watch.view(1.0), 80, 24) if line.startswith("eu")).rstrip() == "eu  v3  live"
 
 
 def test_a_restore_is_shown_while_it_lasts() -> None:

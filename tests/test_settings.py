@@ -75,6 +75,21 @@ def test_the_shipped_rule_is_neus() -> None:
     rules = load(None, {}).learning_rules()
     assert (rules.estimator, rules.gamma, rules.eta, rules.eta_max) == ("implicit", 0.0, None, None)
     assert rules.attribution == "full_information"
+    assert rules.reward_bound_bps == "auto"
+
+
+def test_settings_that_a_snapshot_left_out_were_a_bound_of_100() -> None:
+    rules = load(None, {}).learning_rules()
+    assert rules.difference('{"arms": ["lightgbm", "xgboost", "ridge", "lstm"]}') == (
+        "reward_bound_bps was 100.0 and is 'auto'"
+    )
+
+
+def test_a_rule_that_clips_nothing_looks_for_no_bound(tmp_path: Path) -> None:
+    rules = load(file_with(tmp_path, "online_learning: {estimator: importance}"), {}).learning_rules()
+    assert rules.reward_bound_bps == 100.0
+    text = "online_learning: {estimator: importance, algorithm: exp4, gamma: 0.1, experts: {uniform: uniform}}"
+    assert load(file_with(tmp_path, text), {}).learning_rules().reward_bound_bps == "auto"
 
 
 def test_the_documented_file_is_the_documented_rule() -> None:

@@ -218,7 +218,7 @@ def _bandit(bandit: BanditView, width: int) -> Text:
     bar_width = max(4, (width - name_width - 7) // 2)
     spark_width = max(4, width - name_width - bar_width - 7)
     highest = max(max(weights) for weights in bandit.history)
-    lines = [Text(f"{vector.bandit_id}  v{vector.version}  {vector.phase.lower()}", style="bold")]
+    lines = [Text(f"{vector.bandit_id}  v{vector.version}  {vector.phase.lower()}{_bound(vector)}", style="bold")]
     for index, arm in enumerate(vector.arms):
         color = COLORS[index % len(COLORS)]
         spark = sparkline([weights[index] for weights in bandit.history], spark_width, highest)
@@ -233,6 +233,13 @@ def _bandit(bandit: BanditView, width: int) -> Text:
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return Text("\n").join(lines)
+
+
+def _bound(vector: WeightVector) -> str:
+    """What the bandit clips its rewards to; a bound of 0 is an automatic one that is not found yet."""
+    if (vector.algorithm, vector.estimator) == ("exp3ix", "importance"):
+        return ""
+    return f"  B {vector.reward_bound_bps:,.1f} bps" if vector.reward_bound_bps else "  finding B"
 
 
 def bar(share: float, width: int) -> str:

@@ -308,7 +308,7 @@ class OnlineLearningSettings(Section):
     eta_max: Annotated[float | None, Field(gt=0, le=1e6)] = None
     eta_auto: bool = True
     implicit: Annotated[float | None, Field(ge=0, le=1e6)] = None
-    reward_bound_bps: Annotated[float, Field(gt=0, le=1e6)] | Literal["auto"] = 100.0
+    reward_bound_bps: Annotated[float, Field(gt=0, le=1e6)] | Literal["auto"] = "auto"
     transform: Literal["none", "clip", "tanh"] = "none"
     transform_bps: Annotated[float | None, Field(gt=0, le=1e6)] = None
     min_weight: Annotated[float, Field(gt=1e-300, le=0.5)] = 1e-10
@@ -344,7 +344,7 @@ class OnlineLearningSettings(Section):
             eta=self.eta,
             eta_max=self.eta_max,
             implicit=self.implicit,
-            reward_bound_bps=self.reward_bound_bps,
+            reward_bound_bps=self._reward_bound_bps(),
             transform=self.transform,
             transform_bps=self.transform_bps,
             min_weight=self.min_weight,
@@ -357,6 +357,11 @@ class OnlineLearningSettings(Section):
             ramp_steps=self.ramp_steps,
             arm_mode=self.arm_mode,
         )
+
+    def _reward_bound_bps(self) -> float | Literal["auto"]:
+        """The documented rule clips nothing, so that there is no bound to find: its vectors say 100 as ever."""
+        clips_nothing = self.algorithm == "exp3ix" and self.estimator == "importance"
+        return 100.0 if clips_nothing and self.reward_bound_bps == "auto" else self.reward_bound_bps
 
     def conflicts(self) -> Iterator[Conflict]:
         if self.eta_auto and self.eta is not None:

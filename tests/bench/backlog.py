@@ -68,7 +68,7 @@ def prepare(name: str, folder: Path, bootstrap_servers: str, layout: str, prefix
         "instance": "bench",
         "kafka": {"bootstrap_servers": bootstrap_servers, "group_id": name},
         "topics": {**inputs, **{output: f"{name}-{output}" for output in outputs}, "partitions": PARTITIONS},
-        "online_learning": {"families": list(ARMS)},
+        "online_learning": {"families": list(ARMS), "reward_bound_bps": 100.0},  # the naive loop looks for none
         "metrics": {"port": free_port()},
         "log": {"format": "text"},
     }

@@ -115,7 +115,10 @@ class Process:
 
 
 class Job:
-    """A group, its topics and its processes. `overrides` are settings by path: {"topics.partitions": "4"}."""
+    """A group, its topics and its processes. `overrides` are settings by path: {"topics.partitions": "4"}.
+
+    B = 100, so that the first reward of a bandit teaches; a test of the automatic bound sets it.
+    """
 
     def __init__(self, bootstrap_servers: str, prefix: str, folder: Path) -> None:
         self.bootstrap_servers = bootstrap_servers
@@ -128,6 +131,7 @@ class Job:
             "kafka.session_timeout_ms": "6000",
             "topics.prefix": prefix,
             "topics.partitions": "4",
+            "online_learning.reward_bound_bps": "100",
             "log.format": "text",
         }
         self._log: Log | None = None

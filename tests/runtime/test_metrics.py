@@ -15,7 +15,18 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import CollectorRegistry
 
-from armstream.events import ArmState, ArmWeight, BanditSnapshot, DeadLetter, Reward, Source, WeightVector
+from armstream.events import (
+    Action,
+    ArmState,
+    ArmWeight,
+    BanditSnapshot,
+    CommandApplied,
+    DeadLetter,
+    Outcome,
+    Reward,
+    Source,
+    WeightVector,
+)
 from armstream.runtime.intake import Record
 from armstream.runtime.metrics import REWARD_BPS, SECONDS, Histogram, Metrics
 from armstream.settings import Settings
@@ -45,6 +56,7 @@ TABLE = {
     "armstream_bandit_cumulative_reward_bps": ("gauge", {"bandit_id", "arm"}),
     "armstream_bandit_version": ("gauge", {"bandit_id"}),
     "armstream_bandit_total_steps": ("gauge", {"bandit_id"}),
+    "armstream_bandit_clipped_share": ("gauge", {"bandit_id"}),
     "armstream_build_info": ("gauge", {"version", "python"}),  # an info, in the text format
 }
 
@@ -85,19 +97,19 @@ def vector(bandit_id: str, version: int, weights: Mapping[str, float]) -> Weight
 
 def applied(
     outcomes: Sequence[int] = (),
-    rewards: Sequence[Reward] = (),
+    audit: Sequence[Reward | CommandApplied] = (),
     reward_indexes: Sequence[int] = (),
     *,
     dead_letters: Sequence[DeadLetter] = (),
     vectors: Sequence[WeightVector] = (),
     snapshots: Sequence[BanditSnapshot] = (),
-    clipped_count: int = 0,
+    clipped: Sequence[int] = (),
 ) -> Applied:
-    indexes = list(reward_indexes) or [0] * len(rewards)
+    indexes = list(reward_indexes) or [0] * len(audit)
     letters = list(dead_letters)
     return Applied(
-        bytearray(outcomes), list(rewards), indexes, letters, [0] * len(letters), list(vectors), list(snapshots),
-        [], [], clipped_count,
+        bytearray(outcomes), list(audit), indexes, letters, [0] * len(letters), list(vectors), list(snapshots),
+        [], [], list(clipped),
     )  # fmt: skip
 
 
@@ -119,7 +131,7 @@ def everything() -> Metrics:
     metrics.observe_transaction("committed", 0.001, 0.002, 1)
     snapshots, vectors = [snapshot("b", 2, {"x": 5.0})], [vector("b", 2, {"x": 1.0})]
     metrics.observe_batch(
-        3, [message("fills")], applied([APPLIED], [reward()], [0], vectors=vectors, snapshots=snapshots)
+        3, [message("fills")], applied([APPLIED], [reward()] * 500, vectors=vectors, snapshots=snapshots)
     )
     metrics.observe_standing(3, {"fills": 4}, state_of(1))
     metrics.set_restore_remaining(3, 0)
@@ -171,7 +183,7 @@ def test_a_batch_is_counted_by_topic_and_outcome() -> None:
 def test_rewards_are_counted_by_source_and_those_not_applied_apart() -> None:
     metrics = metrics_with()
     rewards = [reward(30), reward(-2_000), reward(5, "CURRENT"), reward(float("nan"), None), reward(float("inf"), None)]
-    metrics.observe_batch(3, [message("closes")], applied([APPLIED], rewards, [0] * 5, clipped_count=2))
+    metrics.observe_batch(3, [message("closes")], applied([APPLIED], rewards, [0] * 5, clipped=[0, 1]))
     samples = scrape(metrics)
     sources = {
         one: value(samples, "rewards_total", propensity_source=one) for one in ("LOGGED", "CURRENT", "NOT_APPLIED")
@@ -256,6 +268,71 @@ def test_bandits_past_the_limit_have_no_gauges_until_one_leaves() -> None:
     metrics.forget_task(0)
     metrics.observe_batch(2, [], one)
     assert shown() == {"b", "c"}
+
+
+def of_bandit(bandit_id: str = "b", estimator: str = "implicit") -> list[BanditSnapshot]:
+    return [BanditSnapshot(bandit_id, 1, 1, (), "exp3ix", estimator, "")]
+
+
+def command_applied(action: Action, outcome: Outcome = "APPLIED") -> CommandApplied:
+    return CommandApplied("b", 1, "id", action, outcome, 0)
+
+
+def observe(
+    metrics: Metrics,
+    audit: Sequence[Reward | CommandApplied],
+    clipped: Sequence[int] = (),
+    snapshots: Sequence[BanditSnapshot] = (),
+) -> None:
+    """One record's batch in task 3."""
+    metrics.observe_batch(3, [message("closes")], applied([APPLIED], audit, snapshots=snapshots, clipped=clipped))
+
+
+def clipped_share(metrics: Metrics, bandit_id: str = "b") -> float | None:
+    return value(scrape(metrics), "bandit_clipped_share", bandit_id=bandit_id)
+
+
+def test_a_bandits_clipped_share_is_that_of_its_last_500_rewards() -> None:
+    metrics = metrics_with()
+    observe(metrics, [reward()] * 400, clipped=range(30), snapshots=of_bandit())
+    observe(metrics, [reward(), reward(source=None)] * 99)
+    assert clipped_share(metrics) is None, "499, and as many that taught nothing"
+    observe(metrics, [reward()])
+    assert clipped_share(metrics) == 30 / 500
+    observe(metrics, [reward()] * 14, clipped=[13])
+    assert clipped_share(metrics) == (30 - 14 + 1) / 500, "the first 14, all clipped, are too long ago"
+
+
+@pytest.mark.parametrize("action", ["SET_BOUND", "RESET"])
+def test_another_bound_begins_the_clipped_share_anew(action: Action) -> None:
+    metrics = metrics_with()
+    observe(metrics, [reward()] * 500, clipped=range(100), snapshots=of_bandit())
+    for other in (command_applied(action, "REFUSED"), command_applied("PAUSE"), command_applied("ADD_ARM")):
+        observe(metrics, [other])
+    assert clipped_share(metrics) == 0.2
+    audit: list[Reward | CommandApplied] = [*[reward()] * 3, command_applied(action), reward(), reward()]
+    observe(metrics, audit, clipped=[0, 1, 2, 5])
+    observe(metrics, [reward()] * 497)
+    assert clipped_share(metrics) is None, "499 since it came"
+    observe(metrics, [reward()])
+    assert clipped_share(metrics) == 1 / 500
+
+
+def test_a_rule_without_a_bound_and_a_bandit_without_gauges_have_no_clipped_share() -> None:
+    metrics = metrics_with(max_bandits=1)
+    other = Reward("other", 1, "p", "f", "c", 1.0, 1.0, 1.0, True, True, 1, (), "LOGGED", None, 0)
+    observe(metrics, [*[reward()] * 500, *[other] * 500], snapshots=[*of_bandit(), *of_bandit("other")])
+    assert (clipped_share(metrics), clipped_share(metrics, "other")) == (0.0, None)
+    observe(metrics, [], snapshots=of_bandit(estimator="importance"))
+    assert clipped_share(metrics) is None
+
+
+def test_a_task_that_comes_back_begins_the_clipped_share_anew() -> None:
+    metrics = metrics_with()
+    observe(metrics, [reward()] * 500, snapshots=of_bandit())
+    metrics.forget_task(3)
+    observe(metrics, [reward()], snapshots=of_bandit())
+    assert clipped_share(metrics) is None
 
 
 @given(st.lists(st.one_of(st.floats(allow_nan=False, allow_infinity=False, width=32), st.sampled_from(REWARD_BPS))))

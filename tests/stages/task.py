@@ -102,7 +102,7 @@ class Task:
                 out.commands_applied.append((first + index, audited))
         causes = (first + index for index in applied.dead_letter_indexes)
         out.dead_letters += zip(causes, applied.dead_letters, strict=True)
-        out.clipped_count += applied.clipped_count
+        out.clipped_count += len(applied.clipped)
         for vector in applied.weight_vectors:
             out.weights[vector.bandit_id] = vector
         for bandit in applied.bandit_snapshots:

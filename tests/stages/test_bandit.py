@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from armstream.events import BanditSnapshot, Reward
+from armstream.events import BanditSnapshot, Command, CommandApplied, Reward
 from armstream.learning.weight_optimizer import effective_alpha
 from tests.stages.events import ARMS, START, close, fill, learning_rules, short_rules
 from tests.stages.task import Task
@@ -135,12 +135,14 @@ def test_alpha_is_ramped_after_the_warm_start(total_steps: int, ramp_steps: int,
     assert effective_alpha(total_steps, alpha=0.3, warm_start_steps=500, ramp_steps=ramp_steps) == pytest.approx(alpha)
 
 
-def test_clipped_rewards_are_counted() -> None:
+def test_the_clipped_are_named_by_their_places_in_the_audit() -> None:
     task = task_of(reward_bound_bps=20.0)
-    traded(task, "p1", price=150.5)  # 33 bps
-    traded(task, "p2", price=150.1)  # 7 bps
-    traded(task, "p3", price=149.5)
-    assert task.published.clipped_count == 2
+    prices = {"p1": 150.1, "p2": 150.5, "p3": 149.5}  # 7, 33 and -33 bps
+    events = [event for name, price in prices.items() for event in (fill(name, name), close(name, name, price=price))]
+    command = Command("k", "book", "ADD_ARM", START, arm="new")
+    applied = task.apply(*events[:4], command, *events[4:])
+    assert [type(record) for record in applied.audit] == [Reward, Reward, CommandApplied, Reward]
+    assert applied.clipped == [1, 3]
 
 
 def test_a_learner_is_shared_with_committed_state_only_until_it_learns() -> None:

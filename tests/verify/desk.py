@@ -31,8 +31,8 @@ E = TypeVar("E", bound=Event)
 
 
 def settings_of(**sections: Mapping[str, Any]) -> Settings:
-    """The shipped settings with three arms; `sections` are laid over them."""
-    learning = {"families": ARMS, **sections.get("online_learning", {})}
+    """The shipped settings with three arms and B = 100; `sections` are laid over them."""
+    learning = {"families": ARMS, "reward_bound_bps": 100.0, **sections.get("online_learning", {})}
     return Settings.model_validate({**sections, "online_learning": learning})
 
 

@@ -7,9 +7,9 @@ families are made when somebody asks. Labels are bounded: bandits and arms only 
 import platform
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar, get_args
 
 import numpy as np
@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
 from armstream import __version__
-from armstream.events import Action, BanditSnapshot, ErrorClass, Reward, WeightVector
+from armstream.events import Action, BanditSnapshot, CommandApplied, ErrorClass, Reward, WeightVector
 from armstream.runtime.intake import Record
 from armstream.settings import Settings
 from armstream.stages.pipeline import APPLIED, Applied
@@ -37,6 +37,7 @@ ACTIONS = tuple(action for action in get_args(Action) if action != "UNKNOWN")
 TRANSACTION_OUTCOMES = ("committed", "aborted", "unknown")
 NOT_APPLIED = "NOT_APPLIED"  # the propensity_source of a reward that taught nothing
 PROPENSITY_SOURCES = ("LOGGED", "CURRENT", "NONE", NOT_APPLIED)
+CLIPPED_WINDOW_REWARDS = 500  # behind a bandit's clipped share
 
 # From half of the fastest commit to a consumer's whole patience; dense around the usual commit, 2 to 25 ms.
 SECONDS = (
@@ -86,11 +87,12 @@ class _Standing:
 
 @dataclass(slots=True)
 class _Bandit:
-    """The latest that one bandit published."""
+    """The latest that one bandit published, and of its last rewards which were clipped."""
 
     partition: int
     snapshot: BanditSnapshot
     vector: WeightVector | None = None
+    clipped: deque[bool] = field(default_factory=lambda: deque(maxlen=CLIPPED_WINDOW_REWARDS))
 
 
 class Metrics(Collector):
@@ -150,11 +152,12 @@ class Metrics(Collector):
                 self._rewards[source] += sources.count(source)
             self._commands.update((record.action, record.outcome) for record in applied.commands_applied)
             self._dead_letters.update(letter.error_class for letter in applied.dead_letters)
-            self._clipped += applied.clipped_count
+            self._clipped += len(applied.clipped)
             if rewards_bps:
                 self._reward_bps.observe(rewards_bps)
                 self._close_to_commit_seconds.observe(np.maximum(waited_ms, 0.0) / 1_000)  # clocks may differ
             self._note_bandits(partition, applied)
+            self._note_clipped(applied)
 
     def observe_standing(self, partition: int, lag_records: Mapping[str, int], state: TaskState) -> None:
         """Now and then: how far a task is behind in each input topic, and how much it holds."""
@@ -188,8 +191,9 @@ class Metrics(Collector):
         with self._lock:
             families = [*self._counter_families(), *self._gauge_families()]
             bandits = list(self._bandits.items())
+            clipped_shares = _clipped_shares(bandits)
         yield from families
-        yield from _bandit_families(bandits)
+        yield from _bandit_families(bandits, clipped_shares)
         build = {"version": __version__, "python": platform.python_version()}
         yield InfoMetricFamily("armstream_build", "What runs.", value=build)
 
@@ -205,6 +209,19 @@ class Metrics(Collector):
             known = bandits.get(vector.bandit_id)
             if known is not None:
                 known.vector = vector
+
+    def _note_clipped(self, applied: Applied) -> None:
+        """A bandit's rewards in their order; a command that gives it another bound begins its window anew."""
+        clipped = frozenset(applied.clipped)
+        for place, record in enumerate(applied.audit):
+            known = self._bandits.get(record.bandit_id)
+            if known is None:
+                continue
+            if isinstance(record, CommandApplied):
+                if record.action in ("SET_BOUND", "RESET") and record.outcome == "APPLIED":
+                    known.clipped.clear()
+            elif record.applied:
+                known.clipped.append(place in clipped)
 
     def _counter_families(self) -> Iterator[Metric]:
         yield _counter("records", "Input records.", ("topic", "outcome"), self._records.items())
@@ -263,7 +280,22 @@ def _gauge(name: str, documentation: str, labels: Sequence[str], values: Samples
     return family
 
 
-def _bandit_families(bandits: Sequence[tuple[str, _Bandit]]) -> Iterator[Metric]:
+def _clipped_shares(bandits: Sequence[tuple[str, _Bandit]]) -> dict[tuple[str], float]:
+    """0 to 1, of those whose rule clips and whose window is full: before that a share says little."""
+    return {
+        (bandit_id,): sum(bandit.clipped) / CLIPPED_WINDOW_REWARDS
+        for bandit_id, bandit in bandits
+        if len(bandit.clipped) == CLIPPED_WINDOW_REWARDS and _has_bound(bandit.snapshot)
+    }
+
+
+def _has_bound(snapshot: BanditSnapshot) -> bool:
+    return (snapshot.algorithm, snapshot.estimator) != ("exp3ix", "importance")
+
+
+def _bandit_families(
+    bandits: Sequence[tuple[str, _Bandit]], clipped_shares: Mapping[tuple[str], float]
+) -> Iterator[Metric]:
     snapshots = {bandit_id: bandit.snapshot for bandit_id, bandit in bandits}
     vectors = [bandit.vector for _, bandit in bandits if bandit.vector is not None]
     weights = {(vector.bandit_id, arm.name): arm.weight for vector in vectors for arm in vector.arms}
@@ -279,3 +311,5 @@ def _bandit_families(bandits: Sequence[tuple[str, _Bandit]]) -> Iterator[Metric]
     steps = {(bandit_id,): snapshot.total_steps for bandit_id, snapshot in snapshots.items()}
     yield _gauge("bandit_version", "Audit records of a bandit.", ("bandit_id",), versions.items())
     yield _gauge("bandit_total_steps", "Decisions that a bandit learned from.", ("bandit_id",), steps.items())
+    shares = clipped_shares.items()
+    yield _gauge("bandit_clipped_share", "Of the last 500 rewards it learned from, 0 to 1.", ("bandit_id",), shares)

@@ -43,7 +43,8 @@ class Applied:
     """What one batch published, each list in order of first touch; cuts are left empty.
 
     `audit_indexes` and `dead_letter_indexes` are the batch index behind each of theirs and never decrease;
-    `outcomes` holds APPLIED, DUPLICATE or DEAD_LETTER for each input.
+    `outcomes` holds APPLIED, DUPLICATE or DEAD_LETTER for each input; `clipped`, the places in `audit` of rewards that
+    the learner cut.
     """
 
     outcomes: bytearray
@@ -55,7 +56,7 @@ class Applied:
     bandit_snapshots: list[BanditSnapshot]
     position_snapshots: list[PositionSnapshot]
     forgotten: list[str]
-    clipped_count: int
+    clipped: list[int]
 
     @property
     def rewards(self) -> list[Reward]:
@@ -128,7 +129,7 @@ class _Batch:
         self._audit_indexes: list[int] = []
         self._dead_letters: list[DeadLetter] = []
         self._dead_letter_indexes: list[int] = []
-        self._clipped_count = 0
+        self._clipped: list[int] = []
 
     def apply(self, index: int, event: Input) -> None:
         try:
@@ -162,7 +163,8 @@ class _Batch:
             counted = counted or reward.applied
             self._audit.append(reward)
             self._audit_indexes.append(index)
-            self._clipped_count += is_clipped(book, reward)
+            if is_clipped(book, reward):
+                self._clipped.append(len(self._audit) - 1)
         book.cause_event_id, book.ts_event = event.event_id, event.ts_event
 
     def begin_anew(self) -> None:
@@ -197,5 +199,5 @@ class _Batch:
             [state.bandit_snapshot(book) for book, _ in books],
             position_snapshots,
             forgotten,
-            self._clipped_count,
+            self._clipped,
         )

@@ -47,6 +47,7 @@ class LearningRules:
     """What one bandit's learner is made from, and how its weights are published.
 
     `arms` and `experts` (name and kind, exp4 alone) are those that it begins with; commands may change them later.
+    Snapshots leave out what is a default here, so defaults stay for life, whatever the settings ship with.
     """
 
     arms: tuple[str, ...]
