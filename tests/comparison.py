@@ -63,7 +63,7 @@ class Played:
 
 
 def learning_rules() -> dict[str, LearningRules]:
-    """The two files' rules over the demo's families, and the shipped one with other bounds, by what a table calls them."""
+    """Both files' rules over the demo's families, and the shipped one with other bounds, by what a table says."""
     families = {"online_learning": {"families": list(ARMS)}}
     documented, shipped = (
         load(resource("config", file), {}, families).learning_rules() for file in ("documented.yaml", "default.yaml")

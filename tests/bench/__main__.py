@@ -162,7 +162,8 @@ def _run_presets(bench: Bench, arguments: argparse.Namespace, conditions: Sequen
     bench.fill_topics(PRESETS_LAYOUT)
     for number in range(1, arguments.rounds + 1):
         _say(f"round {number} of {arguments.rounds}")
-        for result in results:
+        first = number % len(results)  # another one each round: what runs first finds another machine
+        for result in (*results[first:], *results[:first]):
             bench.preset(PRESETS_LAYOUT, number, result)
     bench.delete_topics(PRESETS_LAYOUT)
     load = (
