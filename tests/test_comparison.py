@@ -63,9 +63,10 @@ def test_trades_of_several_stocks_come_in_turn_and_a_short_history_ends_early() 
 def test_the_rules_are_those_of_the_files() -> None:
     rules = learning_rules()
 
-    assert [(one.estimator, one.gamma, one.eta_max) for one in rules.values()] == [
-        ("importance", 0.05, 0.07),
-        ("implicit", 0.0, None),
-        ("implicit", 0.0, None),
-    ]
-    assert list(rules) == ["documented", "shipped, B = 100", "shipped, B = 1000"]
+    assert {name: (one.estimator, one.gamma, one.eta_max) for name, one in rules.items()} == {
+        "documented": ("importance", 0.05, 0.07),
+        "shipped, B auto": ("implicit", 0.0, None),
+        "shipped, B = 100": ("implicit", 0.0, None),
+        "shipped, B = 1000": ("implicit", 0.0, None),
+    }
+    assert [one.reward_bound_bps for one in rules.values()][1:] == ["auto", 100.0, 1000.0]

@@ -17,11 +17,13 @@ from pathlib import Path
 from deploy.kafka.broker import start_kafka
 from tests.bench import latency, throughput
 from tests.bench.backlog import LAYOUTS, Rewards, delete, fill, input_topics, prepare, read_rewards
-from tests.bench.child import BenchError, Child, quantile, start, transaction_buckets, wait_until_ready
+from tests.bench.child import BenchError, Buckets, Child, quantile, start, transaction_buckets, wait_until_ready
 from tests.bench.load import ARMS, Load, make_load
 from tests.bench.naive import COMMIT_SECONDS
-from tests.bench.report import LayoutResult, Report, percentile
+from tests.bench.report import LayoutResult, PresetReport, PresetResult, Report, percentile
 
+PRESETS = ("default", "documented", "tracking", "tsallis")  # the files of config/ that need no engine's experts
+PRESETS_LAYOUT = "one topic"
 SUMS_AGREE = 1e-6
 BUSY = 0.7
 
@@ -52,20 +54,31 @@ class Bench:
     def ours(self, layout: str, number: int, result: LayoutResult) -> Rewards:
         """One round of armstream on the whole load."""
         name = f"{self.name}-{number}-{LAYOUTS[layout].tag}-armstream"
-        with prepare(name, self.folder, self.bootstrap_servers, layout, self._whole(layout)) as run:
+        measured, buckets, rewards = self._on_the_whole(name, layout, "default")
+        result.ours_events_per_second.append(measured.events_per_second)
+        result.ours_cpu_seconds_per_million.append(measured.cpu_seconds_per_million)
+        result.backlog_commit_p50_seconds.append(quantile(buckets, 0.5))
+        result.backlog_commit_p99_seconds.append(quantile(buckets, 0.99))
+        _say(f"  armstream, {layout}: {measured.events_per_second:,.0f} events/s")
+        return rewards
+
+    def preset(self, layout: str, number: int, result: PresetResult) -> None:
+        """One round of armstream under a file of config/."""
+        measured, _, _ = self._on_the_whole(f"{self.name}-{number}-{result.preset}", layout, result.preset)
+        result.events_per_second.append(measured.events_per_second)
+        result.cpu_seconds_per_million.append(measured.cpu_seconds_per_million)
+        _say(f"  {result.preset}: {measured.events_per_second:,.0f} events/s")
+
+    def _on_the_whole(self, name: str, layout: str, preset: str) -> tuple[throughput.Throughput, Buckets, Rewards]:
+        with prepare(name, self.folder, self.bootstrap_servers, layout, self._whole(layout), preset) as run:
             with _armstream(run.path) as child:
                 measured = throughput.measure(child, run.settings, len(self.load.records))
                 buckets = transaction_buckets(run.settings.metrics.port)
                 child.stop()
-            result.ours_events_per_second.append(measured.events_per_second)
-            result.ours_cpu_seconds_per_million.append(measured.cpu_seconds_per_million)
-            result.backlog_commit_p50_seconds.append(quantile(buckets, 0.5))
-            result.backlog_commit_p99_seconds.append(quantile(buckets, 0.99))
-            _say(f"  armstream, {layout}: {measured.events_per_second:,.0f} events/s")
             rewards = read_rewards(run.settings, self.naive_events)
         if rewards.count_in_all != self.load.reward_count:
             raise BenchError(f"armstream made {rewards.count_in_all} rewards of {self.load.reward_count}")
-        return rewards
+        return measured, buckets, rewards
 
     def naive(self, layout: str, number: int, result: LayoutResult) -> Rewards:
         """One round of the naive loop on its part of the load."""
@@ -113,12 +126,11 @@ def main() -> int:
     load = make_load(arguments.events, arguments.bandits, time.time_ns() // 1_000)
     try:
         with tempfile.TemporaryDirectory(prefix="armstream-bench-") as folder, start_kafka(say=_say) as broker:
-            naive_events = min(arguments.naive_events, len(load.records))
+            naive_events = len(load.records) if arguments.presets else min(arguments.naive_events, len(load.records))
             name = f"bench{uuid.uuid4().hex[:6]}"
             bench = Bench(load, naive_events, broker.bootstrap_servers, Path(folder), name)
-            report = _run(
-                bench, arguments, [f"load average before the start: {load_average:.1f}", f"Kafka by {broker.way}"]
-            )
+            conditions = [f"load average before the start: {load_average:.1f}", f"Kafka by {broker.way}"]
+            report = (_run_presets if arguments.presets else _run)(bench, arguments, conditions)
     except BenchError as error:
         _say(f"no result: {error}")
         return 1
@@ -144,6 +156,24 @@ def _run(bench: Bench, arguments: argparse.Namespace, conditions: Sequence[str])
     return Report([*_conditions(bench, arguments), *conditions], list(results.values()))
 
 
+def _run_presets(bench: Bench, arguments: argparse.Namespace, conditions: Sequence[str]) -> PresetReport:
+    results = [PresetResult(preset) for preset in PRESETS]
+    _say(f"filling topics: {PRESETS_LAYOUT}")
+    bench.fill_topics(PRESETS_LAYOUT)
+    for number in range(1, arguments.rounds + 1):
+        _say(f"round {number} of {arguments.rounds}")
+        first = number % len(results)  # another one each round: what runs first finds another machine
+        for result in (*results[first:], *results[:first]):
+            bench.preset(PRESETS_LAYOUT, number, result)
+    bench.delete_topics(PRESETS_LAYOUT)
+    load = (
+        f"load: {len(bench.load.records):,} events in {PRESETS_LAYOUT}, {arguments.bandits:,} bandits, "
+        f"{len(ARMS)} arms, 8 partitions, one instance, {arguments.rounds} rounds in turns"
+    )
+    learned = "every reward is learned from: B = 100 in place of auto, where a preset has a bound"
+    return PresetReport([load, learned, _machine(), *conditions], results)
+
+
 def compare(ours: Rewards, naive: Rewards) -> None:
     """Raises BenchError where the two loops did not do the same work."""
     if ours.count != naive.count or not isclose(ours.sum_bps, naive.sum_bps, rel_tol=SUMS_AGREE):
@@ -162,9 +192,15 @@ def _conditions(bench: Bench, arguments: argparse.Namespace) -> list[str]:
         f"paced: {arguments.rate:,} events/s for {arguments.seconds:g} s after {latency.WARM_UP_SECONDS:g} s, half of "
         "them closes; from a close's produce call to its vector in a read_committed consumer",
         "commit: produce and commit of a batch, from /metrics, linear within a bucket",
-        f"machine: {os.cpu_count()} cores for everything, {platform.system()} {platform.machine()}, "
-        f"Python {platform.python_version()}, confluent-kafka {version('confluent-kafka')}",
+        _machine(),
     ]
+
+
+def _machine() -> str:
+    return (
+        f"machine: {os.cpu_count()} cores for everything, {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}, confluent-kafka {version('confluent-kafka')}"
+    )
 
 
 def _arguments() -> argparse.Namespace:
@@ -172,6 +208,7 @@ def _arguments() -> argparse.Namespace:
         prog="python -m tests.bench", description="Events a second and latency, beside the loop one would write first."
     )
     parser.add_argument("--quick", action="store_true", help="about a minute: less of everything, one round")
+    parser.add_argument("--presets", action="store_true", help="in place of the naive loop: config/'s rules in turns")
     parser.add_argument("--rounds", type=_positive, help="default 3")
     parser.add_argument("--events", type=_positive, help="default 500,000")
     parser.add_argument("--naive-events", type=_positive, help="the naive loop's part of them; default 200,000")

@@ -14,6 +14,7 @@ import yaml
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from armstream.resources import resource
 from armstream.runtime.topics import create
 from armstream.settings import Settings, load
 from deploy.kafka.node import free_port
@@ -56,11 +57,15 @@ def input_topics(layout: str, prefix: str) -> list[str]:
 
 
 @contextmanager
-def prepare(name: str, folder: Path, bootstrap_servers: str, layout: str, prefix: str) -> Iterator[Run]:
+def prepare(
+    name: str, folder: Path, bootstrap_servers: str, layout: str, prefix: str, preset: str = "default"
+) -> Iterator[Run]:
     """A run with topics; `prefix` names the input topics, which stay, `name` all others, which go.
 
-    Settings are the shipped ones, save for names, addresses and the arms.
+    Settings are those of a file of config/, save for names, addresses, the arms and B = 100: every reward is learned
+    from, as the naive loop does.
     """
+    shipped = load(resource("config", f"{preset}.yaml"), {}).online_learning.model_dump(mode="json")
     outputs = ("weights", "rewards", "bandit_snapshots", "position_snapshots", "dead_letters")
     *trades, commands = input_topics(layout, prefix)
     inputs = {"trades": trades, "commands": commands}
@@ -68,7 +73,7 @@ def prepare(name: str, folder: Path, bootstrap_servers: str, layout: str, prefix
         "instance": "bench",
         "kafka": {"bootstrap_servers": bootstrap_servers, "group_id": name},
         "topics": {**inputs, **{output: f"{name}-{output}" for output in outputs}, "partitions": PARTITIONS},
-        "online_learning": {"families": list(ARMS), "reward_bound_bps": 100.0},  # the naive loop looks for none
+        "online_learning": {**shipped, "families": list(ARMS), "reward_bound_bps": 100.0},
         "metrics": {"port": free_port()},
         "log": {"format": "text"},
     }

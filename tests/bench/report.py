@@ -60,9 +60,48 @@ class Report:
             ("close to readable vector p99, ms", "close_to_vector_p99_seconds"),
         ):
             rows.append((name, *(f"{getattr(one, value_of) * 1_000:.1f}" for one in self.layouts)))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:], "", *self.conditions])
+        return _table(rows, self.conditions)
+
+
+@dataclass(slots=True)
+class PresetResult:
+    """One file of config/ on the backlog; lists have an element a round."""
+
+    preset: str
+    events_per_second: list[float] = field(default_factory=list)
+    cpu_seconds_per_million: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class PresetReport:
+    """`conditions` say what was run, in a line each; the first preset is what the others are compared with."""
+
+    conditions: Sequence[str]
+    presets: Sequence[PresetResult]
+
+    def ratios(self, result: PresetResult) -> list[float]:
+        """Its events a second to the first preset's of the same round."""
+        pairs = zip(result.events_per_second, self.presets[0].events_per_second, strict=True)
+        return [its / first for its, first in pairs]
+
+    def to_json(self) -> str:
+        presets = [asdict(one) | {"ratios": self.ratios(one)} for one in self.presets]
+        return json.dumps({"conditions": self.conditions, "presets": presets})
+
+    def to_table(self) -> str:
+        times = f"times {self.presets[0].preset}"
+        rows = [("median (least to most over rounds)", "events/s", times, "CPU s a million events")]
+        for one in self.presets:
+            cells = _spread(one.events_per_second, 1, 0), _spread(self.ratios(one), 1, 2)
+            rows.append((one.preset, *cells, _spread(one.cpu_seconds_per_million, 1, 2)))
+        return _table(rows, self.conditions)
+
+
+def _table(rows: Sequence[Sequence[str]], conditions: Sequence[str]) -> str:
+    """Columns as wide as they need, then the conditions; the first row is the heading."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:], "", *conditions])
 
 
 def percentile(values: Sequence[float], share: float) -> float:

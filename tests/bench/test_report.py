@@ -7,7 +7,7 @@ import pytest
 from tests.bench.__main__ import compare
 from tests.bench.backlog import Rewards
 from tests.bench.child import BenchError, quantile
-from tests.bench.report import LayoutResult, Report, percentile
+from tests.bench.report import LayoutResult, PresetReport, PresetResult, Report, percentile
 
 INFINITY = float("inf")
 
@@ -46,6 +46,21 @@ def test_the_report_shows_medians_with_their_spread_and_the_ratio_of_each_round(
     assert "200,000 (100,000 to 300,000)" in report.to_table()
     assert "10.0 (5.0 to 20.0)" in report.to_table()
     assert json.loads(report.to_json())["layouts"][0]["ratios"] == [5.0, 10.0, 20.0]
+
+
+def test_a_presets_ratio_is_to_the_first_one_of_the_same_round() -> None:
+    first = PresetResult("default", [40_000.0, 50_000.0, 10_000.0], [20.0, 16.0, 18.0])
+    other = PresetResult("tsallis", [20_000.0, 40_000.0, 9_000.0], [30.0, 31.5, 33.0])
+    report = PresetReport(["load: some"], [first, other])
+    heading, _, default, tsallis, _, load = report.to_table().splitlines()
+    assert "times default" in heading
+    assert default.split("  ")[0] == "default"
+    assert "1.00 (1.00 to 1.00)" in default
+    assert "20,000 (9,000 to 40,000)" in tsallis
+    assert "0.80 (0.50 to 0.90)" in tsallis
+    assert "31.50 (30.00 to 33.00)" in tsallis
+    assert load == "load: some"
+    assert json.loads(report.to_json())["presets"][1]["ratios"] == [0.5, 0.8, 0.9]
 
 
 def test_loops_that_did_not_do_the_same_work_give_no_table() -> None:

@@ -17,7 +17,11 @@ SEEDS = range(20)
 
 
 def implicit_as_shipped(seed: int) -> Exp3IXBandit:
-    return Exp3IXBandit(N_ARMS, gamma=0.0, eta_max=None, seed=seed, estimator="implicit")
+    return Exp3IXBandit(N_ARMS, gamma=0.0, eta_max=None, seed=seed, estimator="implicit", reward_bound_bps="auto")
+
+
+def implicit_with_100(seed: int) -> Exp3IXBandit:
+    return Exp3IXBandit(N_ARMS, gamma=0.0, eta_max=None, seed=seed, estimator="implicit", reward_bound_bps=100.0)
 
 
 def importance_with_small_eta(seed: int) -> Exp3IXBandit:
@@ -47,6 +51,8 @@ def main() -> None:
     cases: list[tuple[str, Callable[[int], Exp3IXBandit], float, float]] = [
         ("implicit as shipped", implicit_as_shipped, 30.0, 30.0),
         ("implicit as shipped", implicit_as_shipped, 10.0, 20.0),
+        ("implicit, B = 100", implicit_with_100, 30.0, 30.0),
+        ("implicit, B = 100", implicit_with_100, 10.0, 20.0),
         ("importance, eta = .001", importance_with_small_eta, 10.0, 20.0),
         ("importance, automatic rate", importance_as_documented, 10.0, 20.0),
         ("importance, automatic rate", importance_as_documented, 30.0, 30.0),
