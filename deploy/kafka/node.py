@@ -51,19 +51,25 @@ class WayError(Exception):
     """Kafka cannot be had in this way; the text is one line that says why."""
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A loopback port that nobody listens on.
+    """A loopback port that nobody listens on, and that this process was not given before: a broker asks for four.
 
     Below the range from which the system numbers outgoing connections: a client that calls a dead broker in that range
     again and again may be given the broker's own port, and answers itself.
     """
     for port in random.sample(range(20_000, 32_000), 100):
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+        _given.add(port)
+        return port
     raise WayError("100 ports between 20000 and 32000 are all in use")
 
 

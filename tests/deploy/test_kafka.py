@@ -145,6 +145,13 @@ def test_a_broker_is_stopped_once_also_when_its_user_fails(monkeypatch: pytest.M
     assert fake.stops == 1
 
 
+def test_a_port_is_given_once_whatever_chance_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two listeners of one broker on one port: it does not start."""
+    monkeypatch.setattr("deploy.kafka.node.random.sample", lambda ports, count: list(ports)[:count])
+    given = [free_port() for _ in range(5)]
+    assert len(set(given)) == 5
+
+
 def test_an_address_where_nothing_answers_is_a_way_that_failed() -> None:
     with pytest.raises(WayError, match="nothing answers at"):
         wait_until_it_answers(f"127.0.0.1:{free_port()}", timeout_seconds=1)
