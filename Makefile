@@ -75,3 +75,4 @@ compare: $(ENVIRONMENT) ## the documented rule beside the shipped one on real pr
 
 evidence: $(ENVIRONMENT) ## every rule on real and synthetic markets, 20 seeds: the tables and plots of docs/evidence.md
 	@$(BIN)/python -m tests.evidence --plots docs $(ARGS)
+	@$(BIN)/python -m tests.evidence.blends $(ARGS)

@@ -8,11 +8,13 @@ from functools import partial
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from msgspec.structs import replace
 from numpy.random import default_rng
 
 from armstream.codec import encode
 from armstream.engine import TradesPublisher, WeightsFollower
-from armstream.events import ArmWeight, WeightVector
+from armstream.events import ArmWeight, ExpertWeight, WeightVector
+from armstream.learning.advice import Expert
 from deploy.kafka.broker import start_kafka
 from tests.codec_bench import microseconds
 
@@ -25,6 +27,17 @@ VECTOR = WeightVector(
     4_321, "LIVE", 0.3, "close-00001", 1_763_778_000_123_456,
 )  # fmt: skip
 
+ADVISED = replace(
+    VECTOR,
+    bandit_id="advised",
+    algorithm="exp4",
+    experts=(
+        *(ExpertWeight(name, 0.2, (0.2,) * 5) for name in ("base", "bandit", "uniform")),
+        *(ExpertWeight(name, 0.2) for name in ("regime", "scorer")),
+    ),
+)
+OWN: Mapping[str, Expert] = {name: lambda _: [0.1, 0.2, 0.3, 0.2, 0.2] for name in ("regime", "scorer")}
+
 
 def main() -> None:
     with start_kafka(say=_say) as broker:
@@ -34,6 +47,7 @@ def main() -> None:
             made.result(30)
         producer = Producer(client)
         producer.produce("weights", encode(VECTOR), VECTOR.bandit_id)
+        producer.produce("weights", encode(ADVISED), ADVISED.bandit_id)
         producer.flush(30)
         with WeightsFollower(client) as follower, TradesPublisher(client) as publisher:
             _print(_calls(follower, publisher), publisher)
@@ -53,6 +67,7 @@ def _calls(follower: WeightsFollower, publisher: TradesPublisher) -> Mapping[str
         "status": lambda: follower.status(book),
         "choose": lambda: follower.choose(book, rng),
         "choose, two arms available": lambda: follower.choose(book, rng, available={"ridge", "lstm"}),
+        "choose, two of five experts own": lambda: follower.choose("advised", rng, arms=ARMS, experts=OWN),
         "blend": lambda: follower.blend(book, BASE),
         "decision.fill": make_fill,
         "encode a fill": lambda: encode(fill),
@@ -67,9 +82,9 @@ def _print(calls: Mapping[str, Callable[[], object]], publisher: TradesPublisher
         for name, call in calls.items():
             times[name].append(microseconds(call, CALLS))
             publisher.flush()
-    sys.stdout.write(f"{'us a call, 5 arms':30}median (least to most)\n")
+    sys.stdout.write(f"{'us a call, 5 arms':33}median (least to most)\n")
     for name, of_name in times.items():
-        sys.stdout.write(f"{name:30}{statistics.median(of_name):.1f} ({min(of_name):.1f} to {max(of_name):.1f})\n")
+        sys.stdout.write(f"{name:33}{statistics.median(of_name):.1f} ({min(of_name):.1f} to {max(of_name):.1f})\n")
 
 
 if __name__ == "__main__":

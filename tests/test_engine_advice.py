@@ -71,6 +71,11 @@ def test_exploration_is_shared_out_over_what_can_be_drawn() -> None:
     masked = draw("book", even, default_rng(1), available={"a", "c"})
     assert masked.probabilities == pytest.approx((0.5, 0.0, 0.5))
     assert masked.advice == pytest.approx({"x": 0.5})
+    half = advised_vector(
+        ExpertWeight("x", 0.5, (0.6, 0.4, 0.0)), ExpertWeight("asleep", 0.5, (0.0, 0.0, 1.0)), gamma=0.1
+    )
+    awake = draw("book", half, default_rng(1), available={"a", "b"})
+    assert awake.probabilities == pytest.approx((0.59, 0.41, 0.0))  # .9 of (.6, .4) and .05
 
 
 def test_arms_are_drawn_as_often_as_the_mixture_says() -> None:

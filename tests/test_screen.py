@@ -7,7 +7,7 @@ from msgspec import structs
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from rich.console import Console
 
-from armstream.events import ArmWeight, WeightVector
+from armstream.events import ArmWeight, ExpertWeight, WeightVector
 from armstream.screen import Figures, View, Watch, bar, parse_figures, plain_line, quantile, render, sparkline
 
 ARMS = ("momentum", "mean_reversion", "breakout", "average_cross", "buy_and_hold")
@@ -210,6 +210,17 @@ def test_a_rule_that_clips_nothing_shows_no_bound() -> None:
     documented = structs.replace(vector_of("eu", 3, (0.5, 0.5), ("a", "b")), estimator="importance")
     watch.add_vector(documented, is_new=True)
     assert next(line for line in screen(watch.view(1.0), 80, 24) if line.startswith("eu")).rstrip() == "eu  v3  live"
+
+
+def test_experts_are_shown_under_the_arms_the_most_trusted_first_and_the_screen_still_fits() -> None:
+    watch = Watch("")
+    experts = (ExpertWeight("base", 0.25), ExpertWeight("regime", 0.6), ExpertWeight("uniform", 0.15))
+    for number in range(9):
+        bandit = vector_of(f"eu-{number}", 3, (0.5, 0.5), ("a", "b"))
+        watch.add_vector(structs.replace(bandit, experts=experts), is_new=True)
+    shown = screen(watch.view(1.0), 60, 16)
+    assert len(shown) <= 16
+    assert "regime 60%  base 25%  unifor" in "\n".join(shown)
 
 
 def test_a_restore_is_shown_while_it_lasts() -> None:

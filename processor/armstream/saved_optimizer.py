@@ -6,7 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from armstream.learning.exp3 import Exp3IXBandit, Update
+from armstream.learning.arms import Update
+from armstream.learning.exp3 import Exp3IXBandit
 from armstream.learning.weight_optimizer import EnsembleWeightOptimizer
 from armstream.persistence import StateFile, newest_state, write_atomic_json
 

@@ -184,8 +184,8 @@ def plain_line(view: View) -> str:
 def render(view: View, width: int, height: int) -> RenderableType:
     """The whole screen in at most width x height characters; bandits that find no room are counted."""
     across = max(1, width // COLUMN_WIDTH)
-    arms = max((len(bandit.vector.arms) for bandit in view.bandits), default=0)
-    down = max(1, (height - FIGURES_HEIGHT) // (arms + 1))
+    lines = max((_height_of(bandit.vector) for bandit in view.bandits), default=1)
+    down = max(1, (height - FIGURES_HEIGHT) // lines)
     shown = view.bandits[: across * down]
     grid = Table.grid(padding=(0, 1, 0, 0))
     for start in range(0, len(shown), across):
@@ -212,7 +212,7 @@ def _figures(view: View, hidden_count: int) -> RenderableType:
 
 
 def _bandit(bandit: BanditView, width: int) -> Text:
-    """A line for the bandit and one for each arm: name, weight as a bar and as a number, its history."""
+    """A line for the bandit, one for each arm (name, weight as a bar and as a number, its history), one of trust."""
     vector = bandit.vector
     name_width = max(8, width // 3)
     bar_width = max(4, (width - name_width - 7) // 2)
@@ -230,9 +230,16 @@ def _bandit(bandit: BanditView, width: int) -> Text:
                 (spark, color),
             )
         )
+    if vector.experts:
+        most_trusted = sorted(vector.experts, key=lambda expert: -expert.weight)
+        lines.append(Text("  ".join(f"{expert.name} {expert.weight:.0%}" for expert in most_trusted), style="italic"))
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return Text("\n").join(lines)
+
+
+def _height_of(vector: WeightVector) -> int:
+    return 1 + len(vector.arms) + bool(vector.experts)
 
 
 def _bound(vector: WeightVector) -> str:

@@ -22,6 +22,7 @@ from armstream.events import (
     BanditSnapshot,
     CommandApplied,
     DeadLetter,
+    ExpertWeight,
     Outcome,
     Reward,
     Source,
@@ -53,6 +54,7 @@ TABLE = {
     "armstream_open_positions": ("gauge", {"partition"}),
     "armstream_waiting_closes": ("gauge", {"partition"}),
     "armstream_bandit_weight": ("gauge", {"bandit_id", "arm"}),
+    "armstream_bandit_expert_weight": ("gauge", {"bandit_id", "expert"}),
     "armstream_bandit_cumulative_reward_bps": ("gauge", {"bandit_id", "arm"}),
     "armstream_bandit_version": ("gauge", {"bandit_id"}),
     "armstream_bandit_total_steps": ("gauge", {"bandit_id"}),
@@ -83,6 +85,9 @@ def reward(reward_bps: float = 1.0, source: str | None = "LOGGED") -> Reward:
     return Reward("b", 1, "p", "f", "c", 1.0, reward_bps, 1.0, source is not None, True, 1, (), source, None, 0)  # type: ignore[arg-type]
 
 
+EXPERTS = (ExpertWeight("base", 0.25, (1.0,)), ExpertWeight("regime", 0.75))
+
+
 def snapshot(bandit_id: str, version: int, rewards: Mapping[str, float]) -> BanditSnapshot:
     arms = tuple(ArmState(name, 0.0, 1, reward_bps) for name, reward_bps in rewards.items())
     return BanditSnapshot(bandit_id, version, version - 1, arms, "exp3ix", "implicit", "")
@@ -91,7 +96,7 @@ def snapshot(bandit_id: str, version: int, rewards: Mapping[str, float]) -> Band
 def vector(bandit_id: str, version: int, weights: Mapping[str, float]) -> WeightVector:
     arms = tuple(ArmWeight(name, weight, weight) for name, weight in weights.items())
     return WeightVector(
-        bandit_id, version, "exp3ix", "implicit", arms, 0.0, 0.1, 100.0, version - 1, "LIVE", 0.3, "", 0
+        bandit_id, version, "exp4", "implicit", arms, 0.0, 0.1, 100.0, version - 1, "LIVE", 0.3, "", 0, EXPERTS
     )
 
 
@@ -253,6 +258,15 @@ def test_a_bandits_gauges_are_its_latest_vector_and_snapshot() -> None:
         3,
         2,
     )
+
+
+def test_trust_in_experts_is_a_gauge_of_its_own() -> None:
+    metrics = metrics_with()
+    vectors = [vector("eu", 2, {"ridge": 1.0})]
+    metrics.observe_batch(3, [], applied(vectors=vectors, snapshots=[snapshot("eu", 2, {"ridge": 0.0})]))
+    samples = scrape(metrics)
+    assert value(samples, "bandit_expert_weight", bandit_id="eu", expert="base") == 0.25
+    assert value(samples, "bandit_expert_weight", bandit_id="eu", expert="regime") == 0.75
 
 
 def test_bandits_past_the_limit_have_no_gauges_until_one_leaves() -> None:

@@ -16,6 +16,7 @@ DECISIONS: tuple[dict[str, Any], ...] = (
     {"arm": "mlp", "side": "SELL", "multiplier": 10.0},
     {"contributions": {"mlp": 0.5, "boost": 0.5, "ridge": 0.0}},
     {"arm": "ridge", "propensity": 0.25, "weights_version": 7},
+    {"arm": "ridge", "propensity": 0.25, "advice": {"base": 0.5, "bandit": 0.3, "best": 1.0, "regime": 0.0}},
 )
 BAD: tuple[dict[str, Any], ...] = (
     {"quantity": 0.0},
@@ -66,7 +67,9 @@ def _inputs(draw: st.DrawFn, now: int) -> Input:
 @st.composite
 def _commands(draw: st.DrawFn, now: int) -> Command:
     action: Action = draw(
-        st.sampled_from(("ADD_ARM", "REMOVE_ARM", "REMOVE_ARM", "RESET", "PAUSE", "RESUME", "RESUME"))
+        st.sampled_from(
+            ("ADD_ARM", "REMOVE_ARM", "REMOVE_ARM", "RESET", "PAUSE", "RESUME", "RESUME", "ADD_EXPERT", "REMOVE_EXPERT")
+        )
     )
     return Command(
         draw(st.sampled_from(("k1", "k2", "k3", "k4", "k5"))),
@@ -74,7 +77,8 @@ def _commands(draw: st.DrawFn, now: int) -> Command:
         action,
         now,
         arm=draw(st.sampled_from((*ARMS, "new"))) if "ARM" in action else None,
-        value=draw(st.sampled_from((None, 0.0, 2.0))) if action == "ADD_ARM" else None,
+        value=draw(st.sampled_from((None, 0.0, 2.0))) if action.startswith("ADD") else None,
+        expert=draw(st.sampled_from(("base", "best", "scorer"))) if "EXPERT" in action else None,
     )
 
 

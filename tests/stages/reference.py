@@ -223,7 +223,7 @@ def _expire(
     out: Replay, index: int, bandit: _Bandit, dedupe_window_micros: int, orphan_ttl_micros: int, max_holding_micros: int
 ) -> None:
     orphans = []
-    for position in bandit.positions.values():
+    for _, position in sorted(bandit.positions.items()):  # of one time and event_id the lesser position_id is first
         for _, close in position.waiting():
             if bandit.fill_watermark is not None and bandit.fill_watermark > close.ts_event + orphan_ttl_micros:
                 orphans.append((close.ts_event, close.event_id, position))

@@ -110,7 +110,10 @@ def test_a_decision_from_before_experts_changed_counts_for_those_that_were_there
     """An expert that was not there is taken to have said what was played; one that is gone is nobody."""
     task = task_of()
     task.apply(advised_fill("p0"), close("c0", "p0", price=100.0))  # version 1
-    task.apply(command("ADD_EXPERT", "new"), command("REMOVE_EXPERT", "base"))  # versions 2 and 3
+    task.apply(command("ADD_EXPERT", "new"))
+    assert task.bandit().experts_version == 2
+    task.apply(command("REMOVE_EXPERT", "base"))
+    assert task.bandit().experts_version == 3
     before = states(task)
     applied = task.apply(advised_fill("p2", weights_version=1), close("c2", "p2", price=100.5))
     estimate = 0.25 / 0.6
@@ -125,6 +128,7 @@ def test_a_position_that_was_open_when_experts_changed_counts_likewise() -> None
     task = task_of()
     task.apply(advised_fill())
     task.apply(command("ADD_EXPERT", "new", value=2.0))
+    assert task.bandit().experts_version == 1  # no reward came before it
     before = states(task)
     task.apply(close(price=100.5))
     assert states(task)["new"] - before["new"] == pytest.approx(0.5 * 0.25 / 0.6)

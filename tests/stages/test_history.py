@@ -15,10 +15,13 @@ from tests.stages.events import ARMS, learning_rules, short_rules
 from tests.stages.histories import histories, merged, positions
 from tests.stages.task import Published, Task
 
+EXPERTS = (("base", {"ridge": 1.0, "mlp": 1.0}), ("bandit", "exp3ix"), ("best", "follow_best"), ("regime", "engine"))
 RULES: tuple[LearningRules, ...] = (
     learning_rules(),
     learning_rules(reward_bound_bps="auto"),
     learning_rules(algorithm="tsallis"),
+    learning_rules(algorithm="exp4", experts=EXPERTS),
+    learning_rules(algorithm="exp4", experts=EXPERTS, reward_bound_bps="auto", estimator="importance", gamma=0.1),
     learning_rules(estimator="importance", gamma=0.05, eta_max=0.07, attribution="simultaneous"),
     learning_rules(eta=0.1, fixed_share=0.001, transform="tanh"),
 )

@@ -1,7 +1,8 @@
 """The mathematics of Armstream: how rewards move the weights of arms. Standard library and numpy, no clock, no I/O."""
 
 from armstream.learning.advised import AdvisedBandit, ExpertKind, ExpertLearned
-from armstream.learning.exp3 import Exp3IXBandit, Reading, Update
+from armstream.learning.arms import Reading, Update
+from armstream.learning.exp3 import Exp3IXBandit
 from armstream.learning.exp4 import Exp4Bandit
 from armstream.learning.reward_bound import RewardBound
 from armstream.learning.reward_tracker import ArmStats, OpenPosition, RewardTracker

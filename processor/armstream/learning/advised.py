@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Self
 
 from armstream.learning.advice import AdviceLearner, AdviceParameters
-from armstream.learning.exp3 import Exp3IXBandit, Reading, Update
+from armstream.learning.arms import ArmLearner, Reading, Update
+from armstream.learning.exp3 import Exp3IXBandit
 from armstream.learning.exp4 import default_eta
 from armstream.learning.experts import FollowTheBest, fixed, uniform
 from armstream.learning.refusals import (
@@ -21,7 +22,6 @@ from armstream.learning.refusals import (
     LARGEST,
     MAX_REWARD_BPS,
     MAX_WEIGHT,
-    SMALLEST,
     illegal_propensity,
     illegal_reward,
     legal_arm,
@@ -29,7 +29,6 @@ from armstream.learning.refusals import (
     legal_count,
     legal_number,
     legal_numbers,
-    unknown_arm,
 )
 from armstream.learning.reward_bound import RewardBound
 
@@ -53,7 +52,7 @@ class ExpertLearned:
     learned: tuple[float, ...] = ()
 
 
-class AdvisedBandit:
+class AdvisedBandit(ArmLearner):
     """One learner over named experts of two kinds, for K named arms.
 
     `experts` maps a name to `engine`, `uniform`, base weights by arm, `exp3ix` (an Exp3-IX with Neu's rule and the same
@@ -63,17 +62,7 @@ class AdvisedBandit:
     Every refusal is a ValueError raised before anything changes.
     """
 
-    __slots__ = (
-        "_cumulative_rewards",
-        "_given_bound",
-        "_kinds",
-        "_learner",
-        "_names",
-        "_own",
-        "_pulls",
-        "_reward_bound",
-        "_total_steps",
-    )
+    __slots__ = ("_given_bound", "_kinds", "_learner", "_own")
 
     def __init__(
         self,
@@ -88,49 +77,21 @@ class AdvisedBandit:
         reward_bound_bps: float | Literal["auto"] = "auto",
         min_weight: float = 1e-10,
     ) -> None:
-        self._names = legal_arm_names(arm_names)
+        self._given_bound = RewardBound.given(reward_bound_bps)
+        super().__init__(arm_names, self._given_bound)
         legal_number("horizon", horizon, 1.0, LARGEST)
         rate = default_eta(len(self._names), len(experts), horizon) if eta is None else eta
         parameters = AdviceParameters(estimator, rate, gamma, rate / 2.0 if implicit is None else implicit, min_weight)
         self._learner = AdviceLearner(experts, parameters)
         self._kinds = dict(experts)
         self._own = {name: own for name, kind in experts.items() if (own := _new_own(kind, self._names)) is not None}
-        self._given_bound = self._reward_bound = RewardBound.given(reward_bound_bps)
-        self._pulls = [0] * len(self._names)
-        self._cumulative_rewards = [0.0] * len(self._names)
-        self._total_steps = 0
 
     # What it is.
-
-    @property
-    def n_arms(self) -> int:
-        """K."""
-        return len(self._names)
-
-    @property
-    def arm_names(self) -> list[str]:
-        """A fresh list, in the order of every other list."""
-        return list(self._names)
 
     @property
     def experts(self) -> tuple[str, ...]:
         """Their names, in the order of every list of theirs."""
         return self._learner.names
-
-    @property
-    def total_steps(self) -> int:
-        """T, the decisions counted."""
-        return self._total_steps
-
-    @property
-    def arm_pulls(self) -> list[int]:
-        """Decisions counted for each arm; a fresh list."""
-        return self._pulls.copy()
-
-    @property
-    def cumulative_rewards(self) -> list[float]:
-        """The sum of weight * reward_bps for each arm; a fresh list."""
-        return self._cumulative_rewards.copy()
 
     @property
     def state(self) -> list[float]:
@@ -144,26 +105,6 @@ class AdvisedBandit:
     @property
     def eta(self) -> float:
         return self._learner.parameters.eta
-
-    @property
-    def reward_bound(self) -> RewardBound:
-        """The bound as it is now, with its warm-up."""
-        return self._reward_bound
-
-    @property
-    def reward_bound_bps(self) -> float | None:
-        """None while it warms up."""
-        return self._reward_bound.bound_bps
-
-    @property
-    def is_warming(self) -> bool:
-        """Whether the next reward goes into the bound's warm-up, and into nothing else."""
-        return self._reward_bound.bound_bps is None
-
-    def is_clipped(self, reward_bps: float) -> bool:
-        """Whether this reward would be cut by the bound."""
-        bound = self._reward_bound.bound_bps
-        return bound is not None and abs(reward_bps) > bound
 
     # Reading.
 
@@ -228,23 +169,13 @@ class AdvisedBandit:
             self._total_steps += 1
         return Update((arm,), (float(propensity),), (estimate,), self.eta, "LOGGED")
 
-    def warm_up(self, reward: float) -> None:
-        """A reward that goes into finding the bound, and into nothing else."""
-        self._reward_bound = self._reward_bound.after(legal_number("reward", reward, -MAX_REWARD_BPS, MAX_REWARD_BPS))
-
-    def set_bound(self, reward_bound_bps: float) -> None:
-        """Take this bound from now on, in place of any other; a warm-up ends. ValueError unless it is above 0."""
-        self._reward_bound = RewardBound(legal_number("reward_bound_bps", reward_bound_bps, SMALLEST, LARGEST))
-
     def reset(self) -> None:
         """Forget everything learned and counted, own experts too; arms and experts stay. The bound is the constructor's
         again."""
         self._learner.reset()
         self._own = {name: _fresh(own, self._names) for name, own in self._own.items()}
         self._reward_bound = self._given_bound
-        self._pulls = [0] * len(self._names)
-        self._cumulative_rewards = [0.0] * len(self._names)
-        self._total_steps = 0
+        self._forget_counts()
 
     # Arms and experts that come and go.
 
@@ -261,16 +192,14 @@ class AdvisedBandit:
                 own.add_arm()
             elif isinstance(own, Exp3IXBandit):
                 own.add_arm(arm_name, initial_weight)
-        self._names = names
+        self._set_names(names)
         self._pulls.append(0)
         self._cumulative_rewards.append(0.0)
         return len(names) - 1
 
     def remove_arm(self, arm_name: str) -> None:
         """Forget an arm; trust in experts stays. ValueError when unknown, one of two, or all that base weights have."""
-        if arm_name not in self._names:
-            raise unknown_arm(arm_name, self._names)
-        arm = self._names.index(arm_name)
+        arm = self.get_arm_index(arm_name)
         names = legal_arm_names(self._names[:arm] + self._names[arm + 1 :])
         for expert, own in self._own.items():
             if isinstance(own, Mapping) and own and not any(own.get(name) for name in names):
@@ -280,7 +209,7 @@ class AdvisedBandit:
                 own.remove_arm(arm)
             elif isinstance(own, Exp3IXBandit):
                 own.remove_arm(arm_name)
-        self._names = names
+        self._set_names(names)
         del self._pulls[arm], self._cumulative_rewards[arm]
 
     def add_expert(self, name: str, initial_weight: float = 1.0) -> None:
@@ -328,13 +257,14 @@ class AdvisedBandit:
         own = {each.name: _restored(kinds[each.name], names, each.learned) for each in experts}
         self._learner.restore([each.name for each in experts], [each.state for each in experts])
         self._own = {name: one for name, one in own.items() if one is not None}
-        self._names, self._pulls, self._cumulative_rewards = names, pulls, rewards
+        self._set_names(names)
+        self._pulls, self._cumulative_rewards = pulls, rewards
         self._total_steps, self._reward_bound = steps, reward_bound
 
     def copy(self) -> Self:
         """An independent learner in the same state."""
         twin = object.__new__(type(self))
-        for name in ("_given_bound", "_kinds", "_names", "_reward_bound", "_total_steps"):
+        for name in ("_given_bound", "_index_of", "_kinds", "_names", "_reward_bound", "_total_steps"):
             setattr(twin, name, getattr(self, name))  # these are only ever replaced
         twin._learner = self._learner.copy()
         twin._own = {name: own if isinstance(own, Mapping) else own.copy() for name, own in self._own.items()}

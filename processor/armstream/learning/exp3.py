@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from math import exp, isfinite, log, sqrt, tanh
 from operator import index
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from armstream.learning.arms import ArmLearner, PropensitySource, Reading, Update, legal_seed, names_of
 from armstream.learning.refusals import (
     FINITE,
     LARGEST,
@@ -41,41 +41,12 @@ from armstream.learning.refusals import (
     legal_propensities,
     legal_shares,
     refuse_overflow,
-    unknown_arm,
 )
 from armstream.learning.reward_bound import RewardBound
 
 _log = logging.getLogger(__name__)
 
 _new = tuple.__new__  # a NamedTuple in half the time of calling its class, which is a tenth of an update
-
-PropensitySource = Literal["LOGGED", "CURRENT", "NONE"]
-
-
-class Update(NamedTuple):
-    """What one reward did: the arms moved (indices), p of each (none under NONE), estimate of each, the rate used.
-
-    A reward that only went into the bound's warm-up moved no arm: three empty tuples, NONE, and `applied` is False.
-    """
-
-    arms: tuple[int, ...]
-    propensities: tuple[float, ...]
-    estimates: tuple[float, ...]
-    eta: float
-    propensity_source: PropensitySource
-
-    @property
-    def applied(self) -> bool:
-        """Whether anything was learned."""
-        return bool(self.estimates)
-
-
-class Reading(NamedTuple):
-    """Normalised weights, the same with exploration mixed in, and the rate behind both; fresh lists of K floats."""
-
-    weights: list[float]
-    probabilities: list[float]
-    eta: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +92,7 @@ class _Parameters:
         object.__setattr__(self, "log_floor", log(self.min_weight))
 
 
-class Exp3IXBandit:
+class Exp3IXBandit(ArmLearner):
     """One learner over K named arms.
 
     `n_arms` names may be given, else they are arm_0, arm_1, ... `gamma` in [0, 1] is the uniform part of every choice.
@@ -138,19 +109,7 @@ class Exp3IXBandit:
     TypeError, as early. Nothing here is safe to call from two threads.
     """
 
-    __slots__ = (
-        "_cumulative_rewards",
-        "_generator",
-        "_index_of",
-        "_log_k_over_k",
-        "_names",
-        "_parameters",
-        "_pulls",
-        "_reward_bound",
-        "_seed",
-        "_state",
-        "_total_steps",
-    )
+    __slots__ = ("_generator", "_log_k_over_k", "_parameters", "_seed", "_state")
 
     def __init__(
         self,
@@ -169,12 +128,7 @@ class Exp3IXBandit:
         transform_bps: float | None = None,
         min_weight: float = 1e-10,
     ) -> None:
-        n_arms = index(n_arms)
-        names = tuple(f"arm_{i}" for i in range(n_arms)) if arm_names is None else tuple(arm_names)
-        if len(names) != n_arms:
-            raise ValueError(f"n_arms is {n_arms}, but {len(names)} arm names were given")
-        if seed is not None and index(seed) < 0:
-            raise ValueError(f"seed must not be negative, got {seed}")
+        names = names_of(n_arms, arm_names)
         self._parameters = _Parameters(
             gamma=gamma,
             eta=eta,
@@ -187,41 +141,12 @@ class Exp3IXBandit:
             transform_bps=transform_bps,
             min_weight=min_weight,
         )
-        self._reward_bound = RewardBound.given(self._parameters.reward_bound_bps)
-        self._seed = seed
+        super().__init__(names, RewardBound.given(self._parameters.reward_bound_bps))
+        self._seed = legal_seed(seed)
         self._generator: np.random.Generator | None = None  # made when it first draws: nothing in the stream does
-        self._set_names(legal_arm_names(names))
-        self._state = [0.0] * n_arms
-        self._pulls = [0] * n_arms
-        self._cumulative_rewards = [0.0] * n_arms
-        self._total_steps = 0
+        self._state = [0.0] * len(names)
 
     # What it is.
-
-    @property
-    def n_arms(self) -> int:
-        """K."""
-        return len(self._names)
-
-    @property
-    def arm_names(self) -> list[str]:
-        """A fresh list, in the order of every other list."""
-        return list(self._names)
-
-    @property
-    def total_steps(self) -> int:
-        """T, the decisions counted."""
-        return self._total_steps
-
-    @property
-    def arm_pulls(self) -> list[int]:
-        """Decisions counted for each arm; a fresh list."""
-        return self._pulls.copy()
-
-    @property
-    def cumulative_rewards(self) -> list[float]:
-        """The sum of weight * reward_bps (times the share) for each arm, before any transform; a fresh list."""
-        return self._cumulative_rewards.copy()
 
     @property
     def state(self) -> list[float]:
@@ -237,16 +162,6 @@ class Exp3IXBandit:
         return self._parameters.gamma
 
     @property
-    def reward_bound(self) -> RewardBound:
-        """The bound as it is now, with its warm-up."""
-        return self._reward_bound
-
-    @property
-    def reward_bound_bps(self) -> float | None:
-        """None while it warms up; importance asks for none, and "auto" stays None there."""
-        return self._reward_bound.bound_bps
-
-    @property
     def is_warming(self) -> bool:
         """Whether the next reward goes into the bound's warm-up, and into nothing else."""
         return self._parameters.is_implicit and self._reward_bound.bound_bps is None
@@ -260,16 +175,6 @@ class Exp3IXBandit:
     def eta(self) -> float:
         """The rate last used (importance), the reading rate of round T + 1 (implicit), or the one given."""
         return self._rate(new_decision=False)
-
-    def has_arm(self, arm_name: str) -> bool:
-        return arm_name in self._index_of
-
-    def get_arm_index(self, arm_name: str) -> int:
-        """ValueError for an unknown name."""
-        arm = self._index_of.get(arm_name)
-        if arm is None:
-            raise unknown_arm(arm_name, self._names)
-        return arm
 
     def is_clipped(self, reward_bps: float) -> bool:
         """Whether this reward would be cut: by transform "clip", or by reward_bound_bps under implicit."""
@@ -290,18 +195,6 @@ class Exp3IXBandit:
         gamma = self._parameters.gamma
         exploit, explore = 1.0 - gamma, gamma / len(weights)
         return _new(Reading, (weights, [exploit * weight + explore for weight in weights], eta))
-
-    def get_weights(self) -> NDArray[np.float64]:
-        """Normalised weights; a fresh float64 array of K."""
-        return np.array(self.read().weights, dtype=np.float64)
-
-    def get_probabilities(self) -> NDArray[np.float64]:
-        """(1 - gamma) w + gamma / K; a fresh float64 array of K."""
-        return np.array(self.read().probabilities, dtype=np.float64)
-
-    def get_weights_dict(self) -> dict[str, float]:
-        """Arm name to normalised weight."""
-        return dict(zip(self._names, self.read().weights, strict=True))
 
     def select_arm(self) -> int:
         """An arm drawn from the probabilities, by exactly one number of the generator. Counts nothing."""
@@ -401,17 +294,8 @@ class Exp3IXBandit:
         return update
 
     def warm_up(self, reward: float) -> None:
-        """A reward that goes into finding the bound, and into nothing else."""
-        legal = legal_number("reward", reward, -MAX_REWARD_BPS, MAX_REWARD_BPS)
-        self._reward_bound = self._reward_bound.after(self._transformed(legal))
-
-    def set_bound(self, reward_bound_bps: float) -> None:
-        """Take this bound from now on, in place of any other; a warm-up ends. ValueError unless it is above 0.
-
-        What was learned stays: losses of rewards under the old bound are not measured again.
-        """
-        bound = legal_number("reward_bound_bps", reward_bound_bps, SMALLEST, LARGEST)
-        self._reward_bound = RewardBound(bound)
+        """As it says, after the transform."""
+        super().warm_up(self._transformed(legal_number("reward", reward, -MAX_REWARD_BPS, MAX_REWARD_BPS)))
 
     def merge(self, other: Self) -> None:
         """Add what `other` learned apart from zero: states, counts and T add; this generator stays.
@@ -438,9 +322,7 @@ class Exp3IXBandit:
         constructor's again: one that was set is forgotten, an automatic one warms up anew."""
         self._reward_bound = RewardBound.given(self._parameters.reward_bound_bps)
         self._state = [0.0] * len(self._names)
-        self._pulls = [0] * len(self._names)
-        self._cumulative_rewards = [0.0] * len(self._names)
-        self._total_steps = 0
+        self._forget_counts()
 
     # Arms that come and go.
 
@@ -481,28 +363,6 @@ class Exp3IXBandit:
         self._set_names(names)
 
     # Showing, keeping and bringing back.
-
-    def get_stats(self) -> dict[str, Any]:
-        """n_arms, total_steps, gamma, eta and arm_stats: {name, pulls, cumulative_reward, avg_reward (0 without a
-        pull), weight, probability} for each arm."""
-        weights, probabilities, eta = self.read()
-        return {
-            "n_arms": len(self._names),
-            "total_steps": self._total_steps,
-            "gamma": self._parameters.gamma,
-            "eta": eta,
-            "arm_stats": [
-                {
-                    "name": name,
-                    "pulls": self._pulls[arm],
-                    "cumulative_reward": self._cumulative_rewards[arm],
-                    "avg_reward": self._cumulative_rewards[arm] / self._pulls[arm] if self._pulls[arm] else 0.0,
-                    "weight": weights[arm],
-                    "probability": probabilities[arm],
-                }
-                for arm, name in enumerate(self._names)
-            ],
-        }
 
     def to_dict(self) -> dict[str, Any]:
         """Everything `from_dict` needs to go on bit for bit; JSON types only, nothing shared with the learner.
@@ -606,8 +466,7 @@ class Exp3IXBandit:
     # Inside.
 
     def _set_names(self, names: tuple[str, ...]) -> None:
-        self._names = names
-        self._index_of = {name: arm for arm, name in enumerate(self._names)}
+        super()._set_names(names)
         self._log_k_over_k = log(len(self._names)) / len(self._names)
 
     def _state_key(self) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armstream.learning.advice import Advice, AdviceLearner, AdviceParameters, Expert, legal_advice
-from armstream.learning.exp3 import PropensitySource, Update
+from armstream.learning.arms import PropensitySource, Update, legal_seed
 from armstream.learning.refusals import (
     LARGEST,
     MAX_REWARD_BPS,
@@ -75,9 +75,7 @@ class Exp4Bandit:
         parameters = AdviceParameters(estimator, eta, gamma, eta / 2.0 if implicit is None else implicit, min_weight)
         self._learner = AdviceLearner(self._experts, parameters)
         self._reward_bound_bps = legal_number("reward_bound_bps", reward_bound_bps, SMALLEST, LARGEST)
-        if seed is not None and index(seed) < 0:
-            raise ValueError(f"seed must not be negative, got {seed}")
-        self._seed = seed
+        self._seed = legal_seed(seed)
         self._generator: np.random.Generator | None = None  # made when it first draws
         self._total_steps = 0
 

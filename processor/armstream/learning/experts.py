@@ -103,7 +103,8 @@ class FollowTheBest:
             raise illegal_reward(reward, weight)
         arm = legal_arm(arm, len(self._means))
         step = 1.0 - self._decay ** float(weight)
-        self._means[arm] += step * (float(reward) - self._means[arm])
+        mean = self._means[arm] + step * (float(reward) - self._means[arm])
+        self._means[arm] = min(max(mean, -MAX_REWARD_BPS), MAX_REWARD_BPS)  # which a rounding could leave
 
     @property
     def means(self) -> list[float]:

@@ -21,13 +21,11 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from math import fsum, sqrt
-from operator import index
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from armstream.learning.exp3 import Reading, Update
+from armstream.learning.arms import ArmLearner, Reading, Update, legal_seed, names_of
 from armstream.learning.refusals import (
     FINITE,
     LARGEST,
@@ -45,7 +43,6 @@ from armstream.learning.refusals import (
     legal_propensities,
     legal_shares,
     refuse_overflow,
-    unknown_arm,
 )
 from armstream.learning.reward_bound import RewardBound
 
@@ -66,7 +63,7 @@ class Draw(NamedTuple):
     eta: float
 
 
-class TsallisBandit:
+class TsallisBandit(ArmLearner):
     """One learner over K named arms, without a knob but the reward bound.
 
     `n_arms` names may be given, else they are arm_0, arm_1, ... `reward_bound_bps` "auto" takes the 95th percentile of
@@ -77,18 +74,7 @@ class TsallisBandit:
     TypeError, as early. Nothing here is safe to call from two threads.
     """
 
-    __slots__ = (
-        "_cumulative_rewards",
-        "_generator",
-        "_given_bound",
-        "_index_of",
-        "_losses",
-        "_names",
-        "_pulls",
-        "_reward_bound",
-        "_seed",
-        "_total_steps",
-    )
+    __slots__ = ("_generator", "_given_bound", "_losses", "_seed")
 
     def __init__(
         self,
@@ -98,47 +84,13 @@ class TsallisBandit:
         *,
         reward_bound_bps: float | Literal["auto"] = "auto",
     ) -> None:
-        n_arms = index(n_arms)
-        names = tuple(f"arm_{i}" for i in range(n_arms)) if arm_names is None else tuple(arm_names)
-        if len(names) != n_arms:
-            raise ValueError(f"n_arms is {n_arms}, but {len(names)} arm names were given")
-        if seed is not None and index(seed) < 0:
-            raise ValueError(f"seed must not be negative, got {seed}")
-        self._given_bound = self._reward_bound = RewardBound.given(reward_bound_bps)
-        self._seed = seed
+        self._given_bound = RewardBound.given(reward_bound_bps)
+        super().__init__(names_of(n_arms, arm_names), self._given_bound)
+        self._seed = legal_seed(seed)
         self._generator: np.random.Generator | None = None  # made when it first draws: nothing in the stream does
-        self._set_names(legal_arm_names(names))
-        self._losses = [0.0] * n_arms
-        self._pulls = [0] * n_arms
-        self._cumulative_rewards = [0.0] * n_arms
-        self._total_steps = 0
+        self._losses = [0.0] * len(self._names)
 
     # What it is.
-
-    @property
-    def n_arms(self) -> int:
-        """K."""
-        return len(self._names)
-
-    @property
-    def arm_names(self) -> list[str]:
-        """A fresh list, in the order of every other list."""
-        return list(self._names)
-
-    @property
-    def total_steps(self) -> int:
-        """n, the decisions counted."""
-        return self._total_steps
-
-    @property
-    def arm_pulls(self) -> list[int]:
-        """Decisions counted for each arm; a fresh list."""
-        return self._pulls.copy()
-
-    @property
-    def cumulative_rewards(self) -> list[float]:
-        """The sum of weight * reward_bps (times the share) for each arm; a fresh list."""
-        return self._cumulative_rewards.copy()
 
     @property
     def state(self) -> list[float]:
@@ -155,36 +107,6 @@ class TsallisBandit:
         """The rate of the next decision, 4 / sqrt(n + 1)."""
         return 4.0 / sqrt(self._total_steps + 1)
 
-    @property
-    def reward_bound(self) -> RewardBound:
-        """The bound as it is now, with its warm-up."""
-        return self._reward_bound
-
-    @property
-    def reward_bound_bps(self) -> float | None:
-        """None while it warms up."""
-        return self._reward_bound.bound_bps
-
-    @property
-    def is_warming(self) -> bool:
-        """Whether the next reward goes into the bound's warm-up, and into nothing else."""
-        return self._reward_bound.bound_bps is None
-
-    def has_arm(self, arm_name: str) -> bool:
-        return arm_name in self._index_of
-
-    def get_arm_index(self, arm_name: str) -> int:
-        """ValueError for an unknown name."""
-        arm = self._index_of.get(arm_name)
-        if arm is None:
-            raise unknown_arm(arm_name, self._names)
-        return arm
-
-    def is_clipped(self, reward_bps: float) -> bool:
-        """Whether this reward would be cut by the bound."""
-        bound = self._reward_bound.bound_bps
-        return bound is not None and abs(reward_bps) > bound
-
     # Reading and choosing.
 
     def read(self) -> Reading:
@@ -196,18 +118,6 @@ class TsallisBandit:
         total = fsum(relative)  # 1, but for the last digits
         probabilities = [each / total for each in relative]
         return Reading(probabilities, probabilities.copy(), eta)
-
-    def get_weights(self) -> NDArray[np.float64]:
-        """The probabilities; a fresh float64 array of K."""
-        return np.array(self.read().weights, dtype=np.float64)
-
-    def get_probabilities(self) -> NDArray[np.float64]:
-        """A fresh float64 array of K."""
-        return np.array(self.read().probabilities, dtype=np.float64)
-
-    def get_weights_dict(self) -> dict[str, float]:
-        """Arm name to weight."""
-        return dict(zip(self._names, self.read().weights, strict=True))
 
     def decide(self) -> Draw:
         """An arm drawn by exactly one number of the generator, with all that its update needs. Counts nothing."""
@@ -310,17 +220,6 @@ class TsallisBandit:
             self._log_update(update, reward)
         return update
 
-    def warm_up(self, reward: float) -> None:
-        """A reward that goes into finding the bound, and into nothing else."""
-        self._reward_bound = self._reward_bound.after(legal_number("reward", reward, -MAX_REWARD_BPS, MAX_REWARD_BPS))
-
-    def set_bound(self, reward_bound_bps: float) -> None:
-        """Take this bound from now on, in place of any other; a warm-up ends. ValueError unless it is above 0.
-
-        What was learned stays: losses of rewards under the old bound are not measured again.
-        """
-        self._reward_bound = RewardBound(legal_number("reward_bound_bps", reward_bound_bps, SMALLEST, LARGEST))
-
     def merge(self, other: Self) -> None:
         """Add what `other` learned apart from zero: losses, counts and n add; this generator stays.
 
@@ -346,9 +245,7 @@ class TsallisBandit:
         one that was set is forgotten, an automatic one warms up anew."""
         self._reward_bound = self._given_bound
         self._losses = [0.0] * len(self._names)
-        self._pulls = [0] * len(self._names)
-        self._cumulative_rewards = [0.0] * len(self._names)
-        self._total_steps = 0
+        self._forget_counts()
 
     # Arms that come and go.
 
@@ -378,28 +275,6 @@ class TsallisBandit:
         self._set_names(names)
 
     # Showing, keeping and bringing back.
-
-    def get_stats(self) -> dict[str, Any]:
-        """n_arms, total_steps, gamma, eta and arm_stats: {name, pulls, cumulative_reward, avg_reward (0 without a
-        pull), weight, probability} for each arm."""
-        weights, probabilities, eta = self.read()
-        return {
-            "n_arms": len(self._names),
-            "total_steps": self._total_steps,
-            "gamma": 0.0,
-            "eta": eta,
-            "arm_stats": [
-                {
-                    "name": name,
-                    "pulls": self._pulls[arm],
-                    "cumulative_reward": self._cumulative_rewards[arm],
-                    "avg_reward": self._cumulative_rewards[arm] / self._pulls[arm] if self._pulls[arm] else 0.0,
-                    "weight": weights[arm],
-                    "probability": probabilities[arm],
-                }
-                for arm, name in enumerate(self._names)
-            ],
-        }
 
     def to_dict(self) -> dict[str, Any]:
         """Everything `from_dict` needs to go on bit for bit; JSON types only, nothing shared with the learner.
@@ -477,10 +352,6 @@ class TsallisBandit:
     __copy__ = copy
 
     # Inside.
-
-    def _set_names(self, names: tuple[str, ...]) -> None:
-        self._names = names
-        self._index_of = {name: arm for arm, name in enumerate(names)}
 
     def _drawing_generator(self) -> np.random.Generator:
         if self._generator is None:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any, NamedTuple, Self
 
-from armstream.learning.exp3 import Exp3IXBandit, Update
+from armstream.learning.arms import Update
+from armstream.learning.exp3 import Exp3IXBandit
 
 MODES = ("family", "horizon", "family_horizon")
 

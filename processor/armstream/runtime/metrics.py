@@ -306,6 +306,8 @@ def _bandit_families(
     }
     of_arm = ("bandit_id", "arm")
     yield _gauge("bandit_weight", "Normalised weight of an arm.", of_arm, weights.items())
+    trust = {(vector.bandit_id, expert.name): expert.weight for vector in vectors for expert in vector.experts}
+    yield _gauge("bandit_expert_weight", "Normalised weight of an expert.", ("bandit_id", "expert"), trust.items())
     yield _gauge("bandit_cumulative_reward_bps", "Rewards of an arm, summed by weight.", of_arm, rewards.items())
     versions = {(bandit_id,): snapshot.version for bandit_id, snapshot in snapshots.items()}
     steps = {(bandit_id,): snapshot.total_steps for bandit_id, snapshot in snapshots.items()}
