@@ -37,6 +37,7 @@ RULES = {  # name -> what is laid over demo.yaml
     "exp4": "demo-exp4.yaml",
     "documented": "documented.yaml",
     "tracking": "tracking.yaml",
+    "tracking-tsallis": "tracking-tsallis.yaml",
     "tsallis": "tsallis.yaml",
 }
 DATA = ROOT / ".kafka" / "run"  # Kafka's data and the logs, kept from run to run

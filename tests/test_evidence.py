@@ -9,7 +9,7 @@ import pytest
 from numpy.random import default_rng
 
 from armstream.demo.market import Bar
-from armstream.learning import Exp3IXBandit
+from armstream.learning import AdvisedBandit, Exp3IXBandit, TsallisBandit
 from armstream.resources import resource
 from armstream.settings import load
 from tests.comparison import Book
@@ -17,6 +17,7 @@ from tests.evidence import markets
 from tests.evidence.learners import (
     RULES,
     Exp3IX,
+    Exp4,
     Feedback,
     River,
     TextbookExp3,
@@ -97,10 +98,40 @@ def test_the_shipped_rules_are_those_of_the_files(rule: str, file: str | None) -
     assert played == shipped
 
 
+@pytest.mark.parametrize(
+    ("rule", "file"), [("Tsallis, auto", "tsallis.yaml"), ("tracking, Tsallis", "tracking-tsallis.yaml")]
+)
+def test_the_shipped_rules_of_tsallis_are_those_of_the_files(rule: str, file: str) -> None:
+    learner = RULES[rule].make(1_000, "logged")
+    assert isinstance(learner, Tsallis)
+    shipped_bandit = load(resource("config", file), {}).learning_rules().new_learner()
+    assert isinstance(shipped_bandit, TsallisBandit)
+    played, shipped = (
+        [bandit.to_dict()[key] for key in ("algorithm", "reward_bound_bps", "eta", "fixed_share")]
+        for bandit in (learner.bandit, shipped_bandit)
+    )
+    assert played == shipped
+
+
+def test_the_shipped_exp4_is_that_of_the_file() -> None:
+    """Same experts, and the same weights after the same trade."""
+    learner = RULES["EXP4"].make(1_000, "logged")
+    assert isinstance(learner, Exp4)
+    families = {"online_learning": {"families": learner.bandit.arm_names}}
+    shipped = load(resource("config", "exp4.yaml"), {}, families).learning_rules().new_learner()
+    assert isinstance(shipped, AdvisedBandit)
+    for bandit in (learner.bandit, shipped):
+        assert bandit.is_warming
+        bandit.set_bound(100.0)
+        bandit.update_advice(0, {"bandit": 0.2, "best": 0.9, "uniform": 0.2}, 70.0, 0.3)
+    assert learner.bandit.read_experts() == shipped.read_experts()
+    assert (learner.bandit.eta, learner.bandit.learned()) == (shipped.eta, shipped.learned())
+
+
 def test_the_bounds_of_the_rules_are_auto_but_where_they_say_100() -> None:
     bounds = {name: RULES[name].make(1_000, RULES[name].feedbacks[0]).bound_bps for name in RULES}
     assert {name for name, bound in bounds.items() if bound is None} == {
-        *("Exp3-IX, auto", "tracking", "Tsallis, auto", "uniform")
+        *("Exp3-IX, auto", "tracking", "Tsallis, auto", "tracking, Tsallis", "EXP4", "uniform")
     }
 
 
@@ -236,11 +267,12 @@ def test_pairs_are_of_one_seed() -> None:
     assert rows[2] == "| as they were | 1d | 1.50 | 0.50 | 3.0 |"
 
 
-def test_every_rule_is_played_everywhere_and_tsallis_never_without_what_was_logged() -> None:
+def test_every_rule_is_played_everywhere_and_some_never_without_what_was_logged() -> None:
     every = jobs(2)
     assert len(every) == len(set(every))
     assert {job.rule for job in every} == set(RULES)
-    assert {job.feedback for job in every if job.rule == "Tsallis, auto"} == {"logged"}
+    for rule in ("Tsallis, auto", "tracking, Tsallis", "EXP4"):
+        assert {job.feedback for job in every if job.rule == rule} == {"logged"}
     for rule in RULES:
         assert {job.place[0] for job in every if job.rule == rule} == {*SYNTHETIC, "as they were", "without drift"}
     assert markets.DECISIONS == 20_000

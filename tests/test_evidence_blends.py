@@ -7,7 +7,8 @@ import yaml
 from armstream.learning import AdvisedBandit
 from armstream.resources import resource
 from tests.evidence import blends
-from tests.evidence.blends import ARMS, BASES, POLICIES, FixedBlend, LearnedBlend, mean_bps, side_by_side, table
+from tests.evidence.blends import ARMS, BASES, POLICIES, FixedBlend, exp4, mean_bps, side_by_side, table
+from tests.evidence.learners import Exp4
 from tests.evidence.markets import Market
 from tests.evidence.play import play
 
@@ -40,7 +41,8 @@ def test_the_learned_blend_is_taught_what_each_expert_said_at_the_decision() -> 
     generator = np.random.default_rng(3)
     rewards = generator.normal(0.0, 30.0, (300, 5))
     draws = generator.random(300).tolist()
-    policy = LearnedBlend(BASES["trend"])
+    policy = exp4(BASES["trend"])
+    assert isinstance(policy, Exp4)
     played = play(policy, market_of(rewards.tolist(), wait=3), draws)
     twin = AdvisedBandit(ARMS, {"base": BASES["trend"], "bandit": "exp3ix", "uniform": "uniform"})
     decisions: list[tuple[int, float, dict[str, float]]] = []

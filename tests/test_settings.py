@@ -105,6 +105,14 @@ def test_the_tracking_file_is_the_shipped_rule_at_a_constant_rate_with_a_fixed_s
     rules.new_learner()
 
 
+def test_the_tracking_file_of_tsallis_is_its_rule_at_a_constant_rate_with_a_fixed_share() -> None:
+    rules = load(resource("config", "tracking-tsallis.yaml"), {}).learning_rules()
+    assert (rules.eta, rules.fixed_share) == (0.1, 0.0005)
+    plain = load(resource("config", "tsallis.yaml"), {}).learning_rules()
+    assert replace(rules, eta=None, fixed_share=0.0) == plain
+    assert rules.new_learner().read().eta == 0.1
+
+
 def test_the_file_lies_over_the_defaults_the_environment_over_it_and_the_command_line_over_both(tmp_path: Path) -> None:
     path = file_with(tmp_path, "instance: file\nkafka: {group_id: file}\nlimits: {arms: 7}\n")
     environment = {"ARMSTREAM__KAFKA__GROUP_ID": "environment", "ARMSTREAM__INSTANCE": "environment"}
@@ -441,7 +449,7 @@ def test_what_cannot_be_of_one_bandit_is_a_line_that_names_it(tmp_path: Path, ba
     assert error.value.lines[0].startswith(line), error.value.lines
 
 
-@pytest.mark.parametrize("alien", ["estimator: importance", "gamma: 0.1", "fixed_share: 0.1", "transform: tanh"])
+@pytest.mark.parametrize("alien", ["estimator: importance", "gamma: 0.1", "implicit: 0.1", "transform: tanh"])
 def test_what_is_of_another_rule_is_refused_beside_tsallis(tmp_path: Path, alien: str) -> None:
     with pytest.raises(SettingsError, match="is not for tsallis"):
         load(file_with(tmp_path, f"online_learning: {{algorithm: tsallis, {alien}}}"), {})

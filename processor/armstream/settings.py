@@ -71,10 +71,8 @@ _REFUSED: Mapping[tuple[str, str | None], str] = {
 _NOT_FOR_TSALLIS: Mapping[str, object] = {
     "estimator": "implicit",
     "gamma": 0.0,
-    "eta": None,
     "implicit": None,
     "transform": "none",
-    "fixed_share": 0.0,
 }
 _NOT_FOR_EXP4: Mapping[str, object] = {
     "attribution": "full_information",
@@ -373,7 +371,7 @@ class OnlineLearningSettings(Section):
         if self.algorithm == "tsallis":
             for setting, unset in _NOT_FOR_TSALLIS.items():
                 if getattr(self, setting) != unset:
-                    yield (setting,), "is not for tsallis, whose rule is one: leave it out"
+                    yield (setting,), "is not for tsallis: leave it out"
         yield from self._exp4_conflicts()
         for setting in ("families", "horizons"):
             names = getattr(self, setting)

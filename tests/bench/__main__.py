@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,13 +16,14 @@ from pathlib import Path
 
 from deploy.kafka.broker import start_kafka
 from tests.bench import latency, throughput
-from tests.bench.backlog import LAYOUTS, Rewards, delete, fill, input_topics, prepare, read_rewards
+from tests.bench.backlog import LAYOUTS, Rewards, delete, fill, input_topics, prepare, read_rewards, settings_of
 from tests.bench.child import BenchError, Buckets, Child, quantile, start, transaction_buckets, wait_until_ready
 from tests.bench.load import ARMS, Load, make_load
 from tests.bench.naive import COMMIT_SECONDS
 from tests.bench.report import LayoutResult, PresetReport, PresetResult, Report, percentile
 
-PRESETS = ("default", "documented", "tracking", "tsallis")  # the files of config/ that need no engine's experts
+PRESETS = ("default", "documented", "tracking", "tsallis", "tracking-tsallis", "exp4")  # the files of config/
+ADVISED = "exp4"  # its fills must say what experts gave to the drawn arm, and the others' must not
 PRESETS_LAYOUT = "one topic"
 SUMS_AGREE = 1e-6
 BUSY = 0.7
@@ -47,8 +48,20 @@ class Bench:
             with prepare(f"{prefix}-load", self.folder, self.bootstrap_servers, layout, prefix) as run:
                 fill(self.bootstrap_servers, run.settings.topics.names.trades, self.load.records[:count])
 
+    def fill_advised(self, layout: str, load: Load) -> None:
+        """The backlog of the preset that has experts."""
+        prefix = self._whole(layout, ADVISED)
+        with prepare(f"{prefix}-load", self.folder, self.bootstrap_servers, layout, prefix) as run:
+            fill(self.bootstrap_servers, run.settings.topics.names.trades, load.records)
+
     def delete_topics(self, layout: str) -> None:
-        for prefix in {self._whole(layout), self._part(layout)}:
+        self._delete(layout, {self._whole(layout), self._part(layout)})
+
+    def delete_advised(self, layout: str) -> None:
+        self._delete(layout, {self._whole(layout, ADVISED)})
+
+    def _delete(self, layout: str, prefixes: Iterable[str]) -> None:
+        for prefix in prefixes:
             delete(self.bootstrap_servers, input_topics(layout, prefix))
 
     def ours(self, layout: str, number: int, result: LayoutResult) -> Rewards:
@@ -70,7 +83,7 @@ class Bench:
         _say(f"  {result.preset}: {measured.events_per_second:,.0f} events/s")
 
     def _on_the_whole(self, name: str, layout: str, preset: str) -> tuple[throughput.Throughput, Buckets, Rewards]:
-        with prepare(name, self.folder, self.bootstrap_servers, layout, self._whole(layout), preset) as run:
+        with prepare(name, self.folder, self.bootstrap_servers, layout, self._whole(layout, preset), preset) as run:
             with _armstream(run.path) as child:
                 measured = throughput.measure(child, run.settings, len(self.load.records))
                 buckets = transaction_buckets(run.settings.metrics.port)
@@ -109,8 +122,8 @@ class Bench:
         shown = f"{result.close_to_vector_p50_seconds * 1e3:.1f} and {result.close_to_vector_p99_seconds * 1e3:.1f}"
         _say(f"  close to readable vector, {layout}: p50 and p99 {shown} ms")
 
-    def _whole(self, layout: str) -> str:
-        return f"{self.name}-whole-{LAYOUTS[layout].tag}"
+    def _whole(self, layout: str, preset: str = "default") -> str:
+        return f"{self.name}-{'advised' if preset == ADVISED else 'whole'}-{LAYOUTS[layout].tag}"
 
     def _part(self, layout: str) -> str:
         whole = self.naive_events == len(self.load.records)
@@ -123,7 +136,7 @@ def main() -> int:
     if load_average > BUSY:
         _say(f"the machine is busy with something else, load average {load_average:.1f}: figures will be too low")
     _say(f"making {arguments.events:,} events")
-    load = make_load(arguments.events, arguments.bandits, time.time_ns() // 1_000)
+    load = make_load(arguments.events, arguments.bandits, _now_micros())
     try:
         with tempfile.TemporaryDirectory(prefix="armstream-bench-") as folder, start_kafka(say=_say) as broker:
             naive_events = len(load.records) if arguments.presets else min(arguments.naive_events, len(load.records))
@@ -160,18 +173,22 @@ def _run_presets(bench: Bench, arguments: argparse.Namespace, conditions: Sequen
     results = [PresetResult(preset) for preset in PRESETS]
     _say(f"filling topics: {PRESETS_LAYOUT}")
     bench.fill_topics(PRESETS_LAYOUT)
+    experts = list(settings_of(ADVISED).online_learning.experts)
+    bench.fill_advised(PRESETS_LAYOUT, make_load(arguments.events, arguments.bandits, _now_micros(), experts=experts))
     for number in range(1, arguments.rounds + 1):
         _say(f"round {number} of {arguments.rounds}")
         first = number % len(results)  # another one each round: what runs first finds another machine
         for result in (*results[first:], *results[:first]):
             bench.preset(PRESETS_LAYOUT, number, result)
     bench.delete_topics(PRESETS_LAYOUT)
+    bench.delete_advised(PRESETS_LAYOUT)
     load = (
         f"load: {len(bench.load.records):,} events in {PRESETS_LAYOUT}, {arguments.bandits:,} bandits, "
         f"{len(ARMS)} arms, 8 partitions, one instance, {arguments.rounds} rounds in turns"
     )
     learned = "every reward is learned from: B = 100 in place of auto, where a preset has a bound"
-    return PresetReport([load, learned, _machine(), *conditions], results)
+    advised = f"{ADVISED}: the same events, whose fills say what {len(experts)} experts gave to the arm"
+    return PresetReport([load, learned, advised, _machine(), *conditions], results)
 
 
 def compare(ours: Rewards, naive: Rewards) -> None:
@@ -230,6 +247,10 @@ def _positive(text: str) -> int:
     if number <= 0:
         raise ValueError(text)
     return number
+
+
+def _now_micros() -> int:
+    return time.time_ns() // 1_000
 
 
 def _armstream(settings: Path) -> AbstractContextManager[Child]:

@@ -56,6 +56,11 @@ def input_topics(layout: str, prefix: str) -> list[str]:
     return [f"{prefix}-{topic}" for topic in (*LAYOUTS[layout].trades, "commands")]
 
 
+def settings_of(preset: str) -> Settings:
+    """A file of config/."""
+    return load(resource("config", f"{preset}.yaml"), {})
+
+
 @contextmanager
 def prepare(
     name: str, folder: Path, bootstrap_servers: str, layout: str, prefix: str, preset: str = "default"
@@ -65,7 +70,7 @@ def prepare(
     Settings are those of a file of config/, save for names, addresses, the arms and B = 100: every reward is learned
     from, as the naive loop does.
     """
-    shipped = load(resource("config", f"{preset}.yaml"), {}).online_learning.model_dump(mode="json")
+    shipped = settings_of(preset).online_learning.model_dump(mode="json")
     outputs = ("weights", "rewards", "bandit_snapshots", "position_snapshots", "dead_letters")
     *trades, commands = input_topics(layout, prefix)
     inputs = {"trades": trades, "commands": commands}

@@ -46,8 +46,9 @@ def sequence_of(event_id: str) -> int:
     return int(event_id[16:], 16)
 
 
-def make_load(event_count: int, bandit_count: int, ts_last: int, seed: int = 1) -> Load:
-    """`event_count` events (rounded down to a multiple of 22) that end at `ts_last`, UTC microseconds."""
+def make_load(event_count: int, bandit_count: int, ts_last: int, seed: int = 1, experts: Sequence[str] = ()) -> Load:
+    """`event_count` events (rounded down to a multiple of 22) that end at `ts_last`, UTC microseconds; where there are
+    `experts`, each fill says what they gave to its arm."""
     rng, generator = np.random.default_rng(seed), Random(seed)
     position_count = event_count // EVENTS_PER_TEN_POSITIONS * 10
     event_count = position_count // 10 * EVENTS_PER_TEN_POSITIONS
@@ -61,7 +62,8 @@ def make_load(event_count: int, bandit_count: int, ts_last: int, seed: int = 1) 
     for index, (owner, closes) in enumerate(zip(owners, is_close, strict=True)):
         position = positions.get(owner)
         if position is None:
-            position = positions[owner] = _Position(owner, bandits[owner], shapes[owner], noise[owner], generator)
+            position = _Position(owner, bandits[owner], shapes[owner], noise[owner], experts, generator)
+            positions[owner] = position
         ts_event = ts_first + index * MICROS_BETWEEN_EVENTS
         event = position.close(index, ts_event) if closes else position.fill(index, ts_event)
         records.append(Record(event.bandit_id.encode(), encode(event), closes))
@@ -90,7 +92,15 @@ def _in_order(
 class _Position:
     """Makes the events of one position, fills before closes."""
 
-    def __init__(self, number: int, bandit: int, shape: tuple[int, int], noise_bps: float, generator: Random) -> None:
+    def __init__(
+        self,
+        number: int,
+        bandit: int,
+        shape: tuple[int, int],
+        noise_bps: float,
+        experts: Sequence[str],
+        generator: Random,
+    ) -> None:
         self._bandit_id = f"desk-{bandit:04d}"
         self._position_id = f"{generator.getrandbits(64):016x}{number:016x}"
         self._fills, self._closes = shape
@@ -98,6 +108,8 @@ class _Position:
         weights = [generator.uniform(0.2, 1.2) for _ in ARMS]
         self._probabilities = tuple([weight / sum(weights) for weight in weights])
         (self._arm,) = generator.choices(range(len(ARMS)), self._probabilities)
+        propensity = self._probabilities[self._arm]
+        self._advice = {name: propensity * (rank + 0.5) / len(experts) for rank, name in enumerate(experts)}
         self._side: Side = generator.choice(("BUY", "SELL"))
         self._quantity = 10.0 * generator.randrange(1, 100)
         self._price = round(generator.lognormvariate(4.5, 0.5), 2)
@@ -126,6 +138,7 @@ class _Position:
             probabilities=self._probabilities,
             eta=0.05,
             weights_version=1,
+            advice=self._advice,
         )
 
     def close(self, sequence: int, ts_event: int) -> Close:

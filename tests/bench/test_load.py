@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 
+import msgspec
 import pytest
 
 from armstream.codec import decode
@@ -27,6 +28,18 @@ def test_the_same_seed_gives_the_same_records_and_another_one_others() -> None:
     first, again, other = (make_load(2_200, 50, TS_LAST, seed) for seed in (1, 1, 2))
     assert first == again
     assert first.records != other.records
+
+
+def test_advice_is_with_every_fill_and_changes_nothing_else(events: list[Fill | Close]) -> None:
+    """Of two experts one gave a quarter of the propensity, the other three."""
+    advised = [decode(record.value) for record in make_load(EVENTS, 50, TS_LAST, experts=["a", "b"]).records]
+    for plain, event in zip(events, advised, strict=True):
+        if isinstance(event, Fill):
+            assert event.propensity is not None
+            assert event.advice == pytest.approx({"a": event.propensity / 4, "b": event.propensity * 3 / 4})
+            assert msgspec.structs.replace(event, advice={}) == plain
+        else:
+            assert event == plain
 
 
 def test_every_position_is_closed_by_as_much_as_was_filled_and_some_in_parts(events: list[Fill | Close]) -> None:

@@ -7,7 +7,6 @@ that default.yaml has. As in play.py, a policy is scored by what its probabiliti
 
 import argparse
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
@@ -19,7 +18,7 @@ from armstream.demo.families import FAMILIES
 from armstream.learning import AdvisedBandit, ExpertKind, blend
 from tests.comparison import SEEDS
 from tests.evidence.__main__ import PROCESSES, markets_of_prices
-from tests.evidence.learners import Exp3IX, Learner, shipped
+from tests.evidence.learners import Exp3IX, Exp4, Learner, shipped
 from tests.evidence.markets import Array, Market
 from tests.evidence.play import play
 from tests.evidence.report import PRICES
@@ -67,23 +66,10 @@ class FixedBlend:
         self._learner.learn(arm, reward_bps, probabilities, eta)
 
 
-class LearnedBlend:
-    """EXP4 over base, a nested Exp3-IX and uniform: the stream's learner with what each said at the decision."""
-
-    bound_bps = None
-
-    def __init__(self, base: Base) -> None:
-        experts: Mapping[str, ExpertKind] = {"base": base, "bandit": "exp3ix", "uniform": "uniform"}
-        self.bandit = AdvisedBandit(ARMS, experts)
-        self._said: deque[dict[str, list[float]]] = deque()  # of decisions whose rewards are to come, in order
-
-    def read(self) -> tuple[list[float], float]:
-        self._said.append({each.name: each.distribution for each in self.bandit.read_experts()})
-        return self.bandit.read().probabilities, self.bandit.eta
-
-    def learn(self, arm: int, reward_bps: float, probabilities: list[float], eta: float) -> None:  # noqa: ARG002 - as all
-        advice = {name: said[arm] for name, said in self._said.popleft().items()}
-        self.bandit.update_advice(arm, advice, reward_bps, probabilities[arm])
+def exp4(base: Base) -> Learner:
+    """EXP4 over base, a nested Exp3-IX and uniform."""
+    experts: Mapping[str, ExpertKind] = {"base": base, "bandit": "exp3ix", "uniform": "uniform"}
+    return Exp4(AdvisedBandit(ARMS, experts))
 
 
 def exp3ix(_: Base) -> Learner:
@@ -95,7 +81,7 @@ POLICIES: Mapping[str, Callable[[Base], Learner]] = {
     "base alone": BaseAlone,
     "fixed blend, 30 %": FixedBlend,
     "Exp3-IX": exp3ix,
-    "EXP4": LearnedBlend,
+    "EXP4": exp4,
 }
 Place = tuple[str, str]  # the prices' name and the horizon
 Run = tuple[str, str, int]  # base, policy, seed

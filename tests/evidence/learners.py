@@ -4,6 +4,7 @@ The shipped rules' parameters are written out, and a test compares them with con
 outside: the textbook's, and river's class as it is.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import e, exp, log, sqrt
@@ -11,7 +12,7 @@ from typing import Literal, Protocol
 
 from river.bandit import Exp3
 
-from armstream.learning import Exp3IXBandit, TsallisBandit
+from armstream.learning import AdvisedBandit, Exp3IXBandit, TsallisBandit
 from tests.evidence.markets import N_ARMS
 
 OUTSIDE_BOUND_BPS = 100.0  # textbook and river take rewards in [0, 1]
@@ -65,6 +66,27 @@ class Tsallis:
 
     def learn(self, arm: int, reward_bps: float, probabilities: list[float], eta: float) -> None:
         self.bandit.update(arm, reward_bps, probabilities=probabilities, eta=eta)
+
+
+class Exp4:
+    """The stream's learner over own experts, with what each of them said at the decision. Rewards come in order."""
+
+    def __init__(self, bandit: AdvisedBandit) -> None:
+        self.bandit = bandit
+        self._said: deque[dict[str, list[float]]] = deque()  # of decisions whose rewards are to come
+
+    @property
+    def bound_bps(self) -> float | None:
+        return self.bandit.reward_bound_bps
+
+    def read(self) -> tuple[list[float], float]:
+        self._said.append({each.name: each.distribution for each in self.bandit.read_experts()})
+        reading = self.bandit.read()
+        return reading.probabilities, reading.eta
+
+    def learn(self, arm: int, reward_bps: float, probabilities: list[float], eta: float) -> None:  # noqa: ARG002 - as all
+        advice = {name: said[arm] for name, said in self._said.popleft().items()}
+        self.bandit.update_advice(arm, advice, reward_bps, probabilities[arm])
 
 
 def tuned_gamma(decisions: int) -> float:
@@ -170,6 +192,15 @@ def tsallis(decisions: int, feedback: Feedback) -> Learner:  # noqa: ARG001 - it
     return Tsallis(TsallisBandit(N_ARMS))
 
 
+def tracking_tsallis(decisions: int, feedback: Feedback) -> Learner:  # noqa: ARG001 - as above
+    return Tsallis(TsallisBandit(N_ARMS, eta=0.1, fixed_share=0.0005))
+
+
+def exp4(decisions: int, feedback: Feedback) -> Learner:  # noqa: ARG001 - it has the shipped horizon
+    arms = [f"arm_{number}" for number in range(N_ARMS)]
+    return Exp4(AdvisedBandit(arms, {"bandit": "exp3ix", "best": "follow_best", "uniform": "uniform"}))
+
+
 def river(decisions: int, feedback: Feedback) -> Learner:  # noqa: ARG001 - it knows no logged propensity
     return River(decisions)
 
@@ -200,6 +231,8 @@ RULES: Mapping[str, Rule] = {
     "documented": Rule(documented),
     "tracking": Rule(tracking),
     "Tsallis, auto": Rule(tsallis, tsallis_bound, ("logged",)),
+    "tracking, Tsallis": Rule(tracking_tsallis, None, ("logged",)),
+    "EXP4": Rule(exp4, None, ("logged",)),
     "textbook Exp3": Rule(TextbookExp3, exp3_bound),
     "river's Exp3": Rule(river, exp3_bound, ("current",)),
     "uniform": Rule(uniform, None, ("logged",)),

@@ -14,7 +14,7 @@ from tests.evidence.play import Job, Played
 
 DELAYS = (0, 5, 50)
 PRICES = ("as they were", "without drift")
-COLORS = ("#1f6fb2", "#7fb2dd", "#c2571a", "#2f8f4e", "#7b3fa0", "#b8860b", "#888888")
+COLORS = ("#1f6fb2", "#7fb2dd", "#c2571a", "#2f8f4e", "#7b3fa0", "#8fc79f", "#c9302c", "#b8860b", "#888888")
 
 Place = tuple[str, int | str]
 Results = Mapping[tuple[str, Place, Feedback], Sequence[Played]]

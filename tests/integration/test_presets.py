@@ -18,7 +18,7 @@ from tests.integration.processor import Job
 pytestmark = pytest.mark.kafka
 
 
-@pytest.mark.parametrize("preset", ["default", "documented", "exp4", "tracking", "tsallis"])
+@pytest.mark.parametrize("preset", ["default", "documented", "exp4", "tracking", "tracking-tsallis", "tsallis"])
 def test_a_preset_learns_through_kills_and_is_verified(preset: str, kafka: Broker, tmp_path: Path) -> None:
     shipped = load(resource("config", f"{preset}.yaml"), {}).online_learning.model_dump(mode="json")
     with closing(Job(kafka.bootstrap_servers, f"{preset}-{time.monotonic_ns()}-", tmp_path)) as job:

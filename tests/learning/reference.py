@@ -190,9 +190,10 @@ class SlowExp4:
         return estimate
 
 
-def slow_tsallis(losses: Sequence[Number], decisions: int) -> list[Number]:
-    """`4 / (eta (L - x))^2` with eta = 4 / sqrt(n + 1), x by halving [min L - 2 sqrt(K) / eta, min L - 2 / eta]."""
-    eta = 4 / mp.sqrt(mpf(decisions + 1))
+def slow_tsallis(losses: Sequence[Number], decisions: int, given_eta: float | None = None) -> list[Number]:
+    """`4 / (eta (L - x))^2` with eta = 4 / sqrt(n + 1), or the given one, x by halving
+    [min L - 2 sqrt(K) / eta, min L - 2 / eta]."""
+    eta = 4 / mp.sqrt(mpf(decisions + 1)) if given_eta is None else mpf(given_eta)
     exact = [mpf(each) for each in losses]
     low, high = min(exact) - 2 * mp.sqrt(len(exact)) / eta, min(exact) - 2 / eta
     for _ in range(200):

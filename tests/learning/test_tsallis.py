@@ -285,6 +285,75 @@ def test_permuting_the_arms_permutes_the_result() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# A constant rate and a fixed share
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_given_rate_stays_whatever_was_counted() -> None:
+    """As in the reading of two arms by hand, where 4 / sqrt(n + 1) was 2; a propensity alone is learned at it too."""
+    bandit = TsallisBandit(2, reward_bound_bps=100.0, eta=2.0)
+    bandit.restore(bandit.arm_names, [5 / 12, 0.0], [0, 0], [0.0, 0.0], 1_000_000)
+    assert bandit.read().probabilities == pytest.approx([9 / 25, 16 / 25], rel=1e-15)
+    assert bandit.read().eta == bandit.update(0, 0.0, 0.5).eta == 2.0
+
+
+def test_a_fixed_share_by_hand() -> None:
+    """50 of 100 bps at p = .6 is L = 5/12, 0, which reads as .36, .64 at eta = 2. Half of that and half of 1/2 each is
+    .43, .57, and L = 1 / sqrt(p) of those. A later part of the decision mixes nothing."""
+    bandit = TsallisBandit(2, reward_bound_bps=100.0, eta=2.0, fixed_share=0.5)
+    bandit.update(0, 50.0, 0.6)
+    assert bandit.state == pytest.approx([0.43**-0.5, 0.57**-0.5], rel=1e-14)
+    assert bandit.read().probabilities == pytest.approx([0.43, 0.57], rel=1e-14)
+    bandit.update(0, 50.0, 0.6, weight=0.5, new_decision=False)
+    assert bandit.state == pytest.approx([0.43**-0.5 - 0.125 / 0.6, 0.57**-0.5], rel=1e-14)
+
+
+def test_a_fixed_share_mixes_by_the_rate_of_its_own_round() -> None:
+    """n = 3 is a rate of 2 when the fourth decision is learned, whatever its own was; all shared out is 1/2 each."""
+    bandit = TsallisBandit(2, reward_bound_bps=100.0, fixed_share=1.0)
+    bandit.restore(bandit.arm_names, [7.0, 0.0], [0, 0], [0.0, 0.0], 3)
+    bandit.update(0, 50.0, probabilities=[0.6, 0.4], eta=0.1)
+    assert bandit.state == pytest.approx([2**0.5, 2**0.5], rel=1e-14)
+    bandit.update_many({"arm_0": 1.0}, 50.0)
+    assert bandit.read().probabilities == pytest.approx([0.5, 0.5])
+
+
+@settings(deadline=None)
+@given(st.lists(decisions, max_size=12), st.sampled_from([None, 0.1, 2.0]), st.sampled_from([0.0005, 0.1]))
+def test_histories_with_a_fixed_share_are_the_formula_at_50_digits(
+    history: list[Operation], eta: float | None, fixed_share: float
+) -> None:
+    """Each decision of a learner that mixes is that of one that does not, from the same losses, mixed the long way."""
+    bandit = TsallisBandit(4, reward_bound_bps=100.0, eta=eta, fixed_share=fixed_share)
+    for operation in history:
+        plain, counted, rate = learner(4), bandit.total_steps, bandit.eta
+        plain.restore(plain.arm_names, bandit.state, [0] * 4, [0.0] * 4, counted)
+        learn(bandit, operation)
+        learn(plain, operation)
+        expected = plain.state
+        if operation[5]:
+            p = slow_tsallis(plain.state, counted, eta)
+            expected = [float(2 / (rate * mp.sqrt((1 - fixed_share) * each + mpf(fixed_share) / 4))) for each in p]
+        assert bandit.state == pytest.approx(expected, rel=1e-11, abs=1e-11)
+
+
+def test_it_follows_a_market_that_turns_where_the_anytime_rate_does_not() -> None:
+    """The good arm turns after 4,000 of 5,000 decisions: the weight that the new one has in the end, on five seeds."""
+
+    def weight_of_the_new_best(seed: int, **tracking: Any) -> float:
+        noise = np.random.Generator(np.random.PCG64([seed, 2])).normal(0.0, 20.0, 5_000).tolist()
+        bandit = TsallisBandit(5, seed=seed, reward_bound_bps=40.0, **tracking)
+        for number, each in enumerate(noise):
+            arm, _, probabilities, eta = bandit.decide()
+            edge = 10.0 if arm == (1 if number < 4_000 else 3) else 0.0
+            bandit.update(arm, each + edge, probabilities=probabilities, eta=eta)
+        return bandit.read().weights[3]
+
+    assert min(weight_of_the_new_best(seed, eta=0.1, fixed_share=0.0005) for seed in range(5)) > 0.4
+    assert max(weight_of_the_new_best(seed) for seed in range(5)) < 0.1
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Choice
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -424,6 +493,8 @@ REFUSED: dict[str, Callable[[TsallisBandit], object]] = {
     "index of an unknown arm": lambda b: b.get_arm_index("x"),
     "merging other arms": lambda b: b.merge(learner(2)),
     "merging another bound": lambda b: b.merge(learner(3, bound_bps=50.0)),
+    "merging another rate": lambda b: b.merge(TsallisBandit(3, reward_bound_bps=100.0, eta=0.1)),
+    "merging another share": lambda b: b.merge(TsallisBandit(3, reward_bound_bps=100.0, fixed_share=0.1)),
     "restoring too few": lambda b: b.restore(["a", "b", "c"], [0.0, 0.0], [0, 0, 0], [0.0] * 3, 0),
     "restoring nan": lambda b: b.restore(["a", "b"], [0.0, math.nan], [0, 0], [0.0, 0.0], 0),
     "restoring too much": lambda b: b.restore(["a", "b"], [0.0, 1e101], [0, 0], [0.0, 0.0], 0),
@@ -462,6 +533,11 @@ def test_the_same_is_refused_while_the_bound_warms_up(refused: str) -> None:
         {"reward_bound_bps": 0.0},
         {"reward_bound_bps": "automatic"},
         {"reward_bound_bps": math.inf},
+        {"eta": 0.0},
+        {"eta": math.inf},
+        {"eta": 1e-10},
+        {"fixed_share": -1e-9},
+        {"fixed_share": 1.0000001},
     ],
 )
 def test_a_learner_that_could_not_work_is_not_made(wrong: dict[str, Any]) -> None:
@@ -476,6 +552,8 @@ def test_a_learner_that_could_not_work_is_not_made(wrong: dict[str, Any]) -> Non
         {"losses": None},
         {"n_arms": 4},
         {"algorithm": "exp3ix"},
+        {"eta": 0.0},
+        {"fixed_share": 2.0},
         {"total_steps": 1.5},
         {"reward_bound": {"bound_bps": -1.0, "rewards_bps": []}},
         {"generator": {}},
@@ -499,14 +577,20 @@ def test_each_key_of_a_kept_state_is_needed(key: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(decisions, max_size=8), st.lists(decisions, min_size=1, max_size=8), st.sampled_from(["auto", 60.0]))
+@given(
+    st.lists(decisions, max_size=8),
+    st.lists(decisions, min_size=1, max_size=8),
+    st.sampled_from(
+        [{"reward_bound_bps": "auto"}, {"reward_bound_bps": 60.0, "eta": 0.1, "fixed_share": 0.01}, {"eta": 0.3}]
+    ),
+)
 def test_twins_by_json_copy_and_restore_go_on_bit_for_bit_and_apart(
-    before: list[Operation], after: list[Operation], bound: Any
+    before: list[Operation], after: list[Operation], parameters: dict[str, Any]
 ) -> None:
-    bandit = TsallisBandit(4, seed=6, reward_bound_bps=bound)
+    bandit = TsallisBandit(4, seed=6, **parameters)
     for operation in before:
         learn(bandit, operation)
-    restored = TsallisBandit(2, seed=6, reward_bound_bps=bound)
+    restored = TsallisBandit(2, seed=6, **parameters)
     restored.restore(
         *(bandit.arm_names, bandit.state, bandit.arm_pulls, bandit.cumulative_rewards),
         *(bandit.total_steps, bandit.reward_bound),

@@ -96,6 +96,16 @@ def test_vectors_say_the_rule_and_its_rate() -> None:
     assert 2 / (vector.eta * ridge**0.5) - 2 / (vector.eta * mlp**0.5) == pytest.approx(1.0)
 
 
+def test_a_constant_rate_and_a_fixed_share_are_the_settings() -> None:
+    """A loss of .25 at p = .6: L = 5/12, 0, 0, of which all is shared out at a share of 1; the vector says the rate."""
+    task = task_of(eta=2.0, fixed_share=1.0)
+    (reward,) = task.apply(logged_fill(propensity=0.6), close(price=100.5)).rewards
+    assert reward.eta == task.published.weights["book"].eta == 2.0
+    assert states(task) == pytest.approx([3**0.5] * 3)
+    task.restart()
+    assert states(task) == pytest.approx([3**0.5] * 3)
+
+
 def test_arms_come_and_go_and_a_restart_goes_on() -> None:
     task = task_of()
     task.apply(logged_fill(**WHOLE), close(price=99.5))

@@ -12,6 +12,10 @@ Their Theorem 1: against any losses in [0, 1] that were fixed beforehand, with n
 rounds is at most 2 sqrt(KT) + 10 K ln T + 16 losses; with plain importance weights (b = 0) and 2 / sqrt(t) it is
 4 sqrt(KT) + 1. Where one arm is better by fixed gaps both grow as ln T.
 
+For markets that turn there may be a constant `eta`, and a `fixed_share` alpha: after each decision's update
+`p <- (1 - alpha) p + alpha / K` and `L_a = 2 / (eta sqrt(p_a))`, which reads as p with x = 0. That is outside the
+theorem, and gives up the freedom of order.
+
 A loss is (B - clip(reward_bps, -B, B)) / (2 B), B the reward bound (reward_bound.py).
 """
 
@@ -52,6 +56,7 @@ MAX_LOSS = 1e100  # either way, of a cumulative one: the probability of every ar
 MAX_NEWTON_STEPS = 100  # 35 for a thousand equal arms
 SUM_TOLERANCE = 1e-6  # of a logged distribution: it may come in single precision
 LEAST_INITIAL_WEIGHT = 1e-10
+LEAST_ETA, MAX_ETA = 1e-9, 1e6  # of a given one: a loss made from p stays one
 
 
 class Draw(NamedTuple):
@@ -64,17 +69,18 @@ class Draw(NamedTuple):
 
 
 class TsallisBandit(ArmLearner):
-    """One learner over K named arms, without a knob but the reward bound.
+    """One learner over K named arms.
 
     `n_arms` names may be given, else they are arm_0, arm_1, ... `reward_bound_bps` "auto" takes the 95th percentile of
     the first 100 |reward| (reward_bound.py), during which nothing else is learned or counted, and updates say so; a
     decision whose first part fell into that counts by the first part that is learned: give that new_decision=True.
+    `eta` None is 4 / sqrt(n + 1); one that is given stays. `fixed_share` in [0, 1] is alpha above.
 
     Every refusal is a ValueError raised before anything changes; what is not a number or an index at all may be a
     TypeError, as early. Nothing here is safe to call from two threads.
     """
 
-    __slots__ = ("_generator", "_given_bound", "_losses", "_seed")
+    __slots__ = ("_fixed_share", "_generator", "_given_bound", "_given_eta", "_losses", "_seed")
 
     def __init__(
         self,
@@ -83,9 +89,13 @@ class TsallisBandit(ArmLearner):
         seed: int | None = None,
         *,
         reward_bound_bps: float | Literal["auto"] = "auto",
+        eta: float | None = None,
+        fixed_share: float = 0.0,
     ) -> None:
         self._given_bound = RewardBound.given(reward_bound_bps)
         super().__init__(names_of(n_arms, arm_names), self._given_bound)
+        self._given_eta = None if eta is None else legal_number("eta", eta, LEAST_ETA, MAX_ETA)
+        self._fixed_share = legal_number("fixed_share", fixed_share, 0.0, 1.0)
         self._seed = legal_seed(seed)
         self._generator: np.random.Generator | None = None  # made when it first draws: nothing in the stream does
         self._losses = [0.0] * len(self._names)
@@ -104,19 +114,15 @@ class TsallisBandit(ArmLearner):
 
     @property
     def eta(self) -> float:
-        """The rate of the next decision, 4 / sqrt(n + 1)."""
-        return 4.0 / sqrt(self._total_steps + 1)
+        """The rate of the next decision: the given one, or 4 / sqrt(n + 1)."""
+        return 4.0 / sqrt(self._total_steps + 1) if self._given_eta is None else self._given_eta
 
     # Reading and choosing.
 
     def read(self) -> Reading:
         """Probabilities, which are the weights too, and the rate behind them; fresh lists of K floats."""
         eta = self.eta
-        distances = self._distances(eta)
-        root = _root(distances)
-        relative = [1.0 / ((distance + root) * (distance + root)) for distance in distances]
-        total = fsum(relative)  # 1, but for the last digits
-        probabilities = [each / total for each in relative]
+        probabilities = _probabilities(self._losses, eta)
         return Reading(probabilities, probabilities.copy(), eta)
 
     def decide(self) -> Draw:
@@ -149,8 +155,8 @@ class TsallisBandit(ArmLearner):
 
         `reward` in net basis points, at most 1e12 either way. `probabilities` (K floats that sum to 1) and `eta` are
         those of the decision; `propensity`, where given too, must be the arm's among them. With `propensity` alone b is
-        0 and the update's rate is 2 / sqrt(n + 1), which moves no number: unbiased, with more variance, and read with a
-        rate that the theorem has for the other estimator. With none of them it is a ValueError.
+        0 and the update's rate is 2 / sqrt(n + 1), or the given one, which moves no number: unbiased, with more
+        variance, and read with a rate that the theorem has for the other estimator. With none it is a ValueError.
         `weight` in [0, 1e6] is the realised part of the decision; `new_decision` is False for all parts but the first,
         and then n, arm_pulls and b stay out. What is not realised counts as a zero reward (a loss of 1/2), so that
         parts sum to the whole: `L_arm += (weight * (loss - 1/2) + (1/2 - b_arm if new_decision)) / p_arm`.
@@ -223,14 +229,14 @@ class TsallisBandit(ArmLearner):
     def merge(self, other: Self) -> None:
         """Add what `other` learned apart from zero: losses, counts and n add; this generator stays.
 
-        With logged decisions that is what one learner of them all would have. A bound that is known is taken by the
-        one that warms up; two warm-ups are joined, `other`'s rewards last. ValueError unless both have the same arms
-        in the same order, were made with the same bound and have no two bounds now.
+        With logged decisions and no fixed share that is what one learner of them all would have. A bound that is known
+        is taken by the one that warms up; two warm-ups are joined, `other`'s rewards last. ValueError unless both have
+        the same arms in the same order, were made with the same parameters and have no two bounds now.
         """
         if self._names != other._names:
             raise ValueError(f"cannot merge: arms {', '.join(self._names)} against {', '.join(other._names)}")
-        if self._given_bound != other._given_bound:
-            raise ValueError(f"cannot merge: made with {self._given_bound} against {other._given_bound}")
+        if self._parameters() != other._parameters():
+            raise ValueError(f"cannot merge: made with {self._parameters()} against {other._parameters()}")
         reward_bound = self._reward_bound.merged(other._reward_bound)
         losses = [a + b for a, b in zip(self._losses, other._losses, strict=True)]
         rewards = [a + b for a, b in zip(self._cumulative_rewards, other._cumulative_rewards, strict=True)]
@@ -259,7 +265,7 @@ class TsallisBandit(ArmLearner):
         names = legal_arm_names((*self._names, arm_name))
         eta = self.eta
         above_x = sqrt(len(self._names) / max(initial_weight, LEAST_INITIAL_WEIGHT))
-        newcomer = min(self._losses) + (above_x - _root(self._distances(eta))) * 2.0 / eta
+        newcomer = min(self._losses) + (above_x - _root(_distances(self._losses, eta))) * 2.0 / eta
         self._losses = [*self._losses, legal_number("losses", newcomer, -MAX_LOSS, MAX_LOSS)]
         self._pulls.append(0)
         self._cumulative_rewards.append(0.0)
@@ -279,10 +285,9 @@ class TsallisBandit(ArmLearner):
     def to_dict(self) -> dict[str, Any]:
         """Everything `from_dict` needs to go on bit for bit; JSON types only, nothing shared with the learner.
 
-        `reward_bound_bps` is what the learner was made with, `reward_bound` what it has now; a generator that has not
-        drawn yet is made for it.
+        `reward_bound_bps` and `eta` (None: automatic) are what the learner was made with, `reward_bound` what it has
+        now; a generator that has not drawn yet is made for it.
         """
-        given = self._given_bound.bound_bps
         return {
             "algorithm": "tsallis",
             "n_arms": len(self._names),
@@ -291,7 +296,7 @@ class TsallisBandit(ArmLearner):
             "arm_pulls": self._pulls.copy(),
             "cumulative_rewards": self._cumulative_rewards.copy(),
             "losses": self._losses.copy(),
-            "reward_bound_bps": "auto" if given is None else given,
+            **self._parameters(),
             "reward_bound": self._reward_bound.to_dict(),
             "generator": self._drawing_generator().bit_generator.state,
         }
@@ -306,7 +311,8 @@ class TsallisBandit(ArmLearner):
             if not isinstance(state[key], list | tuple):
                 raise ValueError(f"{key} must be a list, got {state[key]!r}")
         names = legal_arm_names(state["arm_names"])
-        bandit = cls(legal_count("n_arms", state["n_arms"]), names, reward_bound_bps=state["reward_bound_bps"])
+        parameters = {key: state[key] for key in _PARAMETER_KEYS}
+        bandit = cls(legal_count("n_arms", state["n_arms"]), names, **parameters)
         pulls, rewards = state["arm_pulls"], state["cumulative_rewards"]
         reward_bound = RewardBound.from_dict(state["reward_bound"])
         bandit.restore(names, state["losses"], pulls, rewards, state["total_steps"], reward_bound)
@@ -342,7 +348,10 @@ class TsallisBandit(ArmLearner):
     def copy(self) -> Self:
         """An independent learner in the same state; a generator that has drawn goes on in both alike."""
         twin = object.__new__(type(self))
-        for name in ("_given_bound", "_reward_bound", "_seed", "_names", "_index_of", "_losses", "_total_steps"):
+        for name in (
+            *("_fixed_share", "_given_bound", "_given_eta", "_reward_bound", "_seed"),
+            *("_names", "_index_of", "_losses", "_total_steps"),
+        ):
             setattr(twin, name, getattr(self, name))  # these are only ever replaced
         twin._pulls = self._pulls.copy()
         twin._cumulative_rewards = self._cumulative_rewards.copy()
@@ -358,10 +367,11 @@ class TsallisBandit(ArmLearner):
             self._generator = np.random.Generator(np.random.PCG64(self._seed))
         return self._generator
 
-    def _distances(self, eta: float) -> list[float]:
-        """eta / 2 times the distance of each L above the least: in these units p is (distance + root)^-2."""
-        least, half_rate = min(self._losses), eta / 2.0
-        return [half_rate * (loss - least) for loss in self._losses]
+    def _parameters(self) -> dict[str, Any]:
+        """What it was made with, as the constructor takes it."""
+        bound = self._given_bound.bound_bps
+        values = ("auto" if bound is None else bound, self._given_eta, self._fixed_share)
+        return dict(zip(_PARAMETER_KEYS, values, strict=True))
 
     def _legal_decision(
         self, arm: int, propensity: float | None, probabilities: Sequence[float] | None, eta: float | None
@@ -377,7 +387,8 @@ class TsallisBandit(ArmLearner):
                 )
             if not 0.0 < propensity <= 1.0:
                 raise illegal_propensity(propensity)
-            return float(propensity), [0.0] * len(self._names), 2.0 / sqrt(self._total_steps + 1)
+            rate = self.eta / 2.0 if self._given_eta is None else self._given_eta
+            return float(propensity), [0.0] * len(self._names), rate
         legal = legal_numbers("probabilities", probabilities, len(self._names), 0.0, 1.0)
         rate = legal_number("eta", eta, SMALLEST, LARGEST)
         if abs(fsum(legal) - 1.0) > SUM_TOLERANCE:
@@ -399,17 +410,25 @@ class TsallisBandit(ArmLearner):
     def _apply(self, moves: Sequence[float], earned: Mapping[int, float], new_decision: bool) -> None:
         """Move L and count `earned` (arm index to bps): all of it, or a ValueError and nothing."""
         losses = [loss + move for loss, move in zip(self._losses, moves, strict=True)]
+        _refuse_too_large(losses)
+        if new_decision and self._fixed_share > 0.0:
+            losses = self._mixed(losses)
+            _refuse_too_large(losses)
         rewards = self._cumulative_rewards.copy()
         for arm, reward in earned.items():
             rewards[arm] += reward
-        if not all(-MAX_LOSS <= loss <= MAX_LOSS for loss in losses):
-            raise ValueError(f"losses must stay within +-{MAX_LOSS:g}, got {losses}")
         refuse_overflow(rewards)
         self._losses, self._cumulative_rewards = losses, rewards
         if new_decision:
             for arm in earned:
                 self._pulls[arm] += 1
             self._total_steps += 1
+
+    def _mixed(self, losses: Sequence[float]) -> list[float]:
+        """fixed_share: p <- (1 - alpha) p + alpha / K, by the rate of this round, and back to losses."""
+        eta, alpha = self.eta, self._fixed_share
+        mixed = [(1.0 - alpha) * p + alpha / len(losses) for p in _probabilities(losses, eta)]
+        return [2.0 / (eta * sqrt(p)) for p in mixed]
 
     def _log_update(self, update: Update, reward: float) -> None:
         weights = self.read().weights
@@ -418,6 +437,26 @@ class TsallisBandit(ArmLearner):
                 "Tsallis-INF update: arm=%d, reward=%.2fbps, r_hat=%.2f, eta=%.3g, new_weight=%.4g",
                 *(arm, reward, estimate, update.eta, weights[arm]),
             )
+
+
+def _refuse_too_large(losses: Sequence[float]) -> None:
+    if not all(-MAX_LOSS <= loss <= MAX_LOSS for loss in losses):
+        raise ValueError(f"losses must stay within +-{MAX_LOSS:g}, got {losses}")
+
+
+def _probabilities(losses: Sequence[float], eta: float) -> list[float]:
+    """p_a = 4 / (eta (L_a - x))^2 with the x for which they sum to 1."""
+    distances = _distances(losses, eta)
+    root = _root(distances)
+    relative = [1.0 / ((distance + root) * (distance + root)) for distance in distances]
+    total = fsum(relative)  # 1, but for the last digits
+    return [each / total for each in relative]
+
+
+def _distances(losses: Sequence[float], eta: float) -> list[float]:
+    """eta / 2 times the distance of each L above the least: in these units p is (distance + root)^-2."""
+    least, half_rate = min(losses), eta / 2.0
+    return [half_rate * (loss - least) for loss in losses]
 
 
 def _root(distances: Sequence[float]) -> float:
@@ -441,7 +480,8 @@ def _root(distances: Sequence[float]) -> float:
     return root
 
 
+_PARAMETER_KEYS = ("reward_bound_bps", "eta", "fixed_share")
 _KEYS = (
     *("algorithm", "n_arms", "arm_names", "total_steps", "arm_pulls", "cumulative_rewards", "losses"),
-    *("reward_bound_bps", "reward_bound", "generator"),
+    *(*_PARAMETER_KEYS, "reward_bound", "generator"),
 )

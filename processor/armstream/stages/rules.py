@@ -74,7 +74,13 @@ class LearningRules:
     def new_learner(self) -> Learner:
         """A learner that has seen nothing. Raises ValueError where the parameters cannot be."""
         if self.algorithm == "tsallis":
-            return TsallisBandit(len(self.arms), list(self.arms), reward_bound_bps=self.reward_bound_bps)
+            return TsallisBandit(
+                len(self.arms),
+                list(self.arms),
+                reward_bound_bps=self.reward_bound_bps,
+                eta=self.eta,
+                fixed_share=self.fixed_share,
+            )
         if self.algorithm == "exp4":
             return AdvisedBandit(
                 self.arms,

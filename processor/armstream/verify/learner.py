@@ -156,7 +156,7 @@ class Learner:
     def reading_rate(self) -> float:
         """The rate last used (importance), or that of the round to come (implicit, tsallis)."""
         if self.is_tsallis:
-            return 4 / sqrt(self.total_steps + 1)
+            return 4 / sqrt(self.total_steps + 1) if self.rules.eta is None else self.rules.eta
         return self._rate(self.total_steps + 1 if self.rules.estimator == "implicit" else max(self.total_steps, 1))
 
     @property
@@ -228,7 +228,7 @@ class Learner:
 
         L_i += b_i for all, b_i = 1/2 where p_i >= eta^2; L_arm += (loss - b_arm) / p_arm; b is 0 without the whole.
         """
-        p, eta = logged.propensity, 2 / sqrt(self.total_steps + 1)
+        p, eta = logged.propensity, 2 / sqrt(self.total_steps + 1) if self.rules.eta is None else self.rules.eta
         baselines = [0.0] * self.count
         if logged.probabilities and logged.eta is not None:
             p, eta = logged.probabilities[arm], logged.eta
@@ -331,8 +331,13 @@ class Learner:
             self.state = [max(theta - largest, log(self.rules.min_weight)) for theta in self.state]
 
     def _share(self, eta: float) -> None:
-        """w <- (1 - alpha) w + alpha mean(w), unfloored, and back to L_i = -ln(w_i) / eta or theta_i = ln(w_i)."""
+        """w <- (1 - alpha) w + alpha mean(w), unfloored, and back to L_i = -ln(w_i) / eta or theta_i = ln(w_i); those
+        of tsallis to L_i = 2 / (eta sqrt(w_i)), with the rate of today's reading."""
         alpha = self.rules.fixed_share
+        if self.is_tsallis:
+            mixed = [(1 - alpha) * weight + alpha / self.count for weight in self._tsallis_weights()]
+            self.state = [2 / (self.reading_rate() * sqrt(weight)) for weight in mixed]
+            return
         logs = [log((1 - alpha) * weight + alpha / self.count) for weight in self._softmax(eta)]
         self.state = logs if self.rules.estimator == "importance" else [-each / eta for each in logs]
         self._settle()
