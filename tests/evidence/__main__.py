@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         synthetic_table(results),
         delay_table(results),
         prices_table(results),
-        paired_table(results, "Tsallis, auto", "Exp3-IX, auto"),
+        *(paired_table(results, rule, "Exp3-IX, auto") for rule in ("Tsallis, auto", "tracking, Tsallis", "EXP4")),
     ):
         sys.stdout.write("\n".join([*table, "", ""]))
     if arguments.plots is not None:
