@@ -120,6 +120,12 @@ class WeightVector(Struct, frozen=True, gc=False):
     ts_event: int
     experts: tuple[ExpertWeight, ...] = ()
 
+    @property
+    def has_bound(self) -> bool:
+        """Whether rewards are clipped to reward_bound_bps, where 0 is one that is not found yet: by every rule but the
+        documented one."""
+        return (self.algorithm, self.estimator) != ("exp3ix", "importance")
+
 
 class RewardArm(Struct, frozen=True, gc=False):
     """One arm's part of a reward; propensity and estimate are None where nothing was applied."""

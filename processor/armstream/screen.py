@@ -243,8 +243,8 @@ def _height_of(vector: WeightVector) -> int:
 
 
 def _bound(vector: WeightVector) -> str:
-    """What the bandit clips its rewards to; a bound of 0 is an automatic one that is not found yet."""
-    if (vector.algorithm, vector.estimator) == ("exp3ix", "importance"):
+    """What the bandit clips its rewards to."""
+    if not vector.has_bound:
         return ""
     return f"  B {vector.reward_bound_bps:,.1f} bps" if vector.reward_bound_bps else "  finding B"
 

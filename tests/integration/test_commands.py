@@ -74,7 +74,9 @@ def test_an_operator_changes_arms_while_fills_flow_and_hears_what_became_of_it(j
     assert "REFUSED" in asked(job, "add", book, "transformer")
     assert "APPLIED" in asked(job, "remove", book, "ridge", "--id", "k2")
     assert "APPLIED" in asked(job, "pause", book)
-    assert f"{book}  PAUSED" in asked(job, "list", book)
+    shown = asked(job, "list", book)
+    assert f"{book}  PAUSED" in shown
+    assert "reward bound 100.0 bps" in shown
     assert "refused, UNKNOWN_BANDIT: there is no bandit 'nobody'" in asked(job, "reset", "nobody")
     job.send(traded(3, 200, name="paused-"))
     job.wait_until_applied(processor)

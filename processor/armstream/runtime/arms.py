@@ -80,7 +80,9 @@ def listed(settings: Settings, bandit_id: str | None) -> Iterator[str]:
 
 def _lines(vector: WeightVector, snapshot: BanditSnapshot) -> Iterator[str]:
     state = "PAUSED" if snapshot.paused else vector.phase
-    yield f"{vector.bandit_id}  {state}  version {vector.version}  {vector.total_steps} decisions"
+    bound = f"{vector.reward_bound_bps:,.1f} bps" if vector.reward_bound_bps else "not found yet"
+    clipped = f"  reward bound {bound}" if vector.has_bound else ""
+    yield f"{vector.bandit_id}  {state}  version {vector.version}  {vector.total_steps} decisions{clipped}"
     earned = {arm.name: arm for arm in snapshot.arms}
     width = max(len(arm.name) for arm in vector.arms)
     for arm in vector.arms:
