@@ -449,6 +449,14 @@ def test_what_cannot_be_of_one_bandit_is_a_line_that_names_it(tmp_path: Path, ba
     assert error.value.lines[0].startswith(line), error.value.lines
 
 
+def test_what_a_learner_refuses_names_the_file_that_asked_for_it(tmp_path: Path) -> None:
+    path = file_with(tmp_path, "online_learning: {algorithm: tsallis, eta_auto: false, eta: 1e-12}")
+    with pytest.raises(SettingsError) as refused:
+        load(path, {})
+    (line,) = refused.value.lines
+    assert line == f"online_learning: eta must be a number from 1e-09 to 1e+06, got 1e-12 ({path})"
+
+
 @pytest.mark.parametrize("alien", ["estimator: importance", "gamma: 0.1", "implicit: 0.1", "transform: tanh"])
 def test_what_is_of_another_rule_is_refused_beside_tsallis(tmp_path: Path, alien: str) -> None:
     with pytest.raises(SettingsError, match="is not for tsallis"):

@@ -37,6 +37,7 @@ class Layers:
             at = at[name]
         if path and not (isinstance(at.get(path[-1]), dict) and not value):
             at[path[-1]] = value
+            self._sources.pop(path, None)  # the latest stands last
             self._sources[path] = source
 
     def lay_file(self, path: Path, source: str | None = None) -> None:
