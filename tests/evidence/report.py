@@ -85,16 +85,15 @@ def mean_and_error(values: Array) -> tuple[float, float]:
 
 def plot(results: Results, rows: Sequence[Sequence[Place]], decisions: Mapping[Place, int]) -> Figure:
     """A panel a place: cumulative reward above uniform, the median of the seeds in the band of all of them."""
-    figure = Figure(figsize=(11, 3.5 * len(rows) + 0.3), layout="constrained")
+    figure = Figure(figsize=(11, 3.5 * len(rows) + 0.5), layout="constrained")
     for row, places in enumerate(rows):
         for column, place in enumerate(places):
             axes = figure.add_subplot(len(rows), len(places), row * len(places) + column + 1)
             _panel(axes, place, results, decisions[place])
             if column == 0:
                 axes.set_ylabel("thousand bps above uniform")
-    figure.legend(
-        *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=9, frameon=False, fontsize=9
-    )
+    lines = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*lines, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     return figure
 
 
