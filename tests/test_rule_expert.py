@@ -18,6 +18,13 @@ def test_a_rule_is_what_its_path_names(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(bandit.play_distribution({"volatility": 0.3})) == [0.0, 1.0]
 
 
+def test_a_module_that_cannot_be_imported_names_no_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_rules.py").write_text("from json import no_such_thing\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="no rule at 'broken_rules:any': cannot import name 'no_such_thing'"):
+        rule("broken_rules:any")
+
+
 @pytest.mark.parametrize(
     ("path", "why"),
     [

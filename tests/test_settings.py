@@ -457,7 +457,34 @@ def test_what_a_learner_refuses_names_the_file_that_asked_for_it(tmp_path: Path)
     assert line == f"online_learning: eta must be a number from 1e-09 to 1e+06, got 1e-12 ({path})"
 
 
-@pytest.mark.parametrize("alien", ["estimator: importance", "gamma: 0.1", "implicit: 0.1", "transform: tanh"])
+@pytest.mark.parametrize(
+    "alien",
+    ["estimator: importance", "gamma: 0.1", "implicit: 0.1", "transform: tanh", "eta_max: 0.1", "min_weight: 0.01"],
+)
 def test_what_is_of_another_rule_is_refused_beside_tsallis(tmp_path: Path, alien: str) -> None:
     with pytest.raises(SettingsError, match="is not for tsallis"):
         load(file_with(tmp_path, f"online_learning: {{algorithm: tsallis, {alien}}}"), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("limits: {arms: 1000, experts: 1000}", "limits.experts: times arms, 8000000 bytes a vector"),
+        (
+            "online_learning: {transform: clip, transform_bps: 1e-8}",
+            "online_learning.transform_bps: must be at least 1e-06 where reward_bound_bps is auto",
+        ),
+        (
+            "online_learning: {algorithm: exp4, estimator: importance, gamma: 0.1, implicit: 1, experts: {a: engine}}",
+            "online_learning.implicit: is for the implicit estimator",
+        ),
+        (
+            "online_learning: {algorithm: exp4, transform_bps: 10, experts: {a: uniform}}",
+            "online_learning.transform_bps: is not for exp4",
+        ),
+    ],
+)
+def test_settings_that_would_do_nothing_or_fail_later_are_refused_at_once(tmp_path: Path, text: str, line: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(file_with(tmp_path, text), {})
+    assert refused.value.lines[0].startswith(line)

@@ -219,7 +219,7 @@ class BanditSnapshot(Struct, frozen=True, gc=False):
     """All that a bandit needs to go on bit for bit. No arms: closes wait, no valid fill created its learner yet.
 
     `settings` are those that the learner was made under, as LearningRules.determining_json gives them.
-    `experts_version` is the version at which the experts last changed.
+    `choices_version` is the version at which the arms or the experts last changed.
     `reward_bound_bps` is None, and `warm_up_rewards_bps` hold what was seen, until an automatic bound is found.
     """
 
@@ -237,7 +237,7 @@ class BanditSnapshot(Struct, frozen=True, gc=False):
     ts_event: int = 0
     command_ids: tuple[str, ...] = ()
     experts: tuple[ExpertState, ...] = ()
-    experts_version: int = 1
+    choices_version: int = 1
     reward_bound_bps: float | None = None
     warm_up_rewards_bps: tuple[float, ...] = ()
     schema_version: int = 1

@@ -15,7 +15,7 @@ def rule(import_path: str) -> Callable[[Any], Any]:
         raise ValueError(f"a rule's path must be 'package.module:name', got {import_path!r}")
     try:
         found = resolve_name(import_path)
-    except (ModuleNotFoundError, AttributeError) as error:
+    except (ImportError, AttributeError) as error:
         raise ValueError(f"no rule at {import_path!r}: {error}") from error
     if not callable(found):
         raise ValueError(f"the rule at {import_path!r} is not callable")

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from armstream.layers import Layers, SettingPath
+from armstream.learning.reward_bound import LEAST_BOUND_BPS
 from armstream.resources import resource
 from armstream.stages.rules import DAY_MICROS, SECOND_MICROS, BanditRules, LearningRules, RewardRules
 
@@ -71,13 +72,17 @@ _REFUSED: Mapping[tuple[str, str | None], str] = {
 _NOT_FOR_TSALLIS: Mapping[str, object] = {
     "estimator": "implicit",
     "gamma": 0.0,
+    "eta_max": None,
     "implicit": None,
     "transform": "none",
+    "transform_bps": None,
+    "min_weight": 1e-10,
 }
 _NOT_FOR_EXP4: Mapping[str, object] = {
     "attribution": "full_information",
     "eta_max": None,
     "transform": "none",
+    "transform_bps": None,
     "fixed_share": 0.0,
 }
 _FOR_EXP4: Mapping[str, object] = {"experts": {}, "horizon": 10_000}
@@ -271,6 +276,11 @@ class LimitSettings(Section):
     waiting_closes: Annotated[int, Field(ge=1, le=10_000_000)] = 50_000
     positions_remembered: Annotated[int, Field(ge=1, le=100_000_000)] = 2_000_000
 
+    def conflicts(self) -> Iterator[Conflict]:
+        distributions_bytes = 8 * self.arms * self.experts
+        if distributions_bytes > self.record_bytes:
+            yield ("experts",), f"times arms, {distributions_bytes} bytes a vector, must be at most record_bytes"
+
     @property
     def input_batch_bytes(self) -> int:
         """What an input topic takes at most: a client's batch of Kafka's default size always fits."""
@@ -373,6 +383,9 @@ class OnlineLearningSettings(Section):
                 if getattr(self, setting) != unset:
                     yield (setting,), "is not for tsallis: leave it out"
         yield from self._exp4_conflicts()
+        scale = None if self.transform == "none" else self.transform_bps
+        if self.reward_bound_bps == "auto" and scale is not None and scale < LEAST_BOUND_BPS:
+            yield ("transform_bps",), f"must be at least {LEAST_BOUND_BPS:g} where reward_bound_bps is auto"
         for setting in ("families", "horizons"):
             names = getattr(self, setting)
             used = setting.replace("ies", "y").rstrip("s") in self.arm_mode
@@ -399,6 +412,8 @@ class OnlineLearningSettings(Section):
             yield ("experts",), "must name one or more where algorithm is exp4: {bandit: exp3ix}"
         if self.estimator == "importance" and self.gamma == 0.0:
             yield ("gamma",), "must be above 0 where exp4's estimator is importance"
+        if self.estimator == "importance" and self.implicit is not None:
+            yield ("implicit",), "is for the implicit estimator: leave it out"
 
 
 class BanditsSettings(Section):

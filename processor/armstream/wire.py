@@ -492,7 +492,7 @@ def write_bandit_snapshot(header: bytes, snapshot: BanditSnapshot) -> bytes:
         _time(snapshot.ts_event),
         _texts(snapshot.command_ids),
         _items([_text(e.name) + _DOUBLE.pack(e.state) + _doubles(e.learned) for e in snapshot.experts]),
-        _long(snapshot.experts_version),
+        _long(snapshot.choices_version),
         _optional_double(snapshot.reward_bound_bps),
         _doubles(snapshot.warm_up_rewards_bps),
         _long(snapshot.schema_version),

@@ -219,7 +219,33 @@ def test_while_the_bound_warms_up_nothing_else_is_learned() -> None:
     assert not bandit.is_clipped(10.0)
 
 
+def test_a_nested_learner_knows_which_arms_could_not_be_drawn() -> None:
+    """Its losses, each beside that of one who was told of the arm asleep."""
+    bandit, nested = bandit_of(), Exp3IXBandit(3, ARMS, gamma=0.0, eta_max=None, estimator="implicit")
+    bandit.update_advice(1, advice(0.25, 1 / 3, 0.5, 0.0, 1.0), -40.0, 0.5, asleep=(2,))
+    nested.update(1, -40.0, 0.5, asleep=(2,))
+    (kept_of_it,) = [each.learned for each in bandit.learned() if each.name == "bandit"]
+    assert kept_of_it == pytest.approx((1.0, *nested.state))
+    assert nested.state[2] > 0.0
+
+
+def test_base_weights_come_back_after_one_of_their_arms_has_gone() -> None:
+    bandit = AdvisedBandit(ARMS, {"base": {"a": 3.0, "b": 1.0}, "uniform": "uniform"})
+    bandit.remove_expert("base")
+    bandit.remove_arm("b")
+    bandit.add_expert("base")
+    assert bandit.read_experts()[1].distribution == [1.0, 0.0]
+    bandit.remove_expert("base")
+    bandit.add_arm("d")
+    bandit.remove_arm("a")
+    with pytest.raises(ValueError, match="expert 'base' has no weight on the arms that there are"):
+        bandit.add_expert("base")
+
+
 REFUSED: dict[str, Any] = {
+    "an arm asleep that was drawn": lambda b: b.update_advice(
+        0, advice(0.1, 0.1, 0.1, 0.1, 0.1), 1.0, 0.5, asleep=(0,)
+    ),
     "an arm": lambda b: b.update_advice(3, advice(0.1, 0.1, 0.1, 0.1, 0.1), 1.0, 0.5),
     "a reward": lambda b: b.update_advice(0, advice(0.1, 0.1, 0.1, 0.1, 0.1), math.nan, 0.5),
     "a weight": lambda b: b.update_advice(0, advice(0.1, 0.1, 0.1, 0.1, 0.1), 1.0, 0.5, -1.0),

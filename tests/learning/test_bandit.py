@@ -336,6 +336,10 @@ REFUSED: dict[str, Callable[[Exp3IXBandit], object]] = {
     "arm too large": lambda b: b.update(3, 1.0),
     "arm negative": lambda b: b.update(-1, 1.0),
     "propensity zero": lambda b: b.update(0, 1.0, 0.0),
+    "asleep and drawn": lambda b: b.update(0, 1.0, 0.5, asleep=(0,)),
+    "asleep twice": lambda b: b.update(0, 1.0, 0.5, asleep=(1, 1)),
+    "asleep too large": lambda b: b.update(0, 1.0, 0.5, asleep=(3,)),
+    "asleep negative": lambda b: b.update(0, 1.0, 0.5, asleep=(-1,)),
     "propensity above one": lambda b: b.update(0, 1.0, 1.0000001),
     "propensity negative": lambda b: b.update(0, 1.0, -0.1),
     "propensity nan": lambda b: b.update(0, 1.0, math.nan),
@@ -413,6 +417,30 @@ def test_no_learner_is_left_with_fewer_than_two_arms(estimator: str) -> None:
     with pytest.raises(ValueError, match="at least two arms"):
         bandit.remove_arm("arm_0")
     assert bandit.to_dict() == before
+
+
+def test_an_arm_that_could_not_be_drawn_moves_by_what_was_played() -> None:
+    """A loss of .25 at p = .4: .25 / (.4 + .1) = .5, and .4 of that; 50 bps at p = .4: .1 * 125, and .4 of that."""
+    implicit = Exp3IXBandit(3, estimator="implicit", eta=0.2)
+    update = implicit.update(0, 50.0, 0.4, asleep=(2,))
+    assert implicit.state == pytest.approx([0.5, 0.0, 0.2])
+    assert (update.arms, implicit.arm_pulls, implicit.cumulative_rewards) == ((0,), [1, 0, 0], [50.0, 0.0, 0.0])
+    importance = Exp3IXBandit(3, gamma=0.0, eta=0.1)
+    importance.update(0, 50.0, 0.4, asleep=(2,))
+    assert importance.state == pytest.approx([0.0, -12.5, -7.5])
+
+
+@pytest.mark.parametrize("estimator", ["implicit", "importance"])
+def test_an_arm_that_never_can_be_drawn_keeps_its_weight_against_all_others(estimator: str) -> None:
+    """To first order in the rate: 500 decisions that lose 20 bps on either arm leave the third with a third."""
+    bandit = Exp3IXBandit(3, gamma=0.0, eta=0.0005, estimator=estimator, seed=3)
+    generator = np.random.default_rng(4)
+    for _ in range(500):
+        probabilities = bandit.get_probabilities()[:2]
+        p = float(probabilities[0] / probabilities.sum())
+        drawn = int(generator.random() >= p)
+        bandit.update(drawn, -20.0, (p, 1.0 - p)[drawn], asleep=(2,))
+    assert bandit.get_weights()[2] == pytest.approx(1 / 3, abs=0.02)
 
 
 def test_an_estimate_that_is_not_finite_is_refused_though_the_clamp_would_hide_it() -> None:

@@ -431,6 +431,8 @@ WRONG_ADVICE: dict[str, Any] = {
     "infinite": [math.inf, 0.0, 0.0],
     "no numbers": ["a", "b", "c"],
     "no list": 7,
+    "text": "100",
+    "too large for a number": [10**400, 0, 0],
 }
 
 

@@ -112,6 +112,20 @@ def test_the_estimate_by_hand() -> None:
     assert (bandit.total_steps, bandit.arm_pulls, bandit.cumulative_rewards) == (2, [1, 0, 1], [50.0, 0.0, 50.0])
 
 
+def test_an_arm_that_could_not_be_drawn_moves_by_what_was_played() -> None:
+    """p = .8, .2, 0 at eta = 1/2: b = 1/2 for the first. 50 bps of it: 1/2 - 1/4 / .8 = 3/16, and .8 of that for the
+    last. Of the second: 1/4 / .2 = 5/4 on it, and .8 / 2 + .2 * 5/4 = .65. A later part has no b: -1/4 / .8."""
+    bandit = learner()
+    logged: Any = {"probabilities": [0.8, 0.2, 0.0], "eta": 0.5}
+    bandit.update(0, 50.0, **logged)
+    assert bandit.state == pytest.approx([3 / 16, 0.0, 0.15])
+    bandit.update(1, 50.0, **logged)
+    assert bandit.state == pytest.approx([3 / 16 + 0.5, 1.25, 0.8])
+    bandit.update(0, 50.0, **logged, new_decision=False)
+    assert bandit.state == pytest.approx([3 / 8, 1.25, 0.55])
+    assert (bandit.arm_pulls, bandit.cumulative_rewards[2]) == ([1, 1, 0], 0.0)
+
+
 def test_the_baseline_begins_where_p_is_eta_squared() -> None:
     for p, baseline in ((0.25, 0.5), (0.2499999, 0.0)):
         bandit = learner(2)

@@ -13,6 +13,7 @@ PRICES = (99.5, 100.0, 100.1, 250.0, 1e-3)
 DECISIONS: tuple[dict[str, Any], ...] = (
     {"arm": "ridge", "propensity": 0.25},
     {"arm": "ridge", "propensity": 0.25},  # twice: most fills of a position agree
+    {"arm": "ridge", "propensity": 0.75, "probabilities": (0.75, 0.25, 0.0), "eta": 0.5},  # boost could not trade
     {"arm": "mlp", "side": "SELL", "multiplier": 10.0},
     {"contributions": {"mlp": 0.5, "boost": 0.5, "ridge": 0.0}},
     {"arm": "ridge", "propensity": 0.25, "weights_version": 7},

@@ -111,9 +111,9 @@ def test_a_decision_from_before_experts_changed_counts_for_those_that_were_there
     task = task_of()
     task.apply(advised_fill("p0"), close("c0", "p0", price=100.0))  # version 1
     task.apply(command("ADD_EXPERT", "new"))
-    assert task.bandit().experts_version == 2
+    assert task.bandit().choices_version == 2
     task.apply(command("REMOVE_EXPERT", "base"))
-    assert task.bandit().experts_version == 3
+    assert task.bandit().choices_version == 3
     before = states(task)
     applied = task.apply(advised_fill("p2", weights_version=1), close("c2", "p2", price=100.5))
     estimate = 0.25 / 0.6
@@ -128,7 +128,7 @@ def test_a_position_that_was_open_when_experts_changed_counts_likewise() -> None
     task = task_of()
     task.apply(advised_fill())
     task.apply(command("ADD_EXPERT", "new", value=2.0))
-    assert task.bandit().experts_version == 1  # no reward came before it
+    assert task.bandit().choices_version == 1  # no reward came before it
     before = states(task)
     task.apply(close(price=100.5))
     assert states(task)["new"] - before["new"] == pytest.approx(0.5 * 0.25 / 0.6)
@@ -142,12 +142,12 @@ def test_experts_come_and_go_by_command_with_learning_kept_and_a_restart_goes_on
     after = {expert.name: expert.weight for expert in task.published.weights["book"].experts}
     assert after["regime"] / after["bandit"] == pytest.approx(before["regime"] / before["bandit"])
     assert after["new"] / after["bandit"] == pytest.approx(2.0 / 3 / before["bandit"])
-    assert task.bandit().experts_version == 3
+    assert task.bandit().choices_version == 3
     snapshot = task.bandit()
     task.restart()
     task.apply(advised_fill("p2", advice={"bandit": 0.1, "regime": 0.2, "new": 0.3}))
     assert task.bandit().experts == snapshot.experts
-    assert task.bandit().experts_version == 3
+    assert task.bandit().choices_version == 3
     assert not task.published.dead_letters
 
 
@@ -166,7 +166,7 @@ def test_a_command_that_cannot_be_obeyed_is_refused_and_changes_nothing(asked: C
     (answer,) = task.apply(asked).commands_applied
     assert answer.outcome == "REFUSED"
     assert words in answer.detail
-    assert (task.bandit().experts, task.bandit().experts_version) == (before.experts, before.experts_version)
+    assert (task.bandit().experts, task.bandit().choices_version) == (before.experts, before.choices_version)
 
 
 def test_there_are_no_more_experts_than_the_limit() -> None:

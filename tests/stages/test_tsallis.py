@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+from numpy.random import default_rng
 
+from armstream.engine import draw
 from armstream.events import Command, Fill
-from tests.stages.events import START, close, fill, learning_rules, short_rules
+from armstream.stages.rules import RewardRules
+from tests.stages.events import ARMS, START, close, fill, learning_rules, short_rules
 from tests.stages.task import Task
 
 WHOLE: dict[str, Any] = {
@@ -46,6 +49,7 @@ def test_the_whole_distribution_of_the_decision_teaches_by_hand() -> None:
         {"propensity": 0.5, "probabilities": (0.4, 0.3, 0.3), "eta": 0.6},  # another's decision
         {"propensity": 0.5, "probabilities": (0.5, 0.5, 0.5), "eta": 0.6},
         {"propensity": 0.5, "probabilities": (0.5, 0.25, 0.25)},
+        {"propensity": 0.5, "probabilities": (0.5, 0.25, 0.25), "eta": 1e-250},  # no rate that a learner could have
     ],
 )
 def test_where_the_distribution_is_not_whole_its_propensity_teaches_alone(fields: dict[str, Any]) -> None:
@@ -54,6 +58,39 @@ def test_where_the_distribution_is_not_whole_its_propensity_teaches_alone(fields
     (reward,) = task.apply(logged_fill(**fields), close(price=100.5)).rewards
     assert states(task) == pytest.approx([0.5, 0.0, 0.0])
     assert reward.eta == 2.0
+
+
+@pytest.mark.parametrize(("weights_version", "is_trusted"), [(None, False), (1, False), (2, False), (3, True)])
+def test_a_distribution_over_as_many_other_arms_is_not_taken_for_one_over_todays(
+    weights_version: int | None, is_trusted: bool
+) -> None:
+    """Reward 1 made the vector; 2 and 3 are the commands."""
+    task = task_of()
+    task.apply(logged_fill("p0", propensity=0.5), close("c0", "p0", price=100.0))
+    task.apply(
+        Command("k1", "book", "REMOVE_ARM", START, arm="mlp"), Command("k2", "book", "ADD_ARM", START, arm="new")
+    )
+    before = states(task)
+    task.apply(logged_fill(**WHOLE, weights_version=weights_version), close(price=100.5))
+    moved = [after - state for after, state in zip(states(task), before, strict=True)]
+    assert moved == pytest.approx([0.0 if is_trusted else 0.5, 0.0, 0.0], abs=1e-12)
+
+
+@pytest.mark.parametrize("algorithm", ["exp3ix", "tsallis"])
+def test_an_arm_that_cannot_trade_does_not_win(algorithm: Any) -> None:
+    """An engine draws among two arms that earn 10 and 5 bps; the third keeps its share of the three, about a third."""
+    task = Task(RewardRules(), learning_rules(algorithm=algorithm, reward_bound_bps=40.0))
+    rng, vector = default_rng(3), None
+    for number in range(300):
+        decision = draw("book", vector, rng, arms=ARMS, available=ARMS[:2], position_id=f"p{number}")
+        earned_bps = rng.normal(10.0 if decision.arm == "ridge" else 5.0, 20.0)
+        task.apply(
+            decision.fill(instrument_id="x", side="BUY", quantity=1, price=100.0, ts_event=START + number),
+            decision.close(quantity=1, price=100.0 * (1 + earned_bps / 1e4), ts_event=START + number),
+        )
+        vector = task.published.weights["book"]
+    assert vector is not None
+    assert 0.2 < vector.arms[2].weight < 0.45
 
 
 @pytest.mark.parametrize(

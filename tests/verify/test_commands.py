@@ -202,6 +202,44 @@ def test_one_thing_that_is_wrong_about_the_bound_is_found(
         assert "may have been others then" in desk.verify().not_checked[0]  # blend settings are not in the log
 
 
+@pytest.mark.parametrize("rate", [{}, {"eta_auto": False, "eta": 0.1, "fixed_share": 0.01}])
+def test_an_arm_that_joins_tsallis_before_anything_was_learned_is_derived_again(rate: dict[str, Any]) -> None:
+    """Its loss is the difference of two numbers of size 2 sqrt(K) / eta, which leaves a rounding alone."""
+    desk = Desk(settings_of(online_learning={"algorithm": "tsallis", "reward_bound_bps": "auto", **rate}))
+    desk.apply(fill("f1", "p1", propensity=0.5), close("c1", "p1"), command("ADD_ARM", "k1", arm="new"))
+    desk.apply(command("RESET", "k2"), command("ADD_ARM", "k3", arm="newer"))
+    assert desk.verify().not_checked == []
+
+
+@pytest.mark.parametrize(
+    "learning",
+    [
+        {},
+        {"estimator": "importance", "gamma": 0.05, "fixed_share": 0.01},
+        {"algorithm": "tsallis"},
+        {"algorithm": "exp4", "experts": {"bandit": "exp3ix", "uniform": "uniform"}},
+    ],
+)
+def test_decisions_that_left_arms_out_are_derived_again(learning: dict[str, Any]) -> None:
+    """In parts too, and from a vector before the arms changed."""
+    desk = Desk(settings_of(online_learning=learning))
+    advice = {"bandit": 0.6, "uniform": 0.5} if "experts" in learning else {}
+    masked = {
+        "propensity": 0.75,
+        "probabilities": (0.75, 0.25, 0.0),
+        "eta": 0.4,
+        "weights_version": 1,
+        "advice": advice,
+    }
+    desk.apply(fill("f1", "p1", order_quantity=150.0, **masked), close("c1", "p1", quantity=60.0))
+    desk.apply(close("c2", "p1", quantity=40.0, price=149.0))
+    desk.apply(fill("f1", "p2", **masked))
+    desk.apply(command("REMOVE_ARM", "k1", arm="mlp"), command("ADD_ARM", "k2", arm="lstm"), close("c1", "p2"))
+    desk.apply(fill("f1", "p3", **{**masked, "weights_version": 5}), close("c1", "p3", price=151.0))
+    account = desk.verify()
+    assert (account.not_checked, account.counts["rewards"]) == ([], 4)
+
+
 def test_what_tsallis_learned_is_derived_again_and_a_wrong_loss_is_found() -> None:
     desk = Desk(settings_of(online_learning={"algorithm": "tsallis"}))
     whole = {"propensity": 0.5, "probabilities": (0.5, 0.25, 0.25), "eta": 0.4}

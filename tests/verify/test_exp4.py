@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from armstream.events import BanditSnapshot, Fill, WeightVector
+from armstream.events import BanditSnapshot, Command, Fill, WeightVector
 from armstream.verify.comparison import Difference
-from tests.stages.events import close, fill
+from tests.stages.events import START, close, fill
 from tests.verify.desk import Desk, settings_of
 from tests.verify.test_commands import command, restarted_under
 
@@ -164,8 +164,8 @@ WRONG: dict[str, tuple[Callable[[Desk], None], str]] = {
     "the mean of late": (in_snapshot(3, learned=(1.0, 0.0, 0.0)), "learned 1.0"),
     "what an engine's expert cannot have learned": (in_snapshot(4, learned=(1.0,)), "how much it learned 1"),
     "when experts changed": (
-        lambda desk: desk.change(desk.names.bandit_snapshots, 0, experts_version=2),
-        "experts_version 2",
+        lambda desk: desk.change(desk.names.bandit_snapshots, 0, choices_version=2),
+        "choices_version 2",
     ),
     "what an expert gave": (in_fill(0, advice={**SAID, "regime": 0.2}), ""),
     "a draw that an expert is missing in": (
@@ -197,3 +197,20 @@ def test_advice_for_a_bandit_without_experts_should_have_been_refused() -> None:
     desk.change(desk.names.trades[0], 0, advice={"oracle": 1.0})
     with pytest.raises(Difference, match="its advice is not that of nobody"):
         desk.verify()
+
+
+def test_base_weights_that_come_back_after_an_arm_has_gone_are_derived_again() -> None:
+    experts = {"base": {"ridge": 3.0, "mlp": 1.0}, "uniform": "uniform"}
+    desk = Desk(settings_of(online_learning={"algorithm": "exp4", "experts": experts}))
+    desk.apply(fill("f1", "p1", propensity=0.5, advice={"base": 0.75, "uniform": 1 / 3}), close("c1", "p1"))
+    asked: list[tuple[Any, dict[str, Any]]] = [
+        ("REMOVE_EXPERT", {"expert": "base"}),
+        ("REMOVE_ARM", {"arm": "mlp"}),
+        ("ADD_EXPERT", {"expert": "base"}),
+        ("REMOVE_EXPERT", {"expert": "base"}),
+        ("ADD_ARM", {"arm": "lstm"}),
+        ("REMOVE_ARM", {"arm": "ridge"}),
+        ("ADD_EXPERT", {"expert": "base"}),  # refused: nothing of it is left
+    ]
+    desk.apply(*[Command(f"k{number}", "book", action, START, **named) for number, (action, named) in enumerate(asked)])
+    assert desk.verify().counts["commands"] == 7

@@ -215,8 +215,8 @@ class AdviceLearner:
 def legal_advice(name: str, advice: Advice, n_arms: int) -> list[float]:
     """The advice as K floats that sum to 1. ValueError, with the expert's name, for any other."""
     try:
-        said = [float(each) for each in advice]
-    except (TypeError, ValueError) as error:
+        said = [] if isinstance(advice, str) else [float(each) for each in advice]
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"the advice of {name!r} must be {n_arms} numbers, got {advice!r}") from error
     if len(said) != n_arms:
         raise ValueError(f"the advice of {name!r} must have {n_arms} entries, got {len(said)}")

@@ -8,7 +8,7 @@ Own experts know arms by name, and so outlive arms that come and go; those that 
 with the same numbers. An engine's expert is a name and a weight.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Self
 
@@ -29,6 +29,7 @@ from armstream.learning.refusals import (
     legal_count,
     legal_number,
     legal_numbers,
+    refuse_asleep,
 )
 from armstream.learning.reward_bound import RewardBound
 
@@ -136,6 +137,8 @@ class AdvisedBandit(ArmLearner):
         propensity: float,
         weight: float = 1.0,
         new_decision: bool = True,
+        *,
+        asleep: Collection[int] = (),
     ) -> Update:
         """Learn what a drawn arm earned, from the probability that each expert gave to it.
 
@@ -143,13 +146,14 @@ class AdvisedBandit(ArmLearner):
         realised part, `new_decision` False for all parts but the first. Exactly the experts there are have spoken.
         The estimate is `(weight * (loss - 1/2) + (1/2 if new_decision)) / (p + implicit)`, or
         `(weight * (1/2 - loss) + (1/2 if new_decision)) / p` under importance. While `is_warming`, a legal reward goes
-        into the bound only.
+        into the bound only. `asleep` are the arms that could not be drawn, which a nested Exp3-IX must know.
         """
         if not (-MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS and 0.0 <= weight <= MAX_WEIGHT):
             raise illegal_reward(reward, weight)
         arm, reward, weight = legal_arm(arm, len(self._names)), float(reward), float(weight)
         if not 0.0 < propensity <= 1.0:
             raise illegal_propensity(propensity)
+        refuse_asleep(asleep, arm, len(self._names))
         given = self._learner.in_order(advice_for_arm)
         bound = self._reward_bound.bound_bps
         if bound is None:
@@ -162,7 +166,7 @@ class AdvisedBandit(ArmLearner):
             if isinstance(own, FollowTheBest):
                 own.learn(arm, reward, weight)
             elif isinstance(own, Exp3IXBandit):
-                own.update(arm, 2.0 * gain, propensity, weight, new_decision)
+                own.update(arm, 2.0 * gain, propensity, weight, new_decision, asleep=asleep)
         self._cumulative_rewards[arm] += weight * reward
         if new_decision:
             self._pulls[arm] += 1
@@ -215,9 +219,13 @@ class AdvisedBandit(ArmLearner):
     def add_expert(self, name: str, initial_weight: float = 1.0) -> None:
         """Add an expert with so many mean weights; relative weights of the others do not change.
 
-        It is what the constructor was told of its name, else an engine's. ValueError for a name that is there.
+        It is what the constructor was told of its name, and has learned nothing yet, else an engine's. ValueError for a
+        name that is there, and for base weights without any on the arms there are.
         """
-        own = _new_own(self._kinds.get(name, "engine"), self._names)
+        kind = self._kinds.get(name, "engine")
+        if isinstance(kind, Mapping) and not any(kind.get(arm) for arm in self._names):
+            raise ValueError(f"expert {name!r} has no weight on the arms that there are")
+        own = dict(kind) if isinstance(kind, Mapping) else _new_own(kind, self._names)  # some of its arms may have gone
         self._learner.add(name, initial_weight)
         if own is not None:
             self._own[name] = own

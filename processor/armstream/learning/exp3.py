@@ -15,7 +15,7 @@ Inside are plain floats and lists, which beat numpy below some forty arms; numpy
 import copy
 import logging
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import exp, isfinite, log, sqrt, tanh
@@ -40,6 +40,7 @@ from armstream.learning.refusals import (
     legal_numbers,
     legal_propensities,
     legal_shares,
+    refuse_asleep,
     refuse_overflow,
 )
 from armstream.learning.reward_bound import RewardBound
@@ -214,6 +215,8 @@ class Exp3IXBandit(ArmLearner):
         propensity: float | None = None,
         weight: float = 1.0,
         new_decision: bool = True,
+        *,
+        asleep: Collection[int] = (),
     ) -> Update:
         """Learn what one drawn arm earned.
 
@@ -222,6 +225,9 @@ class Exp3IXBandit(ArmLearner):
         decision; `new_decision` is False for all parts but the first, and then T and arm_pulls stay.
         Importance: `weight * reward / p`. Implicit: `(weight * (loss - 1/2) + (1/2 if new_decision)) / (p + implicit)`,
         where what is not realised counts as a zero reward.
+        `asleep` are the arms that could not be drawn: each moves by `p * estimate`, what was played, so that its weight
+        against all others together stays (Y. Freund, R. Schapire, Y. Singer, M. Warmuth, 'Using and combining
+        predictors that specialize', STOC 1997).
         While `is_warming`, any legal reward only goes into the bound's warm-up.
         """
         if not (-MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS and 0.0 <= weight <= MAX_WEIGHT):
@@ -235,6 +241,8 @@ class Exp3IXBandit(ArmLearner):
         elif not 0.0 < propensity <= 1.0:
             raise illegal_propensity(propensity)
         p = float(propensity)
+        if asleep:
+            refuse_asleep(asleep, arm, len(self._names))
         eta = self._rate(new_decision)
         if self._parameters.is_implicit:
             if self._reward_bound.bound_bps is None:
@@ -244,7 +252,7 @@ class Exp3IXBandit(ArmLearner):
             estimate = (weight * self._signal(reward) + unrealised) / (p + self._implicit(eta))
         else:
             estimate = weight * self._signal(reward) / p
-        self._apply(((arm, estimate, weight * reward),), eta, new_decision)
+        self._apply(((arm, estimate, weight * reward),), eta, new_decision, asleep, p * estimate)
         update = _new(Update, ((arm,), (p,), (estimate,), eta, source))
         if _log.isEnabledFor(logging.DEBUG):
             self._log_update(update, reward)
@@ -556,8 +564,16 @@ class Exp3IXBandit(ArmLearner):
         most, floor = max(state), self._parameters.log_floor
         return [moved if (moved := theta - most) > floor else floor for theta in state]
 
-    def _apply(self, steps: Sequence[tuple[int, float, float]], eta: float, new_decision: bool) -> None:
-        """Move by (arm, estimate, reward to count) each, share, count: all of it, or a ValueError and nothing."""
+    def _apply(
+        self,
+        steps: Sequence[tuple[int, float, float]],
+        eta: float,
+        new_decision: bool,
+        asleep: Collection[int] = (),
+        played: float = 0.0,
+    ) -> None:
+        """Move by (arm, estimate, reward to count) each, and those asleep by what was played; share, count: all of it,
+        or a ValueError and nothing."""
         parameters = self._parameters
         state, limit = self._state.copy(), -2.0 * parameters.log_floor
         for arm, estimate, reward in steps:
@@ -567,6 +583,10 @@ class Exp3IXBandit(ArmLearner):
                 state[arm] += min(max(eta * estimate, -limit), limit)
             if not isfinite(estimate + state[arm] + (self._cumulative_rewards[arm] + reward)):
                 raise ValueError(f"an estimate and the sums that it goes into must be finite, got {estimate}")
+        for arm in asleep:
+            state[arm] += played if parameters.is_implicit else min(max(eta * played, -limit), limit)
+            if not isfinite(state[arm]):
+                raise ValueError(f"the sums that an estimate goes into must be finite, got {state[arm]}")
         if not parameters.is_implicit:
             state = self._settled(state)
         if new_decision and parameters.fixed_share > 0.0:

@@ -1,6 +1,6 @@
 """What no learner takes. Law: a refusal is a ValueError that names what is wrong, before anything changes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf, isfinite
 from operator import index
 from sys import float_info
@@ -48,6 +48,12 @@ def legal_arm(arm: int, n_arms: int) -> int:
     if not 0 <= arm < n_arms:
         raise ValueError(f"arm must be in 0..{n_arms - 1}, got {arm}")
     return arm
+
+
+def refuse_asleep(asleep: Collection[int], drawn: int, n_arms: int) -> None:
+    """Arms that could not be drawn: each once, and not the one that was."""
+    if len(set(asleep)) != len(asleep) or drawn in asleep or not all(0 <= arm < n_arms for arm in asleep):
+        raise ValueError(f"asleep must be other arms of 0..{n_arms - 1} than the drawn {drawn}, got {sorted(asleep)}")
 
 
 def illegal_reward(reward: float, weight: float) -> ValueError:

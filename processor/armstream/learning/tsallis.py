@@ -160,6 +160,9 @@ class TsallisBandit(ArmLearner):
         `weight` in [0, 1e6] is the realised part of the decision; `new_decision` is False for all parts but the first,
         and then n, arm_pulls and b stay out. What is not realised counts as a zero reward (a loss of 1/2), so that
         parts sum to the whole: `L_arm += (weight * (loss - 1/2) + (1/2 - b_arm if new_decision)) / p_arm`.
+        An arm whose probability was 0 could not be drawn, and moves by what was played, `sum_a p_a (what L_a moves
+        by)`, so that its weight against all others together stays (Y. Freund, R. Schapire, Y. Singer, M. Warmuth,
+        'Using and combining predictors that specialize', STOC 1997).
         The estimate in the result is what L_arm moved by. While `is_warming`, a legal reward goes into the bound only.
         """
         if not (-MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS and 0.0 <= weight <= MAX_WEIGHT):
@@ -173,6 +176,9 @@ class TsallisBandit(ArmLearner):
         estimate = (weight * self._signal(reward) + unrealised) / p + (baselines[arm] if new_decision else 0.0)
         moves = baselines if new_decision else [0.0] * len(baselines)
         moves[arm] = estimate
+        if probabilities is not None and 0.0 in probabilities:
+            played = fsum(each * move for each, move in zip(probabilities, moves, strict=True))
+            moves = [played if each == 0.0 else move for each, move in zip(probabilities, moves, strict=True)]
         self._apply(moves, {arm: weight * reward}, new_decision)
         update = Update((arm,), (p,), (estimate,), eta, "LOGGED")
         if _log.isEnabledFor(logging.DEBUG):

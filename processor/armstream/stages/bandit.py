@@ -4,7 +4,6 @@ Law: a book's version counts its audit records, one a segment, taught or not. Wh
 reaches it, so a refusal inside it is a crash.
 """
 
-from collections.abc import Sequence
 from math import fsum
 
 from armstream.events import ArmWeight, DecisionSnapshot, ExpertWeight, Reward, RewardArm, WeightVector
@@ -14,7 +13,7 @@ from armstream.learning.weight_optimizer import effective_alpha
 from armstream.stages.reward import Segment, Taken
 from armstream.stages.state import WARMING_UP, Book, TaskState
 
-MAX_LOGGED_ETA = 1e6
+MIN_LOGGED_ETA, MAX_LOGGED_ETA = 1e-9, 1e6
 
 
 def learn(state: TaskState, taken: Taken, segment: Segment, new_decision: bool) -> Reward:
@@ -33,11 +32,13 @@ def learn(state: TaskState, taken: Taken, segment: Segment, new_decision: bool) 
     if decision.arm is not None:
         index = book.arm_index[decision.arm]
         if isinstance(learner, TsallisBandit):
-            update = _update_tsallis(learner, index, decision, segment, new_decision)
+            update = _update_tsallis(learner, book, index, segment, decision, new_decision)
         elif isinstance(learner, AdvisedBandit):
-            update = _update_exp4(learner, index, decision, segment, new_decision)
+            update = _update_exp4(learner, book, index, segment, decision, new_decision)
         else:
-            update = learner.update(index, segment.reward_bps, decision.propensity, segment.weight, new_decision)
+            asleep = _asleep(book, decision, index)
+            reward_bps, weight = segment.reward_bps, segment.weight
+            update = learner.update(index, reward_bps, decision.propensity, weight, new_decision, asleep=asleep)
         arms: tuple[RewardArm, ...] = (RewardArm(decision.arm, 1.0, update.propensities[0], update.estimates[0]),)
     else:
         rules, shares = book.rules, decision.contributions
@@ -73,10 +74,10 @@ def learn(state: TaskState, taken: Taken, segment: Segment, new_decision: bool) 
 
 
 def _update_tsallis(
-    learner: TsallisBandit, arm: int, decision: DecisionSnapshot, segment: Segment, new_decision: bool
+    learner: TsallisBandit, book: Book, arm: int, segment: Segment, decision: DecisionSnapshot, new_decision: bool
 ) -> Update:
     """By the decision's whole distribution where that was logged and is over today's arms, else by its propensity."""
-    whole = is_whole_distribution(decision.probabilities, decision.eta, decision.propensity, arm, learner.n_arms)
+    whole = _is_whole_distribution(book, decision, arm)
     return learner.update(
         arm,
         segment.reward_bps,
@@ -89,7 +90,7 @@ def _update_tsallis(
 
 
 def _update_exp4(
-    learner: AdvisedBandit, arm: int, decision: DecisionSnapshot, segment: Segment, new_decision: bool
+    learner: AdvisedBandit, book: Book, arm: int, segment: Segment, decision: DecisionSnapshot, new_decision: bool
 ) -> Update:
     """By what each expert gave to the drawn arm.
 
@@ -100,16 +101,28 @@ def _update_exp4(
     propensity, said = decision.propensity, decision.advice
     assert propensity is not None  # a draw without one is withheld
     advice = {name: said.get(name, propensity) for name in learner.experts}
-    return learner.update_advice(arm, advice, segment.reward_bps, propensity, segment.weight, new_decision)
+    asleep = _asleep(book, decision, arm)
+    reward_bps, weight = segment.reward_bps, segment.weight
+    return learner.update_advice(arm, advice, reward_bps, propensity, weight, new_decision, asleep=asleep)
 
 
-def is_whole_distribution(
-    probabilities: Sequence[float], eta: float | None, propensity: float | None, arm: int, arm_count: int
-) -> bool:
-    """Whether a logged distribution is one over `arm_count` arms that gives `arm` the logged propensity."""
-    if eta is None or propensity is None or len(probabilities) != arm_count:
+def _asleep(book: Book, decision: DecisionSnapshot, arm: int) -> tuple[int, ...]:
+    """The arms that could not be drawn, where the decision's whole distribution was logged."""
+    probabilities = decision.probabilities
+    if 0.0 not in probabilities or not _is_whole_distribution(book, decision, arm):
+        return ()
+    return tuple([index for index, each in enumerate(probabilities) if each == 0.0])
+
+
+def _is_whole_distribution(book: Book, decision: DecisionSnapshot, arm: int) -> bool:
+    """Whether what was logged is a distribution over today's arms, with its rate, that gives `arm` the propensity."""
+    probabilities, propensity, eta = decision.probabilities, decision.propensity, decision.eta
+    if eta is None or propensity is None or len(probabilities) != len(book.arm_index):
         return False
-    if not 0.0 < eta < MAX_LOGGED_ETA or not all(0.0 <= one <= 1.0 for one in probabilities):
+    version = 1 if decision.weights_version is None else decision.weights_version  # who does not say knew the first
+    if version < book.choices_version:
+        return False
+    if not MIN_LOGGED_ETA <= eta < MAX_LOGGED_ETA or not all(0.0 <= one <= 1.0 for one in probabilities):
         return False
     tolerance = SUM_TOLERANCE / 2
     return (

@@ -71,13 +71,13 @@ def _add_arm(state: TaskState, book: Book, command: Command) -> None:
         raise _NotDoneError(f"arm {command.arm!r} must be family:horizon, as this bandit's arms are")
     weight = 1.0 if command.value is None else command.value
     state.own_learner(book).add_arm(command.arm, weight)
-    state.note_arms(book)
+    state.note_choices(book)
 
 
 def _remove_arm(state: TaskState, book: Book, command: Command) -> None:
     assert command.arm is not None  # check_command
     state.own_learner(book).remove_arm(command.arm)
-    state.note_arms(book)
+    state.note_choices(book)
 
 
 def _add_expert(state: TaskState, book: Book, command: Command) -> None:
@@ -88,13 +88,13 @@ def _add_expert(state: TaskState, book: Book, command: Command) -> None:
             f"there are {len(learner.experts)} experts already, and limits.experts is {state.bandit_rules.max_experts}"
         )
     learner.add_expert(command.expert, 1.0 if command.value is None else command.value)
-    book.experts_version = book.version + 1  # that of this command's record
+    state.note_choices(book)
 
 
 def _remove_expert(state: TaskState, book: Book, command: Command) -> None:
     assert command.expert is not None  # check_command
     _advised(state, book, command).remove_expert(command.expert)
-    book.experts_version = book.version + 1
+    state.note_choices(book)
 
 
 def _advised(state: TaskState, book: Book, command: Command) -> AdvisedBandit:

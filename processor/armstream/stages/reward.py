@@ -181,7 +181,7 @@ def _check_advice(fill: Fill, book: Book | None, rules: LearningRules) -> None:
     """A decision from a vector before the experts last changed may know others than there are."""
     learner = None if book is None else book.learner
     experts = learner.experts if isinstance(learner, AdvisedBandit) else tuple(name for name, _ in rules.experts)
-    changed = 1 if book is None else book.experts_version
+    changed = 1 if book is None else book.choices_version
     check_advice(fill, experts, is_older=fill.weights_version is not None and fill.weights_version < changed)
 
 

@@ -48,7 +48,7 @@ class Book:
 
     `arm_index` is that of the learner's arms, `settings` are the rules as a snapshot holds them. `may_withhold`: its
     rule does not learn from every decision, or not from the first. A decision that was made from a vector before
-    `experts_version` may know other experts than there are.
+    `choices_version` may know other arms and experts than there are.
 
     `floor` is the smaller watermark, what forgetting is measured from: NEVER while either is.
     `checks` and `waiting` are heaps of hints for expiry: (when to look, position_id) and (ts_event, event_id,
@@ -61,9 +61,9 @@ class Book:
         "bandit_id",
         "cause_event_id",
         "checks",
+        "choices_version",
         "close_watermark",
         "command_ids",
-        "experts_version",
         "fill_watermark",
         "floor",
         "learner",
@@ -85,7 +85,7 @@ class Book:
         self.may_withhold = False
         self.learner: Learner | None = None
         self.owns_learner = False
-        self.experts_version = 1
+        self.choices_version = 1
         self.version = 0
         self.fill_watermark = NEVER
         self.close_watermark = NEVER
@@ -106,7 +106,7 @@ class Book:
         twin.may_withhold = self.may_withhold
         twin.learner = self.learner
         twin.owns_learner = False
-        twin.experts_version = self.experts_version
+        twin.choices_version = self.choices_version
         twin.version = self.version
         twin.fill_watermark = self.fill_watermark
         twin.close_watermark = self.close_watermark
@@ -199,13 +199,13 @@ class TaskState:
         book.rules, book.settings = rules, rules.determining_json()
         book.may_withhold = rules.algorithm != "exp3ix" or rules.reward_bound_bps == "auto"
         book.learner = rules.new_learner()
-        book.experts_version = book.version + 1
         book.owns_learner = True
-        self.note_arms(book)
+        self.note_choices(book)
 
-    def note_arms(self, book: Book) -> None:
-        """The learner's arms have changed."""
+    def note_choices(self, book: Book) -> None:
+        """The learner's arms or experts have changed, as the next audit record says."""
         assert book.learner is not None  # it was just changed
+        book.choices_version = book.version + 1
         book.arm_index = {name: index for index, name in enumerate(book.learner.arm_names)}
 
     def own_learner(self, book: Book) -> Learner:
@@ -321,7 +321,7 @@ class TaskState:
             book.ts_event,
             book.command_ids,
             experts,
-            book.experts_version,
+            book.choices_version,
             reward_bound_bps,
             () if learner is None else learner.reward_bound.rewards_bps,
         )
@@ -339,7 +339,7 @@ class TaskState:
         book.close_watermark = NEVER if snapshot.close_watermark is None else snapshot.close_watermark
         book.floor = min(book.fill_watermark, book.close_watermark)
         book.paused = snapshot.paused
-        book.experts_version = snapshot.experts_version
+        book.choices_version = snapshot.choices_version
         book.command_ids = snapshot.command_ids
         book.cause_event_id = snapshot.cause_event_id
         book.ts_event = snapshot.ts_event
@@ -364,7 +364,7 @@ class TaskState:
         self.create_learner(book, rules)
         assert book.learner is not None  # it was just made
         _restore(book.learner, snapshot)
-        self.note_arms(book)
+        self.note_choices(book)
 
     def restore_position(self, position: PositionSnapshot) -> None:
         """Each position once."""

@@ -6,7 +6,7 @@ found where it is and not in all that follows.
 
 from fractions import Fraction
 
-from armstream.events import CommandApplied, Fill, Reward
+from armstream.events import CommandApplied, DecisionSnapshot, Reward
 from armstream.verify.commands import Commands
 from armstream.verify.comparison import Difference, is_near, require
 from armstream.verify.known import MAY_BE_OLDER, Known, Realised
@@ -157,57 +157,63 @@ class Audit:
             require(where, [("what is for applied rewards", optional, [None] * len(optional))])
         elif bandit.is_known and learner is not None:
             require(where, [("applied", reward.applied, not learner.is_warming)])
-            taught = _taught(bandit, learner, reward, realised)
+            taught = _taught(bandit, learner, reward, _decision(bandit, reward, realised))
             if taught is None:
                 bandit.is_known, bandit.learner = False, None
-                self._known.account.leave_out(f"{where}: whether one arm was drawn is not known without its fill")
+                self._known.account.leave_out(f"{where}: what was logged with the draw is not known without its fill")
                 return
             _compare_lessons(where, reward, taught)
         if learner is not None:
             require(where, [("total_steps", reward.total_steps, learner.total_steps)])
 
 
-def _taught(bandit: Bandit, learner: Learner, reward: Reward, realised: Realised | None) -> Taught | None:
-    propensity = reward.arms[0].propensity if reward.propensity_source == "LOGGED" else None
-    is_one = len(reward.arms) == 1 and reward.arms[0].share == 1.0
+def _decision(bandit: Bandit, reward: Reward, realised: Realised | None) -> DecisionSnapshot | None:
+    """The decision that was rewarded; None where its fill is no longer kept, and the position may be another one."""
     if realised is not None:
-        fill = realised.segment.fill.event
-        propensity, is_one = fill.propensity, fill.arm is not None
-    elif is_one and reward.propensity_source == "CURRENT" and bandit.rules.attribution == "simultaneous":
+        return realised.position.first_decision
+    position = bandit.positions.get(reward.position_id)
+    if position is None or reward.fill_event_id not in position.fill_ids or position.first_decision is None:
         return None
-    else:
-        is_one = is_one and reward.propensity_source != "NONE"
+    decision = position.first_decision
+    is_same = decision.arm in (None, reward.arms[0].name)
+    logged = reward.arms[0].propensity if reward.propensity_source == "LOGGED" else None
+    return decision if is_same and decision.propensity == logged else None
+
+
+def _taught(bandit: Bandit, learner: Learner, reward: Reward, decision: DecisionSnapshot | None) -> Taught | None:
+    """What the reward did; None where that is not known: no fill of a draw is left, which says what else was logged."""
     indexes = [learner.arms.index(arm.name) for arm in reward.arms]
+    reward_bps, weight, counted = reward.reward_bps, reward.weight, reward.counted
+    may_be_draw = len(reward.arms) == 1 and reward.arms[0].share == 1.0 and reward.propensity_source != "NONE"
+    if decision is None and may_be_draw:
+        return None
+    if decision is None or decision.arm is None:
+        shares = {index: arm.share for index, arm in zip(indexes, reward.arms, strict=True)}
+        return learner.learn_blend(shares, reward_bps, weight, counted)
+    (arm,) = indexes
+    logged = _logged(decision, arm, bandit, learner)
+    asleep = [at for at, each in enumerate(logged.probabilities) if each == 0.0]
     if bandit.trust is not None:
-        if realised is None or propensity is None:
-            return None
-        fill = realised.segment.fill.event
-        return bandit.trust.learn(
-            learner, indexes[0], reward.reward_bps, propensity, fill.advice, reward.weight, reward.counted
-        )
-    if is_one and learner.is_tsallis:
-        if realised is None:
-            return None
-        logged = _logged(realised.segment.fill.event, indexes[0], learner.count)
-        return learner.learn_draw(indexes[0], reward.reward_bps, logged, reward.weight, reward.counted)
-    if is_one:
-        return learner.learn_arm(indexes[0], reward.reward_bps, propensity, reward.weight, reward.counted)
-    shares = {index: arm.share for index, arm in zip(indexes, reward.arms, strict=True)}
-    return learner.learn_blend(shares, reward.reward_bps, reward.weight, reward.counted)
+        advice = decision.advice
+        return bandit.trust.learn(learner, arm, reward_bps, logged.propensity, advice, weight, counted, asleep)
+    if learner.is_tsallis:
+        return learner.learn_draw(arm, reward_bps, logged, weight, counted)
+    return learner.learn_arm(arm, reward_bps, decision.propensity, weight, counted, asleep)
 
 
-def _logged(fill: Fill, arm: int, count: int) -> Logged:
+def _logged(decision: DecisionSnapshot, arm: int, bandit: Bandit, learner: Learner) -> Logged:
     """The decision's whole distribution, where what was logged is one over today's arms; else its propensity alone."""
-    propensity, probabilities = fill.propensity or 0.0, fill.probabilities
+    propensity, probabilities = decision.propensity or 0.0, decision.probabilities
     is_whole = (
-        fill.eta is not None
-        and 0 < fill.eta < 1e6
-        and len(probabilities) == count
+        decision.eta is not None
+        and 1e-9 <= decision.eta < 1e6
+        and (1 if decision.weights_version is None else decision.weights_version) >= bandit.choices_version
+        and len(probabilities) == learner.count
         and all(0 <= one <= 1 for one in probabilities)
         and abs(float(sum(map(Fraction, probabilities))) - 1) <= 5e-7
         and abs(probabilities[arm] - propensity) <= 5e-7 * propensity
     )
-    return Logged(propensity, probabilities, fill.eta) if is_whole else Logged(propensity)
+    return Logged(propensity, probabilities, decision.eta) if is_whole else Logged(propensity)
 
 
 def _compare_lessons(where: str, reward: Reward, taught: Taught) -> None:

@@ -5,7 +5,7 @@ its audit record describe. Where the command itself is no longer kept, what it c
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from armstream.codec import HEADERS
 from armstream.events import BanditSnapshot, Command, CommandApplied, Source
@@ -122,18 +122,18 @@ class Commands:
             return "it is no expert" if command.expert not in names else "" if len(names) > 1 else "it is the last"
         if len(names) >= self._known.rules.bandits.max_experts:
             return "there is no room for an expert"
-        legal_weight = value is None or 0 <= value <= MAX_WEIGHT
-        return (
-            "it is an expert already"
-            if command.expert in names
-            else ""
-            if legal_weight
-            else "the weight is out of range"
-        )
+        if command.expert in names:
+            return "it is an expert already"
+        base = dict(bandit.rules.experts).get(command.expert or "")
+        if isinstance(base, Mapping) and not any(base.get(arm) for arm in bandit.arms):
+            return "it has no weight on these arms"
+        return "" if value is None or 0 <= value <= MAX_WEIGHT else "the weight is out of range"
 
 
 def _obey(bandit: Bandit, applied: CommandApplied, command: Command | None) -> None:
     assert bandit.learner is not None  # no bandit obeys before its first fill
+    if applied.action in ("ADD_ARM", "REMOVE_ARM", "ADD_EXPERT", "REMOVE_EXPERT"):
+        bandit.choices_version = applied.version
     if applied.action == "RESET":
         bandit.learner.reset()
         if bandit.trust is not None:
@@ -152,7 +152,6 @@ def _obey(bandit: Bandit, applied: CommandApplied, command: Command | None) -> N
         if bandit.trust is not None:
             bandit.trust.remove_arm(command.arm or "")
     elif command is not None and bandit.trust is not None:
-        bandit.experts_version = applied.version
         if applied.action == "ADD_EXPERT":
             bandit.trust.add(command.expert or "", 1.0 if command.value is None else command.value, bandit.arms)
         else:

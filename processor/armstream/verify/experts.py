@@ -118,6 +118,7 @@ class Trust:
         advice: Mapping[str, float],
         weight: float,
         new_decision: bool,
+        asleep: Sequence[int],
     ) -> Taught:
         """By what each expert gave to the drawn arm; one that is not named gave what was played."""
         bound = learner.bound_bps
@@ -137,7 +138,7 @@ class Trust:
                 expert.means[name] += (1 - DECAY**weight) * (reward_bps - expert.means[name])
             if expert.nested is not None:
                 in_bounds = max(-bound, min(bound, reward_bps)) / bound
-                expert.nested.learn_arm(arm, in_bounds, propensity, weight, new_decision)
+                expert.nested.learn_arm(arm, in_bounds, propensity, weight, new_decision, asleep)
         self._settle()
         learner.count_arm(arm, weight * reward_bps, new_decision)
         scale = (abs(above) + start) / below

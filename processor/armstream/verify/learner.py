@@ -111,8 +111,13 @@ class Learner:
 
     def add_arm(self, name: str, initial_weight: float) -> None:
         """A newcomer with so many mean weights; the others keep their weights relative to each other."""
-        if self.is_tsallis or self.is_exp4:
-            self._append_arm(name, self._tsallis_newcomer(initial_weight) if self.is_tsallis else 0.0)
+        if self.is_exp4:
+            self._append_arm(name, 0.0)
+            return
+        if self.is_tsallis:
+            state, distance = self._tsallis_newcomer(initial_weight)
+            self._append_arm(name, state)
+            self.largest_state[-1] = max(abs(state), distance)
             return
         before = self.reading_rate()
         floor = self.rules.min_weight
@@ -190,9 +195,16 @@ class Learner:
     # Learning.
 
     def learn_arm(
-        self, arm: int, reward_bps: float, propensity: float | None, weight: float, new_decision: bool
+        self,
+        arm: int,
+        reward_bps: float,
+        propensity: float | None,
+        weight: float,
+        new_decision: bool,
+        asleep: Sequence[int] = (),
     ) -> Taught:
-        """One drawn arm; without a logged propensity its current probability is taken."""
+        """One drawn arm; without a logged propensity its current probability is taken. Arms that could not be drawn
+        move by p times the estimate, what was played."""
         p = self.probabilities()[arm] if propensity is None else propensity
         eta = self._update_rate(new_decision)
         if self.rules.estimator == "importance":
@@ -202,7 +214,7 @@ class Learner:
             realised, start = weight * self.loss_above_half(reward_bps), 0.5 if new_decision else 0.0
             below = p + self._implicit(eta)
             estimate, scale = (realised + start) / below, (abs(realised) + start) / below
-        self._move({arm: (1.0, estimate)}, eta, weight * reward_bps, new_decision)
+        self._move({arm: (1.0, estimate)}, eta, weight * reward_bps, new_decision, dict.fromkeys(asleep, p * estimate))
         source: PropensitySource = "CURRENT" if propensity is None else "LOGGED"
         return Taught((Lesson(arm, 1.0, p, estimate, scale),), eta, source)
 
@@ -226,7 +238,8 @@ class Learner:
     def learn_draw(self, arm: int, reward_bps: float, logged: Logged, weight: float, new_decision: bool) -> Taught:
         """Tsallis-INF: one drawn arm, by the decision's whole distribution and its rate, or by its propensity alone.
 
-        L_i += b_i for all, b_i = 1/2 where p_i >= eta^2; L_arm += (loss - b_arm) / p_arm; b is 0 without the whole.
+        L_i += b_i for all, b_i = 1/2 where p_i >= eta^2; L_arm += (loss - b_arm) / p_arm; b is 0 without the whole. One
+        with p_i = 0 could not be drawn, and moves by what was played: the mean of all that, by p.
         """
         p, eta = logged.propensity, 2 / sqrt(self.total_steps + 1) if self.rules.eta is None else self.rules.eta
         baselines = [0.0] * self.count
@@ -238,7 +251,10 @@ class Learner:
         if new_decision:
             estimate, scale = (realised + 0.5 - baseline) / p + baseline, (abs(realised) + 0.5) / p + baseline
             self.state = [loss + (0.0 if at == arm else baselines[at]) for at, loss in enumerate(self.state)]
-        self._move({arm: (1.0, estimate)}, eta, weight * reward_bps, new_decision)
+        others = [each * b for at, (each, b) in enumerate(zip(logged.probabilities, baselines)) if at != arm]  # noqa: B905 - none where nothing was logged
+        played = p * estimate + (sum(others) if new_decision else 0.0)
+        asleep = [at for at, each in enumerate(logged.probabilities) if each == 0.0]
+        self._move({arm: (1.0, estimate)}, eta, weight * reward_bps, new_decision, dict.fromkeys(asleep, played))
         return Taught((Lesson(arm, 1.0, p, estimate, scale),), eta, "LOGGED")
 
     def count_arm(self, arm: int, reward_bps: float, new_decision: bool) -> None:
@@ -263,11 +279,12 @@ class Learner:
                 high = middle
         return [(distance + high) ** -2 for distance in distances]
 
-    def _tsallis_newcomer(self, initial_weight: float) -> float:
-        """L = x + 2 sqrt(K / initial_weight) / eta, x that of today's K arms."""
+    def _tsallis_newcomer(self, initial_weight: float) -> tuple[float, float]:
+        """L = x + 2 sqrt(K / initial_weight) / eta, x that of today's K arms; and the size of what it is the sum of."""
         eta, least = self.reading_rate(), min(self.state)
         x = least - 2 / (eta * sqrt(max(self._tsallis_weights())))
-        return x + 2 * sqrt(self.count / max(initial_weight, 1e-10)) / eta
+        distance = 2 * sqrt(self.count / max(initial_weight, 1e-10)) / eta
+        return x + distance, distance
 
     def _rate(self, t: int) -> float:
         """eta where given, else min(eta_max, sqrt(ln K / (K t)))."""
@@ -309,12 +326,19 @@ class Learner:
         return _normalised([exp(each - largest) for each in logs])
 
     def _move(
-        self, moves: Mapping[int, tuple[float, float]], eta: float, reward_bps: float, new_decision: bool
+        self,
+        moves: Mapping[int, tuple[float, float]],
+        eta: float,
+        reward_bps: float,
+        new_decision: bool,
+        asleep: Mapping[int, float] | None = None,
     ) -> None:
-        """Arm -> (share, estimate); `reward_bps` is the decision's, times its weight."""
+        """Arm -> (share, estimate); `reward_bps` is the decision's, times its weight. `asleep`: arm -> estimate."""
         far = 2 * log(1 / self.rules.min_weight)
+        is_implicit = self.rules.estimator == "implicit"
+        for arm, estimate in (asleep or {}).items():
+            self.state[arm] += estimate if is_implicit else max(-far, min(far, eta * estimate))
         for arm, (share, estimate) in moves.items():
-            is_implicit = self.rules.estimator == "implicit"
             self.state[arm] += estimate if is_implicit else max(-far, min(far, eta * estimate))
             self.cumulative_rewards[arm] += share * reward_bps
             self.pulls[arm] += new_decision

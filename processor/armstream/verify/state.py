@@ -237,7 +237,7 @@ class Bandit:
         self.has_rewards = False
         self.learner: Learner | None = None
         self.trust: Trust | None = None  # in experts, where its rule has them
-        self.experts_version = 1  # that of the last change of experts
+        self.choices_version = 1  # that of the last change of arms or experts
         self.fill_watermark: int | None = None
         self.close_watermark: int | None = None
         self.knows_watermarks = knows_watermarks
@@ -260,7 +260,7 @@ class Bandit:
         wrong = [name for name, given in fill.advice.items() if not 0 <= given <= 1]
         if wrong:
             return f"the advice of {wrong[0]!r} is out of range"
-        if fill.weights_version is not None and fill.weights_version < self.experts_version:
+        if fill.weights_version is not None and fill.weights_version < self.choices_version:
             return ""
         names = [name for name, _ in self.rules.experts] if self.learner is None else self.experts
         return "" if set(names) == set(fill.advice) else f"its advice is not that of {', '.join(names) or 'nobody'}"
@@ -272,7 +272,7 @@ class Bandit:
     def make_learner(self) -> None:
         """One that has seen nothing, made by the first fill or by a change of settings, which is an audit record."""
         self.learner = Learner(self.rules)
-        self.experts_version = max(self.version or 0, 1)
+        self.choices_version = max(self.version or 0, 1)
         self.trust = Trust.new(self.rules) if self.rules.algorithm == "exp4" else None
 
     @property
@@ -320,7 +320,7 @@ class Bandit:
                 )
             if snapshot.experts:
                 self.trust = Trust.restored(self.rules, [arm.name for arm in snapshot.arms], snapshot.experts)
-            self.experts_version = snapshot.experts_version
+            self.choices_version = snapshot.choices_version
             self.paused, self.command_ids = snapshot.paused, snapshot.command_ids
             self.causes = [(snapshot.cause_event_id, snapshot.ts_event)]
         if not self.knows_watermarks:
@@ -340,7 +340,7 @@ class Bandit:
                 ("estimator", published.estimator, rules.published_estimator if rules else ""),
                 ("settings", published.settings, rules.determining_json() if rules else ""),
                 ("experts", [expert.name for expert in published.experts], self.experts),
-                ("experts_version", published.experts_version, self.experts_version),
+                ("choices_version", published.choices_version, self.choices_version),
                 ("reward_bound_bps", published.reward_bound_bps, learner.bound_bps if learner else None, 0.0),
                 ("total_steps", published.total_steps, 0 if learner is None else learner.total_steps),
                 ("fill_watermark", published.fill_watermark, self.fill_watermark),
