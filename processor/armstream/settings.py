@@ -277,9 +277,9 @@ class LimitSettings(Section):
     positions_remembered: Annotated[int, Field(ge=1, le=100_000_000)] = 2_000_000
 
     def conflicts(self) -> Iterator[Conflict]:
-        distributions_bytes = 8 * self.arms * self.experts
-        if distributions_bytes > self.record_bytes:
-            yield ("experts",), f"times arms, {distributions_bytes} bytes a vector, must be at most record_bytes"
+        vector_bytes, most_bytes = 8 * self.arms * self.experts, self.output_batch_bytes
+        if vector_bytes > most_bytes:
+            yield ("experts",), f"times arms, {vector_bytes} bytes a vector, must be at most {most_bytes} bytes"
 
     @property
     def input_batch_bytes(self) -> int:
