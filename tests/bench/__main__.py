@@ -18,7 +18,7 @@ from deploy.kafka.broker import start_kafka
 from tests.bench import latency, throughput
 from tests.bench.backlog import LAYOUTS, Rewards, delete, fill, input_topics, prepare, read_rewards, settings_of
 from tests.bench.child import BenchError, Buckets, Child, quantile, start, transaction_buckets, wait_until_ready
-from tests.bench.load import ARMS, Load, make_load
+from tests.bench.load import ARMS, Load, Record, make_load
 from tests.bench.naive import COMMIT_SECONDS
 from tests.bench.report import LayoutResult, PresetReport, PresetResult, Report, percentile
 
@@ -45,14 +45,15 @@ class Bench:
             self._whole(layout): len(self.load.records),
             self._part(layout): self.naive_events,
         }.items():
-            with prepare(f"{prefix}-load", self.folder, self.bootstrap_servers, layout, prefix) as run:
-                fill(self.bootstrap_servers, run.settings.topics.names.trades, self.load.records[:count])
+            self._fill(layout, prefix, self.load.records[:count])
 
     def fill_advised(self, layout: str, load: Load) -> None:
         """The backlog of the preset that has experts."""
-        prefix = self._whole(layout, ADVISED)
+        self._fill(layout, self._whole(layout, ADVISED), load.records)
+
+    def _fill(self, layout: str, prefix: str, records: Sequence[Record]) -> None:
         with prepare(f"{prefix}-load", self.folder, self.bootstrap_servers, layout, prefix) as run:
-            fill(self.bootstrap_servers, run.settings.topics.names.trades, load.records)
+            fill(self.bootstrap_servers, run.settings.topics.names.trades, records)
 
     def delete_topics(self, layout: str) -> None:
         self._delete(layout, {self._whole(layout), self._part(layout)})

@@ -86,6 +86,9 @@ class AdvisedBandit(ArmLearner):
         self._learner = AdviceLearner(experts, parameters)
         self._kinds = dict(experts)
         self._own = {name: own for name, kind in experts.items() if (own := _new_own(kind, self._names)) is not None}
+        for kind in experts.values():
+            if isinstance(kind, Mapping):
+                fixed(kind, self._names)  # which refuses what base weights cannot be
 
     # What it is.
 
@@ -225,7 +228,7 @@ class AdvisedBandit(ArmLearner):
         kind = self._kinds.get(name, "engine")
         if isinstance(kind, Mapping) and not any(kind.get(arm) for arm in self._names):
             raise ValueError(f"expert {name!r} has no weight on the arms that there are")
-        own = dict(kind) if isinstance(kind, Mapping) else _new_own(kind, self._names)  # some of its arms may have gone
+        own = _new_own(kind, self._names)
         self._learner.add(name, initial_weight)
         if own is not None:
             self._own[name] = own
@@ -295,7 +298,8 @@ Own = FollowTheBest | Exp3IXBandit | Mapping[str, float]  # an empty mapping is 
 
 
 def _new_own(kind: ExpertKind, names: Sequence[str]) -> Own | None:
-    """An own expert that has seen nothing; None for an engine's. ValueError where it cannot be."""
+    """An own expert that has seen nothing; None for an engine's. ValueError where it cannot be. Base weights may name
+    arms that have gone."""
     if kind == "engine":
         return None
     if kind == "follow_best":
@@ -306,7 +310,6 @@ def _new_own(kind: ExpertKind, names: Sequence[str]) -> Own | None:
         return {}
     if not isinstance(kind, Mapping) or not kind:
         raise ValueError(f"an expert is engine, uniform, exp3ix, follow_best or base weights by arm, got {kind!r}")
-    fixed(kind, names)  # which refuses what base weights cannot be
     return dict(kind)
 
 
@@ -334,8 +337,6 @@ def _learned(own: Own | None) -> tuple[float, ...]:
 
 def _restored(kind: ExpertKind, names: Sequence[str], learned: Sequence[float]) -> Own | None:
     """ValueError where that kind cannot have learned this."""
-    if isinstance(kind, Mapping):  # its arms may have gone
-        return dict(kind)
     own = _new_own(kind, names)
     if isinstance(own, FollowTheBest):
         own.restore(learned)

@@ -250,11 +250,13 @@ class Learner:
         estimate, scale = realised / p, abs(realised) / p
         if new_decision:
             estimate, scale = (realised + 0.5 - baseline) / p + baseline, (abs(realised) + 0.5) / p + baseline
-            self.state = [loss + (0.0 if at == arm else baselines[at]) for at, loss in enumerate(self.state)]
-        others = [each * b for at, (each, b) in enumerate(zip(logged.probabilities, baselines)) if at != arm]  # noqa: B905 - none where nothing was logged
-        played = p * estimate + (sum(others) if new_decision else 0.0)
-        asleep = [at for at, each in enumerate(logged.probabilities) if each == 0.0]
-        self._move({arm: (1.0, estimate)}, eta, weight * reward_bps, new_decision, dict.fromkeys(asleep, played))
+        moves = [each if new_decision else 0.0 for each in baselines]
+        moves[arm] = estimate
+        if logged.probabilities:
+            played = sum(each * move for each, move in zip(logged.probabilities, moves, strict=True))
+            moves = [played if each == 0 else move for each, move in zip(logged.probabilities, moves, strict=True)]
+        self.state = [loss + (0.0 if at == arm else moves[at]) for at, loss in enumerate(self.state)]
+        self._move({arm: (1.0, estimate)}, eta, weight * reward_bps, new_decision)
         return Taught((Lesson(arm, 1.0, p, estimate, scale),), eta, "LOGGED")
 
     def count_arm(self, arm: int, reward_bps: float, new_decision: bool) -> None:
