@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import cast
 
 import numpy as np
@@ -406,18 +407,22 @@ def test_two_processors_metrics_are_apart() -> None:
     assert value(scrape(other), "transactions_total", outcome="committed") == 0
 
 
-def test_a_full_batch_costs_little() -> None:
-    """5,000 records, 2,500 rewards, 1,000 bandits: the loop has some 12 ms for such a batch, one observation a record
-    through prometheus-client would take 10. CPU time of the best of 9, since the machine is shared."""
+def test_a_full_batch_costs_less_than_one_observation_a_record() -> None:
+    """5,000 records, 2,500 rewards, 1,000 bandits, some .3 of what one observation a record through prometheus-client
+    takes beside it: the machine may be slow or shared, the ratio is neither."""
     metrics = metrics_with()
     messages = [message("trades") for _ in range(5_000)]
     rewards = [reward(float(one)) for one in np.linspace(-200, 200, 2_500)]
     vectors = [vector(f"b{number}", 2, {"x": 1.0}) for number in range(1_000)]
     snapshots = [snapshot(f"b{number}", 2, {"x": 1.0}) for number in range(1_000)]
     batch = applied(bytes(5_000), rewards, range(0, 5_000, 2), vectors=vectors, snapshots=snapshots)
-    took = []
+    reference = PrometheusHistogram("armstream_x", "x", buckets=REWARD_BPS, registry=CollectorRegistry())
+    ratios = []
     for _ in range(9):
-        start = time.thread_time()
+        started = time.thread_time()
         metrics.observe_batch(3, messages, batch)
-        took.append(time.thread_time() - start)
-    assert min(took) < 0.004, took
+        observed = time.thread_time()
+        for one in messages:
+            reference.observe(one.offset())
+        ratios.append((observed - started) / (time.thread_time() - observed))
+    assert median(ratios) < 0.75, ratios
