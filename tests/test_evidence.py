@@ -27,9 +27,9 @@ from tests.evidence.learners import (
     tsallis_bound,
     tuned_gamma,
 )
-from tests.evidence.markets import SYNTHETIC, Market, of_book, synthetic, without_drift
+from tests.evidence.markets import SYNTHETIC, Market, late, of_book, synthetic, without_drift
 from tests.evidence.play import Job, Played, know, play, run
-from tests.evidence.report import jobs, mean_and_error, paired_table
+from tests.evidence.report import earned, jobs, late_table, mean_and_error, missed, paired_table
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Markets
@@ -38,7 +38,7 @@ from tests.evidence.report import jobs, mean_and_error, paired_table
 
 @pytest.mark.parametrize("name", SYNTHETIC)
 def test_rewards_are_noise_around_what_a_market_says_they_earn(name: str) -> None:
-    market = synthetic(name, 0, 3)
+    market = synthetic(name, 3)
     deviation = (market.rewards_bps - market.means_bps).mean(axis=0)
     assert np.abs(deviation[1:]).max() < 5 * 20 / sqrt(20_000)
     assert abs(deviation[0]) < 5 * 160 / sqrt(20_000)  # a crash of 1,512 in one of a hundred: 150 bps of deviation
@@ -46,7 +46,7 @@ def test_rewards_are_noise_around_what_a_market_says_they_earn(name: str) -> Non
 
 
 def test_the_markets_are_what_they_are_called() -> None:
-    steady, switching, crash = (synthetic(name, 0, 1) for name in SYNTHETIC)
+    steady, switching, crash = (synthetic(name, 1) for name in SYNTHETIC)
     assert steady.means_bps.sum(axis=0).tolist() == [0, 0, 0, 200_000, 0]
     assert switching.means_bps.sum(axis=0).tolist() == [40_000] * 5
     assert switching.best_arms[[0, 1_999, 2_000, 19_999]].tolist() == [0, 0, 1, 4]
@@ -54,10 +54,12 @@ def test_the_markets_are_what_they_are_called() -> None:
     assert np.median(crash.rewards_bps[:, 0]) > 10 > np.median(crash.rewards_bps[:, 1]), "it looks best nearly always"
 
 
-def test_a_seed_is_a_market_of_its_own_whatever_the_delay() -> None:
-    assert (synthetic("steady", 0, 1).rewards_bps == synthetic("steady", 50, 1).rewards_bps).all()
-    assert (synthetic("steady", 0, 1).rewards_bps != synthetic("steady", 0, 2).rewards_bps).any()
-    assert [synthetic("steady", delay, 1).wait for delay in (0, 5)] == [1, 6]
+def test_a_seed_is_a_market_of_its_own_and_the_same_where_rewards_are_late() -> None:
+    one, other = synthetic("steady", 1), synthetic("steady", 2)
+    assert (one.rewards_bps == synthetic("steady", 1).rewards_bps).all()
+    assert (one.rewards_bps != other.rewards_bps).any()
+    assert [late(one, delay).wait for delay in (0, 5)] == [1, 6]
+    assert late(one, 5).rewards_bps is one.rewards_bps
 
 
 def test_without_drift_a_history_ends_where_it_began() -> None:
@@ -218,7 +220,7 @@ def test_a_run_counts_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     rewards = np.array([[0.0, 10.0, 0.0, 0.0, 0.0], [5.0, 0.0, 0.0, 0.0, 0.0]])
     two = [Market(rewards, rewards, np.ones(2, np.intp)), Market(2 * rewards, 2 * rewards, np.ones(2, np.intp))]
     know({("test", "1d"): two})
-    played = run(Job("uniform", ("test", "1d"), "logged", 0))
+    played = run(Job("uniform", ("test", "1d"), 0, "logged", 0))
     assert played.above_uniform_bps == pytest.approx(0.0)
     assert played.regret_bps == pytest.approx((10 + 20) / 4 - (15 + 30) / 5 / 4)
     assert (played.collapsed, played.regret_bound_bps) == (0.0, None)
@@ -232,15 +234,15 @@ def test_a_run_counts_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
     rule = replace(RULES["uniform"], make=lambda decisions, feedback: Stubborn())  # noqa: ARG005 - it needs neither
     monkeypatch.setattr("tests.evidence.play.RULES", {"stubborn": rule})
-    assert run(Job("stubborn", ("test", "1d"), "logged", 0)).collapsed == 1.0
+    assert run(Job("stubborn", ("test", "1d"), 0, "logged", 0)).collapsed == 1.0
     know({("test", "1d"): [replace(market, best_arms=np.array([0, 1])) for market in two]})
-    assert run(Job("stubborn", ("test", "1d"), "logged", 0)).collapsed == 0.5
+    assert run(Job("stubborn", ("test", "1d"), 0, "logged", 0)).collapsed == 0.5
 
 
 def test_the_automatic_bound_meets_its_targets_on_a_steady_market() -> None:
     """The evidence's own are over 20 seeds; three are enough to see a rule broken."""
     for rule, target in (("Exp3-IX, auto", 1.8), ("Tsallis, auto", 0.5)):
-        regrets = [run(Job(rule, ("steady", 0), "logged", seed)).regret_bps for seed in range(3)]
+        regrets = [run(Job(rule, ("steady", ""), 0, "logged", seed)).regret_bps for seed in range(3)]
         assert sum(regrets) / 3 < target * 1.1, rule
 
 
@@ -261,10 +263,24 @@ def test_pairs_are_of_one_seed() -> None:
         return [Played(each, 0.0, None, 0.0, np.zeros(1)) for each in above]
 
     places = [(prices, horizon) for prices in ("as they were", "without drift") for horizon in ("1d", "5d", "20d")]
-    results = {("a", place, "logged"): seeds(10.0, 30.0) for place in places}
-    results |= {("b", place, "logged"): seeds(9.0, 28.0) for place in places}
+    results = {("a", place, 0, "logged"): seeds(10.0, 30.0) for place in places}
+    results |= {("b", place, 0, "logged"): seeds(9.0, 28.0) for place in places}
     rows = list(paired_table(results, "a", "b"))  # type: ignore[arg-type] # literals are widened to str here
     assert rows[2] == "| as they were | 1d | 1.50 | 0.50 | 3.0 |"
+
+
+def test_late_rewards_have_a_column_for_each_delay_and_propensity_that_was_played() -> None:
+    """Two seeds of 1 and 3 above uniform: 2 with an error of 1. Regrets of 5 and 2, one of ten decisions collapsed."""
+    seeds = [Played(1.0, 5.0, None, 0.1, np.zeros(1)), Played(3.0, 2.0, None, 0.1, np.zeros(1))]
+    worse = [replace(each, above_uniform_bps=-each.above_uniform_bps) for each in seeds]
+    results = {(job.rule, job.place, job.delay, job.feedback): seeds for job in jobs(1)}
+    results["Exp3-IX, auto", ("as they were", "1d"), 50, "current"] = worse
+    rows = [*late_table(results, earned), *late_table(results, missed)]
+    good, bad = "2.00 ± 1.00", "-2.00 ± 1.00"
+    assert f"| as they were 1d | Exp3-IX, auto | {good} | {good} | {good} | {good} | {bad} |" in rows
+    assert f"| steady | Tsallis, auto | {good} | {good} |  | {good} |  |" in rows
+    good, bad = "3.50; 10 %; 0", "3.50; 10 %; 2"
+    assert f"| as they were 1d | Exp3-IX, auto | {good} | {good} | {good} | {good} | {bad} |" in rows
 
 
 def test_every_rule_is_played_everywhere_and_some_never_without_what_was_logged() -> None:
@@ -274,5 +290,7 @@ def test_every_rule_is_played_everywhere_and_some_never_without_what_was_logged(
     for rule in ("Tsallis, auto", "tracking, Tsallis", "EXP4"):
         assert {job.feedback for job in every if job.rule == rule} == {"logged"}
     for rule in RULES:
+        for place in ("steady", "as they were"):
+            assert {job.delay for job in every if (job.rule, job.place[0]) == (rule, place)} == {0, 5, 50}
         assert {job.place[0] for job in every if job.rule == rule} == {*SYNTHETIC, "as they were", "without drift"}
     assert markets.DECISIONS == 20_000

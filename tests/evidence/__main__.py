@@ -14,13 +14,15 @@ from armstream.demo.desk import HORIZONS
 from armstream.demo.market import load_bars
 from tests.comparison import SEEDS, books
 from tests.evidence.learners import Feedback
-from tests.evidence.markets import DECISIONS, SYNTHETIC, Market, of_book, without_drift
-from tests.evidence.play import Job, Played, know, run
+from tests.evidence.markets import DECISIONS, Market, of_book, without_drift
+from tests.evidence.play import Job, Place, Played, know, run
 from tests.evidence.report import (
+    MARKETS,
     PRICES,
-    Place,
-    delay_table,
+    earned,
     jobs,
+    late_table,
+    missed,
     paired_table,
     plot,
     prices_table,
@@ -31,9 +33,9 @@ BAR_WIDTH = 40
 PROCESSES = 2
 
 
-def markets_of_prices() -> dict[tuple[str, str], list[Market]]:
+def markets_of_prices() -> dict[Place, list[Market]]:
     """By the prices' name and the horizon, one for each stock."""
-    markets: dict[tuple[str, str], list[Market]] = defaultdict(list)
+    markets: dict[Place, list[Market]] = defaultdict(list)
     for stock, bars in load_bars().items():
         for name, shown in zip(PRICES, (bars, without_drift(bars)), strict=True):
             for book in books(stock, shown):
@@ -41,7 +43,7 @@ def markets_of_prices() -> dict[tuple[str, str], list[Market]]:
     return dict(markets)
 
 
-def run_all(every: Sequence[Job], prices: dict[tuple[str, str], list[Market]]) -> list[Played]:
+def run_all(every: Sequence[Job], prices: dict[Place, list[Market]]) -> list[Played]:
     """In the jobs' order; a progress bar on stderr."""
     played = []
     started = monotonic()
@@ -65,24 +67,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     prices = markets_of_prices()
     every = jobs(arguments.seeds)
-    results: dict[tuple[str, Place, Feedback], list[Played]] = defaultdict(list)
+    results: dict[tuple[str, Place, int, Feedback], list[Played]] = defaultdict(list)
     for job, played in zip(every, run_all(every, prices), strict=True):
-        results[job.rule, job.place, job.feedback].append(played)
+        results[job.rule, job.place, job.delay, job.feedback].append(played)
     for table in (
         synthetic_table(results),
-        delay_table(results),
+        late_table(results, earned),
+        late_table(results, missed),
         prices_table(results),
         *(paired_table(results, rule, "Exp3-IX, auto") for rule in ("Tsallis, auto", "tracking, Tsallis", "EXP4")),
     ):
         sys.stdout.write("\n".join([*table, "", ""]))
     if arguments.plots is not None:
         rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "evidence"})  # small, and the same every time
-        synthetic: list[Place] = [(name, 0) for name in SYNTHETIC]
         real: list[list[Place]] = [[(name, horizon) for horizon in HORIZONS] for name in PRICES]
-        decisions = dict.fromkeys(synthetic, DECISIONS) | {
+        decisions = dict.fromkeys(MARKETS, DECISIONS) | {
             place: sum(len(market.rewards_bps) for market in markets) for place, markets in prices.items()
         }
-        for file, rows in (("evidence-synthetic.svg", [synthetic]), ("evidence-prices.svg", real)):
+        for file, rows in (("evidence-synthetic.svg", [MARKETS]), ("evidence-prices.svg", real)):
             plot(results, rows, decisions).savefig(arguments.plots / file, format="svg", metadata={"Date": None})
 
 

@@ -70,9 +70,13 @@ SYNTHETIC: Mapping[str, Callable[[Generator], Market]] = {
 }
 
 
-def synthetic(name: str, delay: int, seed: int) -> Market:
-    """With rewards known `delay` decisions after the next one."""
-    return replace(SYNTHETIC[name](default_rng([seed, 1_000])), wait=delay + 1)
+def synthetic(name: str, seed: int) -> Market:
+    return SYNTHETIC[name](default_rng([seed, 1_000]))
+
+
+def late(market: Market, delay: int) -> Market:
+    """The same, with rewards known `delay` decisions later."""
+    return replace(market, wait=market.wait + delay)
 
 
 def of_book(book: Book) -> Market:

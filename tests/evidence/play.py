@@ -14,19 +14,20 @@ from numpy.random import default_rng
 
 from tests.comparison import PLOT_POINTS, in_turn
 from tests.evidence.learners import RULES, Feedback, Learner
-from tests.evidence.markets import Array, Market, synthetic
+from tests.evidence.markets import Array, Market, late, synthetic
 
 COLLAPSED = 0.9  # of the probability on one arm
 
-Prices = Mapping[tuple[str, str], Sequence[Market]]  # by the prices' name and the horizon
+Place = tuple[str, str]  # a synthetic market's name and "", or the prices' and the horizon
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`place` is a synthetic market's name and the delay, or real prices' name and the horizon."""
+    """Rewards come `delay` decisions later than they would."""
 
     rule: str
-    place: tuple[str, int | str]
+    place: Place
+    delay: int
     feedback: Feedback
     seed: int
 
@@ -43,24 +44,25 @@ class Played:
     path_bps: Array
 
 
-_prices: dict[tuple[str, str], Sequence[Market]] = {}  # of this process: too large to send with every job
+_prices: dict[Place, Sequence[Market]] = {}  # of this process: too large to send with every job
 
 
-def know(prices: Prices) -> None:
+def know(prices: Mapping[Place, Sequence[Market]]) -> None:
     """The real markets that jobs here are about."""
     _prices.update(prices)
 
 
 def run(job: Job) -> Played:
     """A learner of its own for each market, all of them in turn."""
-    name, detail = job.place
-    markets = [synthetic(name, detail, job.seed)] if isinstance(detail, int) else _prices[name, detail]
+    name, horizon = job.place
+    markets = _prices[name, horizon] if horizon else [synthetic(name, job.seed)]
     rule = RULES[job.rule]
     above, regret, collapsed, bounds = [], [], [], []
     for number, market in enumerate(markets):
         decisions = len(market.rewards_bps)
         learner = rule.make(decisions, job.feedback)
-        probabilities = play(learner, market, default_rng([job.seed, number]).random(decisions).tolist())
+        draws = default_rng([job.seed, number]).random(decisions).tolist()
+        probabilities = play(learner, late(market, job.delay), draws)
         earned = np.einsum("na,na->n", probabilities, market.means_bps)
         above.append(earned - market.means_bps.mean(axis=1))
         regret.append(market.means_bps[:, market.means_bps.sum(axis=0).argmax()] - earned)
