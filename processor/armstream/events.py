@@ -199,12 +199,16 @@ class DeadLetter(Struct, frozen=True, gc=False):
 
 
 class ArmState(Struct, frozen=True, gc=False):
-    """One arm of a learner; `state` is its log_weight (importance) or cumulative loss (implicit)."""
+    """One arm of a learner; `state` is its log_weight (importance) or cumulative loss (implicit).
+
+    `added_version`: decisions made from an older vector did not know it.
+    """
 
     name: str
     state: float
     pulls: int
     cumulative_reward_bps: float
+    added_version: int = 1
 
 
 class ExpertState(Struct, frozen=True, gc=False):

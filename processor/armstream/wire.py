@@ -479,7 +479,8 @@ def write_bandit_snapshot(header: bytes, snapshot: BanditSnapshot) -> bytes:
         pieces.append(_long(len(arms)))
         for arm in arms:
             pulls = _long(arm.pulls)
-            pieces += (_name(arm.name), _ARM_STATES[len(pulls)].pack(arm.state, pulls, arm.cumulative_reward_bps))
+            numbers = _ARM_STATES[len(pulls)].pack(arm.state, pulls, arm.cumulative_reward_bps)
+            pieces += (_name(arm.name), numbers, _long(arm.added_version))
     pieces += (
         b"\0",
         _name(snapshot.algorithm),

@@ -123,6 +123,16 @@ def test_an_arm_that_could_not_be_drawn_moves_by_what_was_played() -> None:
     assert bandit.state == pytest.approx([3 / 16 + 0.5, 1.25, 0.8])
     bandit.update(0, 50.0, **logged, new_decision=False)
     assert bandit.state == pytest.approx([3 / 8, 1.25, 0.55])
+
+
+def test_with_the_propensity_alone_those_asleep_move_by_what_the_drawn_arm_earned() -> None:
+    """b is 0: 50 of 100 bps at p = .4 are .25 / .4 on the drawn arm, .4 of that on the one asleep. Half of it: .125 of
+    the realised loss and .25 for the rest."""
+    bandit = learner()
+    bandit.update(1, 50.0, 0.4, asleep=(2,))
+    assert bandit.state == pytest.approx([0.0, 0.625, 0.25])
+    bandit.update(0, 50.0, 0.4, weight=0.5, asleep=(1, 2))
+    assert bandit.state == pytest.approx([0.375 / 0.4, 1.0, 0.625])
     assert (bandit.arm_pulls, bandit.cumulative_rewards[2]) == ([1, 1, 0], 0.0)
 
 
@@ -483,6 +493,10 @@ REFUSED: dict[str, Callable[[TsallisBandit], object]] = {
     "distribution below zero": lambda b: b.update(0, 1.0, probabilities=[0.5, -0.5, 1.0], eta=1.0),
     "distribution that could not draw it": lambda b: b.update(0, 1.0, probabilities=[0.0, 0.5, 0.5], eta=1.0),
     "propensity of another distribution": lambda b: b.update(0, 1.0, 0.5, probabilities=THIRDS, eta=1.0),
+    "asleep and drawn": lambda b: b.update(0, 1.0, 0.5, asleep=(0,)),
+    "asleep twice": lambda b: b.update(0, 1.0, 0.5, asleep=(1, 1)),
+    "asleep too large": lambda b: b.update(0, 1.0, 0.5, asleep=(3,)),
+    "asleep beside a distribution": lambda b: b.update(0, 1.0, probabilities=THIRDS, eta=1.0, asleep=(1,)),
     "rate zero": lambda b: b.update(0, 1.0, probabilities=THIRDS, eta=0.0),
     "rate nan": lambda b: b.update(0, 1.0, probabilities=THIRDS, eta=math.nan),
     "weight negative": lambda b: b.update(0, 1.0, 0.5, weight=-1e-9),

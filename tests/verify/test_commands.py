@@ -238,6 +238,12 @@ def test_decisions_that_left_arms_out_are_derived_again(learning: dict[str, Any]
     desk.apply(fill("f1", "p3", **{**masked, "weights_version": 5}), close("c1", "p3", price=151.0))
     account = desk.verify()
     assert (account.not_checked, account.counts["rewards"]) == ([], 4)
+    snapshot = desk.event(desk.names.bandit_snapshots, -2, BanditSnapshot)  # the task's own is the last
+    assert [arm.added_version for arm in snapshot.arms] == [1, 1, 4]
+    arms = (*snapshot.arms[:2], replace(snapshot.arms[2], added_version=3))
+    desk.change(desk.names.bandit_snapshots, -2, arms=arms)
+    with pytest.raises(Difference, match="added_version 3"):
+        desk.verify()
 
 
 def test_what_tsallis_learned_is_derived_again_and_a_wrong_loss_is_found() -> None:

@@ -22,7 +22,7 @@ A loss is (B - clip(reward_bps, -B, B)) / (2 B), B the reward bound (reward_boun
 import copy
 import logging
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
 from math import fsum, sqrt
 from typing import Any, Literal, NamedTuple, Self
@@ -46,6 +46,7 @@ from armstream.learning.refusals import (
     legal_numbers,
     legal_propensities,
     legal_shares,
+    refuse_asleep,
     refuse_overflow,
 )
 from armstream.learning.reward_bound import RewardBound
@@ -150,6 +151,7 @@ class TsallisBandit(ArmLearner):
         eta: float | None = None,
         weight: float = 1.0,
         new_decision: bool = True,
+        asleep: Collection[int] = (),
     ) -> Update:
         """Learn what one drawn arm earned, from what was logged when it was drawn.
 
@@ -160,15 +162,18 @@ class TsallisBandit(ArmLearner):
         `weight` in [0, 1e6] is the realised part of the decision; `new_decision` is False for all parts but the first,
         and then n, arm_pulls and b stay out. What is not realised counts as a zero reward (a loss of 1/2), so that
         parts sum to the whole: `L_arm += (weight * (loss - 1/2) + (1/2 - b_arm if new_decision)) / p_arm`.
-        An arm whose probability was 0 could not be drawn, and moves by what was played, `sum_a p_a (what L_a moves
-        by)`, so that its weight against all others together stays (Y. Freund, R. Schapire, Y. Singer, M. Warmuth,
-        'Using and combining predictors that specialize', STOC 1997).
+        An arm that could not be drawn moves by what was played, `sum_a p_a (what L_a moves by)`, so that its weight
+        against all others together stays (Y. Freund, R. Schapire, Y. Singer, M. Warmuth, 'Using and combining
+        predictors that specialize', STOC 1997): those of probability 0, and with `propensity` alone those `asleep`.
         The estimate in the result is what L_arm moved by. While `is_warming`, a legal reward goes into the bound only.
         """
         if not (-MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS and 0.0 <= weight <= MAX_WEIGHT):
             raise illegal_reward(reward, weight)
         reward, weight, arm = float(reward), float(weight), legal_arm(arm, len(self._names))
         p, baselines, eta = self._legal_decision(arm, propensity, probabilities, eta)
+        refuse_asleep(asleep, arm, len(self._names))
+        if asleep and probabilities is not None:
+            raise ValueError(f"probabilities say by their zeros which arms were asleep, got {sorted(asleep)} too")
         if self.is_warming:
             self.warm_up(reward)
             return Update((), (), (), eta, "NONE")
@@ -176,9 +181,12 @@ class TsallisBandit(ArmLearner):
         estimate = (weight * self._signal(reward) + unrealised) / p + (baselines[arm] if new_decision else 0.0)
         moves = baselines if new_decision else [0.0] * len(baselines)
         moves[arm] = estimate
+        played = p * estimate
         if probabilities is not None and 0.0 in probabilities:
             played = fsum(each * move for each, move in zip(probabilities, moves, strict=True))
-            moves = [played if each == 0.0 else move for each, move in zip(probabilities, moves, strict=True)]
+            asleep = [sleeper for sleeper, each in enumerate(probabilities) if each == 0.0]
+        for sleeper in asleep:
+            moves[sleeper] = played
         self._apply(moves, {arm: weight * reward}, new_decision)
         update = Update((arm,), (p,), (estimate,), eta, "LOGGED")
         if _log.isEnabledFor(logging.DEBUG):

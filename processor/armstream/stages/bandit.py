@@ -86,6 +86,7 @@ def _update_tsallis(
         eta=decision.eta if whole else None,
         weight=segment.weight,
         new_decision=new_decision,
+        asleep=() if whole else _asleep(book, decision, arm),
     )
 
 
@@ -107,7 +108,12 @@ def _update_exp4(
 
 
 def _asleep(book: Book, decision: DecisionSnapshot, arm: int) -> tuple[int, ...]:
-    """The arms that could not be drawn, where the decision's whole distribution was logged."""
+    """The arms that could not be drawn: those that came later, or have no part of the whole distribution."""
+    version = decision.weights_version
+    if version is not None and version < book.choices_version:
+        known = max(version, 1)  # 0: there was no vector yet
+        later = [index for name, index in book.arm_index.items() if book.added_versions[name] > known]
+        return tuple([index for index in later if index != arm])
     probabilities = decision.probabilities
     if 0.0 not in probabilities or not _is_whole_distribution(book, decision, arm):
         return ()

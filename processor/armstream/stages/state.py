@@ -48,7 +48,8 @@ class Book:
 
     `arm_index` is that of the learner's arms, `settings` are the rules as a snapshot holds them. `may_withhold`: its
     rule does not learn from every decision, or not from the first. A decision that was made from a vector before
-    `choices_version` may know other arms and experts than there are.
+    `choices_version` may know other arms and experts than there are; it knew the arms whose `added_versions` are not
+    above it.
 
     `floor` is the smaller watermark, what forgetting is measured from: NEVER while either is.
     `checks` and `waiting` are heaps of hints for expiry: (when to look, position_id) and (ts_event, event_id,
@@ -57,6 +58,7 @@ class Book:
     """
 
     __slots__ = (
+        "added_versions",
         "arm_index",
         "bandit_id",
         "cause_event_id",
@@ -82,6 +84,7 @@ class Book:
         self.rules: LearningRules | None = None
         self.settings = ""
         self.arm_index: Mapping[str, int] = {}
+        self.added_versions: Mapping[str, int] = {}
         self.may_withhold = False
         self.learner: Learner | None = None
         self.owns_learner = False
@@ -103,6 +106,7 @@ class Book:
         twin.rules = self.rules
         twin.settings = self.settings
         twin.arm_index = self.arm_index
+        twin.added_versions = self.added_versions
         twin.may_withhold = self.may_withhold
         twin.learner = self.learner
         twin.owns_learner = False
@@ -195,18 +199,21 @@ class TaskState:
         return book
 
     def create_learner(self, book: Book, rules: LearningRules) -> None:
-        """A learner that has seen nothing, in the place of one that there may be."""
+        """A learner that has seen nothing, in the place of one that there may be: all of its arms are new."""
         book.rules, book.settings = rules, rules.determining_json()
         book.may_withhold = rules.algorithm != "exp3ix" or rules.reward_bound_bps == "auto"
         book.learner = rules.new_learner()
         book.owns_learner = True
+        book.added_versions = {}
         self.note_choices(book)
 
     def note_choices(self, book: Book) -> None:
         """The learner's arms or experts have changed, as the next audit record says."""
         assert book.learner is not None  # it was just changed
         book.choices_version = book.version + 1
-        book.arm_index = {name: index for index, name in enumerate(book.learner.arm_names)}
+        names = book.learner.arm_names
+        book.arm_index = {name: index for index, name in enumerate(names)}
+        book.added_versions = {name: book.added_versions.get(name, book.choices_version) for name in names}
 
     def own_learner(self, book: Book) -> Learner:
         """The touched book's learner, no longer shared with the committed one."""
@@ -305,7 +312,8 @@ class TaskState:
         if learner is not None and rules is not None:
             algorithm, estimator = rules.algorithm, rules.published_estimator
             total_steps, reward_bound_bps = learner.total_steps, learner.reward_bound_bps
-            arms = tuple(map(ArmState, book.arm_index, learner.state, learner.arm_pulls, learner.cumulative_rewards))
+            counts = learner.arm_pulls, learner.cumulative_rewards
+            arms = tuple(map(ArmState, book.arm_index, learner.state, *counts, book.added_versions.values()))
         return BanditSnapshot(
             book.bandit_id,
             book.version,
@@ -364,6 +372,7 @@ class TaskState:
         self.create_learner(book, rules)
         assert book.learner is not None  # it was just made
         _restore(book.learner, snapshot)
+        book.added_versions = {arm.name: arm.added_version for arm in snapshot.arms}
         self.note_choices(book)
 
     def restore_position(self, position: PositionSnapshot) -> None:

@@ -192,12 +192,12 @@ def _taught(bandit: Bandit, learner: Learner, reward: Reward, decision: Decision
         return learner.learn_blend(shares, reward_bps, weight, counted)
     (arm,) = indexes
     logged = _logged(decision, arm, bandit, learner)
-    asleep = [at for at, each in enumerate(logged.probabilities) if each == 0.0]
+    asleep = bandit.asleep(decision, arm) or [at for at, each in enumerate(logged.probabilities) if each == 0.0]
     if bandit.trust is not None:
         advice = decision.advice
         return bandit.trust.learn(learner, arm, reward_bps, logged.propensity, advice, weight, counted, asleep)
     if learner.is_tsallis:
-        return learner.learn_draw(arm, reward_bps, logged, weight, counted)
+        return learner.learn_draw(arm, reward_bps, logged, weight, counted, asleep)
     return learner.learn_arm(arm, reward_bps, decision.propensity, weight, counted, asleep)
 
 

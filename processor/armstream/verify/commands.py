@@ -145,6 +145,7 @@ def _obey(bandit: Bandit, applied: CommandApplied, command: Command | None) -> N
     elif command is not None and applied.action == "ADD_ARM":
         weight = 1.0 if command.value is None else command.value
         bandit.learner.add_arm(command.arm or "", weight)
+        bandit.added_versions[command.arm or ""] = applied.version
         if bandit.trust is not None:
             bandit.trust.add_arm(command.arm or "", weight)
     elif command is not None and applied.action == "REMOVE_ARM":

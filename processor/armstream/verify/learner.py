@@ -235,11 +235,19 @@ class Learner:
         self._move(moves, eta, weight * reward_bps, new_decision)
         return Taught(tuple(lessons), eta, "CURRENT" if is_divided else "NONE")
 
-    def learn_draw(self, arm: int, reward_bps: float, logged: Logged, weight: float, new_decision: bool) -> Taught:
+    def learn_draw(
+        self,
+        arm: int,
+        reward_bps: float,
+        logged: Logged,
+        weight: float,
+        new_decision: bool,
+        asleep: Sequence[int] = (),
+    ) -> Taught:
         """Tsallis-INF: one drawn arm, by the decision's whole distribution and its rate, or by its propensity alone.
 
-        L_i += b_i for all, b_i = 1/2 where p_i >= eta^2; L_arm += (loss - b_arm) / p_arm; b is 0 without the whole. One
-        with p_i = 0 could not be drawn, and moves by what was played: the mean of all that, by p.
+        L_i += b_i for all, b_i = 1/2 where p_i >= eta^2; L_arm += (loss - b_arm) / p_arm; b is 0 without the whole.
+        Those that could not be drawn move by what was played: the mean of all that, by p.
         """
         p, eta = logged.propensity, 2 / sqrt(self.total_steps + 1) if self.rules.eta is None else self.rules.eta
         baselines = [0.0] * self.count
@@ -252,9 +260,9 @@ class Learner:
             estimate, scale = (realised + 0.5 - baseline) / p + baseline, (abs(realised) + 0.5) / p + baseline
         moves = [each if new_decision else 0.0 for each in baselines]
         moves[arm] = estimate
-        if logged.probabilities:
-            played = sum(each * move for each, move in zip(logged.probabilities, moves, strict=True))
-            moves = [played if each == 0 else move for each, move in zip(logged.probabilities, moves, strict=True)]
+        chances = logged.probabilities or [p if at == arm else 0.0 for at in range(self.count)]
+        played = sum(each * move for each, move in zip(chances, moves, strict=True))
+        moves = [played if at in asleep else move for at, move in enumerate(moves)]
         self.state = [loss + (0.0 if at == arm else moves[at]) for at, loss in enumerate(self.state)]
         self._move({arm: (1.0, estimate)}, eta, weight * reward_bps, new_decision)
         return Taught((Lesson(arm, 1.0, p, estimate, scale),), eta, "LOGGED")

@@ -238,6 +238,7 @@ class Bandit:
         self.learner: Learner | None = None
         self.trust: Trust | None = None  # in experts, where its rule has them
         self.choices_version = 1  # that of the last change of arms or experts
+        self.added_versions: dict[str, int] = {}  # of each arm
         self.fill_watermark: int | None = None
         self.close_watermark: int | None = None
         self.knows_watermarks = knows_watermarks
@@ -273,7 +274,15 @@ class Bandit:
         """One that has seen nothing, made by the first fill or by a change of settings, which is an audit record."""
         self.learner = Learner(self.rules)
         self.choices_version = max(self.version or 0, 1)
+        self.added_versions = dict.fromkeys(self.learner.arms, self.choices_version)
         self.trust = Trust.new(self.rules) if self.rules.algorithm == "exp4" else None
+
+    def asleep(self, decision: DecisionSnapshot, drawn: int) -> list[int]:
+        """The arms that came after the vector that the decision was made from, where it says from which."""
+        if self.learner is None or decision.weights_version is None:
+            return []
+        later = [self.added_versions[name] > max(decision.weights_version, 1) for name in self.learner.arms]
+        return [arm for arm, is_later in enumerate(later) if is_later and arm != drawn]
 
     @property
     def floor(self) -> int | None:
@@ -321,6 +330,7 @@ class Bandit:
             if snapshot.experts:
                 self.trust = Trust.restored(self.rules, [arm.name for arm in snapshot.arms], snapshot.experts)
             self.choices_version = snapshot.choices_version
+            self.added_versions = {arm.name: arm.added_version for arm in snapshot.arms}
             self.paused, self.command_ids = snapshot.paused, snapshot.command_ids
             self.causes = [(snapshot.cause_event_id, snapshot.ts_event)]
         if not self.knows_watermarks:
@@ -370,6 +380,7 @@ class Bandit:
                 [
                     ("state", arm.state, learner.state[index], max(learner.largest_state)),
                     ("pulls", arm.pulls, learner.pulls[index]),
+                    ("added_version", arm.added_version, self.added_versions[arm.name]),
                     (
                         "cumulative_reward_bps",
                         arm.cumulative_reward_bps,
