@@ -273,7 +273,7 @@ def test_late_rewards_have_a_column_for_each_delay_and_propensity_that_was_playe
     """Two seeds of 1 and 3 above uniform: 2 with an error of 1. Regrets of 5 and 2, one of ten decisions collapsed."""
     seeds = [Played(1.0, 5.0, None, 0.1, np.zeros(1)), Played(3.0, 2.0, None, 0.1, np.zeros(1))]
     worse = [replace(each, above_uniform_bps=-each.above_uniform_bps) for each in seeds]
-    results = {(job.rule, job.place, job.delay, job.feedback): seeds for job in jobs(1)}
+    results = {job.case: seeds for job in jobs(1)}
     results["Exp3-IX, auto", ("as they were", "1d"), 50, "current"] = worse
     rows = [*late_table(results, earned), *late_table(results, missed)]
     good, bad = "2.00 ± 1.00", "-2.00 ± 1.00"

@@ -120,12 +120,6 @@ class WeightVector(Struct, frozen=True, gc=False):
     ts_event: int
     experts: tuple[ExpertWeight, ...] = ()
 
-    @property
-    def has_bound(self) -> bool:
-        """Whether rewards are clipped to reward_bound_bps, where 0 is one that is not found yet: by every rule but the
-        documented one."""
-        return (self.algorithm, self.estimator) != ("exp3ix", "importance")
-
 
 class RewardArm(Struct, frozen=True, gc=False):
     """One arm's part of a reward; propensity and estimate are None where nothing was applied."""
@@ -245,6 +239,11 @@ class BanditSnapshot(Struct, frozen=True, gc=False):
     reward_bound_bps: float | None = None
     warm_up_rewards_bps: tuple[float, ...] = ()
     schema_version: int = 1
+
+
+def has_bound(learned: WeightVector | BanditSnapshot) -> bool:
+    """Whether rewards are clipped to reward_bound_bps: by every rule but the documented one."""
+    return (learned.algorithm, learned.estimator) != ("exp3ix", "importance")
 
 
 class TaskSnapshot(Struct, frozen=True, gc=False):

@@ -13,9 +13,8 @@ from matplotlib import rcParams
 from armstream.demo.desk import HORIZONS
 from armstream.demo.market import load_bars
 from tests.comparison import SEEDS, books
-from tests.evidence.learners import Feedback
 from tests.evidence.markets import DECISIONS, Market, of_book, without_drift
-from tests.evidence.play import Job, Place, Played, know, run
+from tests.evidence.play import Case, Job, Place, Played, know, run
 from tests.evidence.report import (
     MARKETS,
     PRICES,
@@ -67,9 +66,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     prices = markets_of_prices()
     every = jobs(arguments.seeds)
-    results: dict[tuple[str, Place, int, Feedback], list[Played]] = defaultdict(list)
+    results: dict[Case, list[Played]] = defaultdict(list)
     for job, played in zip(every, run_all(every, prices), strict=True):
-        results[job.rule, job.place, job.delay, job.feedback].append(played)
+        results[job.case].append(played)
     for table in (
         synthetic_table(results),
         late_table(results, earned),

@@ -19,6 +19,7 @@ from tests.evidence.markets import Array, Market, late, synthetic
 COLLAPSED = 0.9  # of the probability on one arm
 
 Place = tuple[str, str]  # a synthetic market's name and "", or the prices' and the horizon
+Case = tuple[str, Place, int, Feedback]  # rule, place, delay, feedback: what seeds are runs of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ class Job:
     delay: int
     feedback: Feedback
     seed: int
+
+    @property
+    def case(self) -> Case:
+        return self.rule, self.place, self.delay, self.feedback
 
 
 @dataclass(frozen=True, slots=True)

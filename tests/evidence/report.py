@@ -8,17 +8,18 @@ from matplotlib.figure import Figure
 
 from armstream.demo.desk import HORIZONS
 from tests.comparison import PLOT_POINTS
-from tests.evidence.learners import RULES, Feedback
+from tests.evidence.learners import RULES
 from tests.evidence.markets import SYNTHETIC, Array
-from tests.evidence.play import Job, Place, Played
+from tests.evidence.play import Case, Job, Place, Played
 
 DELAYS = (0, 5, 50)
 PRICES = ("as they were", "without drift")
 MARKETS: Sequence[Place] = [(name, "") for name in SYNTHETIC]
+TRADES: Sequence[Place] = [(prices, horizon) for prices in PRICES for horizon in HORIZONS]
 LATE: Sequence[Place] = [*MARKETS, *((prices, "1d") for prices in PRICES)]  # longer positions are late by themselves
 COLORS = ("#1f6fb2", "#7fb2dd", "#c2571a", "#2f8f4e", "#7b3fa0", "#8fc79f", "#c9302c", "#b8860b", "#888888")
 
-Results = Mapping[tuple[str, Place, int, Feedback], Sequence[Played]]  # of each seed; int is the delay
+Results = Mapping[Case, Sequence[Played]]  # of each seed
 
 HEAD = (
     "above uniform, bps | standard error | regret, bps | its bound "
@@ -28,10 +29,9 @@ HEAD = (
 
 def jobs(seeds: int) -> list[Job]:
     """Everything: where nothing is late the current propensity is the logged one."""
-    everywhere = [*MARKETS, *((prices, horizon) for prices in PRICES for horizon in HORIZONS)]
-    played: list[tuple[str, Place, int, Feedback]] = []
+    played: list[Case] = []
     for rule, one in RULES.items():
-        played += [(rule, place, 0, one.feedbacks[0]) for place in everywhere]
+        played += [(rule, place, 0, one.feedbacks[0]) for place in (*MARKETS, *TRADES)]
         played += [(rule, place, delay, each) for place in LATE for delay in DELAYS[1:] for each in one.feedbacks]
     return [Job(*each, seed) for each in played for seed in range(seeds)]
 
@@ -47,9 +47,8 @@ def synthetic_table(results: Results) -> Iterator[str]:
 def prices_table(results: Results) -> Iterator[str]:
     yield f"| prices | held | rule | {HEAD}"
     yield "| --- " * 9 + "|"
-    for prices in PRICES:
-        for horizon in HORIZONS:
-            yield from _rows(f"{prices} | {horizon}", (prices, horizon), results)
+    for place in TRADES:
+        yield from _rows(" | ".join(place), place, results)
 
 
 def late_table(results: Results, cell: Callable[[Sequence[Played]], str]) -> Iterator[str]:
@@ -83,11 +82,10 @@ def paired_table(results: Results, one: str, other: str) -> Iterator[str]:
     """The mean difference over seeds by its standard error: t, with one degree of freedom less than seeds."""
     yield f"| prices | held | {one} above {other}, bps | standard error | t |"
     yield "| --- " * 5 + "|"
-    for prices in PRICES:
-        for horizon in HORIZONS:
-            means = [_means(results[rule, (prices, horizon), 0, "logged"]) for rule in (one, other)]
-            difference, error = mean_and_error(means[0] - means[1])
-            yield f"| {prices} | {horizon} | {difference:.2f} | {error:.2f} | {difference / error:.1f} |"
+    for place in TRADES:
+        means = [_means(results[rule, place, 0, "logged"]) for rule in (one, other)]
+        difference, error = mean_and_error(means[0] - means[1])
+        yield f"| {' | '.join(place)} | {difference:.2f} | {error:.2f} | {difference / error:.1f} |"
 
 
 def mean_and_error(values: Array) -> tuple[float, float]:

@@ -171,9 +171,10 @@ class TsallisBandit(ArmLearner):
             raise illegal_reward(reward, weight)
         reward, weight, arm = float(reward), float(weight), legal_arm(arm, len(self._names))
         p, baselines, eta = self._legal_decision(arm, propensity, probabilities, eta)
-        refuse_asleep(asleep, arm, len(self._names))
-        if asleep and probabilities is not None:
-            raise ValueError(f"probabilities say by their zeros which arms were asleep, got {sorted(asleep)} too")
+        if asleep:
+            refuse_asleep(asleep, arm, len(self._names))
+            if probabilities is not None:
+                raise ValueError(f"probabilities say by their zeros which arms were asleep, got {sorted(asleep)} too")
         if self.is_warming:
             self.warm_up(reward)
             return Update((), (), (), eta, "NONE")

@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
 from armstream import __version__
-from armstream.events import Action, BanditSnapshot, CommandApplied, ErrorClass, Reward, WeightVector
+from armstream.events import Action, BanditSnapshot, CommandApplied, ErrorClass, Reward, WeightVector, has_bound
 from armstream.runtime.intake import Record
 from armstream.settings import Settings
 from armstream.stages.pipeline import APPLIED, Applied
@@ -285,12 +285,8 @@ def _clipped_shares(bandits: Sequence[tuple[str, _Bandit]]) -> dict[tuple[str], 
     return {
         (bandit_id,): sum(bandit.clipped) / CLIPPED_WINDOW_REWARDS
         for bandit_id, bandit in bandits
-        if len(bandit.clipped) == CLIPPED_WINDOW_REWARDS and _has_bound(bandit.snapshot)
+        if len(bandit.clipped) == CLIPPED_WINDOW_REWARDS and has_bound(bandit.snapshot)
     }
-
-
-def _has_bound(snapshot: BanditSnapshot) -> bool:
-    return (snapshot.algorithm, snapshot.estimator) != ("exp3ix", "importance")
 
 
 def _bandit_families(

@@ -4,6 +4,7 @@ Law: a book's version counts its audit records, one a segment, taught or not. Wh
 reaches it, so a refusal inside it is a crash.
 """
 
+from collections.abc import Sequence
 from math import fsum
 
 from armstream.events import ArmWeight, DecisionSnapshot, ExpertWeight, Reward, RewardArm, WeightVector
@@ -86,7 +87,7 @@ def _update_tsallis(
         eta=decision.eta if whole else None,
         weight=segment.weight,
         new_decision=new_decision,
-        asleep=() if whole else _asleep(book, decision, arm),
+        asleep=_later(book, decision, arm),
     )
 
 
@@ -107,17 +108,22 @@ def _update_exp4(
     return learner.update_advice(arm, advice, reward_bps, propensity, weight, new_decision, asleep=asleep)
 
 
-def _asleep(book: Book, decision: DecisionSnapshot, arm: int) -> tuple[int, ...]:
+def _asleep(book: Book, decision: DecisionSnapshot, arm: int) -> Sequence[int]:
     """The arms that could not be drawn: those that came later, or have no part of the whole distribution."""
+    later, probabilities = _later(book, decision, arm), decision.probabilities
+    if later or 0.0 not in probabilities or not _is_whole_distribution(book, decision, arm):
+        return later
+    return [index for index, each in enumerate(probabilities) if each == 0.0]
+
+
+def _later(book: Book, decision: DecisionSnapshot, arm: int) -> Sequence[int]:
+    """The arms that were added after the vector that the decision was made from, where it says from which."""
     version = decision.weights_version
-    if version is not None and version < book.choices_version:
-        known = max(version, 1)  # 0: there was no vector yet
-        later = [index for name, index in book.arm_index.items() if book.added_versions[name] > known]
-        return tuple([index for index in later if index != arm])
-    probabilities = decision.probabilities
-    if 0.0 not in probabilities or not _is_whole_distribution(book, decision, arm):
+    if version is None or version >= book.choices_version:
         return ()
-    return tuple([index for index, each in enumerate(probabilities) if each == 0.0])
+    known = max(version, 1)  # 0: there was no vector yet
+    later = [index for name, index in book.arm_index.items() if book.added_versions[name] > known]
+    return [index for index in later if index != arm]
 
 
 def _is_whole_distribution(book: Book, decision: DecisionSnapshot, arm: int) -> bool:

@@ -192,7 +192,7 @@ def _taught(bandit: Bandit, learner: Learner, reward: Reward, decision: Decision
         return learner.learn_blend(shares, reward_bps, weight, counted)
     (arm,) = indexes
     logged = _logged(decision, arm, bandit, learner)
-    asleep = bandit.asleep(decision, arm) or [at for at, each in enumerate(logged.probabilities) if each == 0.0]
+    asleep = bandit.later(decision, arm) or [at for at, each in enumerate(logged.probabilities) if each == 0.0]
     if bandit.trust is not None:
         advice = decision.advice
         return bandit.trust.learn(learner, arm, reward_bps, logged.propensity, advice, weight, counted, asleep)

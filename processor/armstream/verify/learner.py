@@ -8,6 +8,7 @@ nothing with `learning`.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log, sqrt, tanh
+from types import MappingProxyType
 
 from armstream.events import ArmState, PropensitySource
 from armstream.stages.rules import LearningRules
@@ -258,13 +259,10 @@ class Learner:
         estimate, scale = realised / p, abs(realised) / p
         if new_decision:
             estimate, scale = (realised + 0.5 - baseline) / p + baseline, (abs(realised) + 0.5) / p + baseline
-        moves = [each if new_decision else 0.0 for each in baselines]
-        moves[arm] = estimate
-        chances = logged.probabilities or [p if at == arm else 0.0 for at in range(self.count)]
-        played = sum(each * move for each, move in zip(chances, moves, strict=True))
-        moves = [played if at in asleep else move for at, move in enumerate(moves)]
-        self.state = [loss + (0.0 if at == arm else moves[at]) for at, loss in enumerate(self.state)]
-        self._move({arm: (1.0, estimate)}, eta, weight * reward_bps, new_decision)
+        others = {at: each if new_decision else 0.0 for at, each in enumerate(baselines) if at != arm}
+        played = p * estimate + sum(chance * others.get(at, 0.0) for at, chance in enumerate(logged.probabilities))
+        others.update(dict.fromkeys(asleep, played))
+        self._move({arm: (1.0, estimate)}, eta, weight * reward_bps, new_decision, others)
         return Taught((Lesson(arm, 1.0, p, estimate, scale),), eta, "LOGGED")
 
     def count_arm(self, arm: int, reward_bps: float, new_decision: bool) -> None:
@@ -341,15 +339,15 @@ class Learner:
         eta: float,
         reward_bps: float,
         new_decision: bool,
-        asleep: Mapping[int, float] | None = None,
+        others: Mapping[int, float] = MappingProxyType({}),
     ) -> None:
-        """Arm -> (share, estimate); `reward_bps` is the decision's, times its weight. `asleep`: arm -> estimate."""
+        """Arm -> (share, estimate) of those that were played, arm -> estimate of others that move; `reward_bps` is the
+        decision's, times its weight."""
         far = 2 * log(1 / self.rules.min_weight)
         is_implicit = self.rules.estimator == "implicit"
-        for arm, estimate in (asleep or {}).items():
+        for arm, estimate in [*others.items(), *((arm, estimate) for arm, (_, estimate) in moves.items())]:
             self.state[arm] += estimate if is_implicit else max(-far, min(far, eta * estimate))
-        for arm, (share, estimate) in moves.items():
-            self.state[arm] += estimate if is_implicit else max(-far, min(far, eta * estimate))
+        for arm, (share, _) in moves.items():
             self.cumulative_rewards[arm] += share * reward_bps
             self.pulls[arm] += new_decision
         self._settle()

@@ -277,12 +277,12 @@ class Bandit:
         self.added_versions = dict.fromkeys(self.learner.arms, self.choices_version)
         self.trust = Trust.new(self.rules) if self.rules.algorithm == "exp4" else None
 
-    def asleep(self, decision: DecisionSnapshot, drawn: int) -> list[int]:
+    def later(self, decision: DecisionSnapshot, drawn: int) -> list[int]:
         """The arms that came after the vector that the decision was made from, where it says from which."""
         if self.learner is None or decision.weights_version is None:
             return []
-        later = [self.added_versions[name] > max(decision.weights_version, 1) for name in self.learner.arms]
-        return [arm for arm, is_later in enumerate(later) if is_later and arm != drawn]
+        known = max(decision.weights_version, 1)
+        return [arm for arm, name in enumerate(self.learner.arms) if self.added_versions[name] > known and arm != drawn]
 
     @property
     def floor(self) -> int | None:
