@@ -10,6 +10,7 @@ import pytest
 from armstream import cli
 from armstream.events import Reward, WeightVector
 from armstream.learning import AdvisedBandit, Exp3IXBandit
+from armstream.rules import new_learner
 from armstream.runtime.metrics import Metrics
 from armstream.runtime.topics import expected
 from armstream.settings import Settings, load
@@ -133,7 +134,7 @@ def test_its_rules_for_single_bandits_are_valid(tmp_path: Path) -> None:
     _, text, _ = blocks("yaml")
     file = tmp_path / "mine.yaml"
     file.write_text(text)
-    rules = load(file, {}).bandit_rules()
+    rules = load(file, {}).bandit_registry()
     ours = rules.of("eu-equities")
     assert ours is not None
     assert (ours.gamma, ours.reward_bound_bps, rules.of("us-equities")) == (0.02, 60, None)
@@ -144,7 +145,7 @@ def test_its_experts_are_valid(tmp_path: Path) -> None:
     text, *_ = blocks("yaml")
     file = tmp_path / "mine.yaml"
     file.write_text(text)
-    learner = load(file, {}).learning_rules().new_learner()
+    learner = new_learner(load(file, {}).online_learning.for_learner())
     assert isinstance(learner, AdvisedBandit)
     assert learner.experts == ("base", "bandit", "best", "uniform", "regime")
 
