@@ -189,7 +189,10 @@ colour: red
             "online_learning: {algorithm: exp4}",
             "online_learning.experts: must name one or more where algorithm is exp4: {bandit: exp3ix}",
         ),
-        ("online_learning: {experts: {a: engine}}", "online_learning.experts: is not for exp3ix, but for exp4: leave it out"),
+        (
+            "online_learning: {experts: {a: engine}}",
+            "online_learning.experts: is not for exp3ix, but for exp4: leave it out",
+        ),
         ("online_learning: {horizon: 500}", "online_learning.horizon: is not for exp3ix, but for exp4: leave it out"),
         (
             "online_learning: {algorithm: exp4, experts: {a: engine}, fixed_share: 0.1}",
