@@ -323,6 +323,8 @@ def _settings(arguments: argparse.Namespace, overrides: dict[str, str] | None = 
         _failed(str(error))
         return None
     logs.configure(settings.log.level, settings.log.format, settings.kafka.secrets())
+    for line in settings.renamed:
+        print(line, file=sys.stderr)
     return settings
 
 

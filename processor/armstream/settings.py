@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from armstream.layers import Layers, SettingPath
@@ -68,7 +77,7 @@ _OWNED: Mapping[str, str] = {
 _REFUSED: Mapping[tuple[str, str | None], str] = {
     ("online_learning.attribution", "sequential"): (
         "sequential is refused in the stream: contributions are a map, which has no order; "
-        "take simultaneous or full_information"
+        "take simultaneous or undivided"
     ),
 }
 
@@ -322,8 +331,8 @@ class OnlineLearningSettings(Section):
     arm_mode: Literal["family", "horizon", "family_horizon"] = "family"
     families: Names = ("lightgbm", "xgboost", "ridge", "lstm")
     horizons: Names = ()
-    attribution: Literal["full_information", "simultaneous"] = "full_information"
-    horizon: Annotated[int, Field(ge=1, le=10**12)] = 10_000
+    attribution: Literal["undivided", "simultaneous"] = "undivided"
+    expected_decisions: Annotated[int, Field(ge=1, le=10**12)] = 10_000
     experts: Experts = {}
     save_interval: Annotated[int, Field(ge=1, le=10**9)] = 100
     state_file: Annotated[str, Field(min_length=1)] = "state/bandit_state.json"
@@ -353,7 +362,7 @@ class OnlineLearningSettings(Section):
             min_weight=self.min_weight,
             fixed_share=self.fixed_share,
             attribution=self.attribution,
-            horizon=self.horizon,
+            expected_decisions=self.expected_decisions,
             experts=tuple(self.experts.items()),
             blend_alpha=self.blend_alpha,
             warm_start_steps=self.warm_start_steps,
@@ -441,6 +450,12 @@ class Settings(Section):
     bandits: BanditsSettings = BanditsSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
+    _renamed: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def renamed(self) -> tuple[str, ...]:
+        """A line for each setting that was given by a name of before."""
+        return self._renamed
 
     def conflicts(self) -> Iterator[Conflict]:
         yield from self._learning_conflicts(("online_learning",), self.online_learning)
@@ -598,6 +613,7 @@ def load(path: Path | None, environment: Mapping[str, str], overrides: Mapping[s
         raise SettingsError(layers.errors + lines) from None  # its own text may show a secret
     if layers.errors:
         raise SettingsError(layers.errors)
+    settings._renamed = tuple(layers.renamed)
     return settings
 
 
