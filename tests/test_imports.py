@@ -21,9 +21,11 @@ MAY_IMPORT = {
     "events": {"events"},
     "wire": {"wire", "events"},
     "codec": {"codec", "wire", "events", "resources"},
-    "stages": {"stages", "rules", "learning", "events", "codec"},
+    "keys": {"keys"},
+    "logs": {"logs"},
+    "stages": {"stages", "rules", "learning", "events", "codec", "keys"},
     "rules": {"rules", "learning"},
-    "verify": {"verify", "events", "codec", "settings", "resources", "rules"},
+    "verify": {"verify", "events", "codec", "keys", "settings", "resources", "rules"},
     "engine": {"engine", "learning", "events", "codec"},
 }
 FACTS = "armstream.stages.rules"  # the settings as plain facts, a part of its own: it may do as the stages
@@ -70,7 +72,7 @@ def broken_laws(module: str, imported: set[str]) -> list[str]:
             broken.append(f"{module} imports {name}: {part} may not import {other}")
         if other in IMPORTED_ONLY_BY and part not in IMPORTED_ONLY_BY[other]:
             broken.append(f"{module} imports {name}: {other} is for {sorted(IMPORTED_ONLY_BY[other])} only")
-        if part in ("learning", "stages", "rules") and (top in IMPURE or name in IMPURE):
+        if part in ("learning", "stages", "rules", "keys") and (top in IMPURE or name in IMPURE):
             broken.append(f"{module} imports {name}: {part} is pure")
         if part == "learning" and top not in {"armstream", "numpy", *sys.stdlib_module_names}:
             broken.append(f"{module} imports {name}: learning is the standard library and numpy")
