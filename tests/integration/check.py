@@ -106,7 +106,7 @@ def read(settings: Settings, log: Log) -> Found:
         settings,
         inputs,
         committed,
-        log.read(names.rewards),
+        [record for record in log.read(names.rewards) if record.key != TASK_KEY],
         log.read(names.weights),
         log.read(names.dead_letters),
         latest(log.read(names.bandit_snapshots)),

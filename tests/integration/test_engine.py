@@ -440,7 +440,7 @@ def test_a_processor_learns_from_what_an_engine_drew_and_published(job: Job) -> 
     assert (status.version, status.fallback) == (12, "WARMING")
 
     assert job.log.read(names.dead_letters) == []
-    rewards = [record.event for record in job.log.read(names.rewards)]
+    rewards = [record.event for record in job.audit()]
     assert len(rewards) == len(decisions) == 12
     for reward in rewards:
         assert isinstance(reward, Reward)

@@ -61,7 +61,7 @@ class Desk:
         sources = [_source(record) for record in records]
         applied = self.pipeline.apply(events, sources.__getitem__)
         publication = Publication()
-        self.next_offset = publish_task(publication, self.names, NUMBER, applied, records, self.next_offset, {})
+        self.next_offset = publish_task(publication, self.names, NUMBER, applied, records, self.next_offset, {}, "")
         self.pipeline.commit()
         for (topic, _), outputs in publication.records.items():
             for output in outputs:

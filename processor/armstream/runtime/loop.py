@@ -17,10 +17,11 @@ from armstream.events import Source
 from armstream.runtime.commit import Committer, Outcome
 from armstream.runtime.failures import Stopped
 from armstream.runtime.hold_back import HoldBack
+from armstream.runtime.in_force import settings_in_force
 from armstream.runtime.intake import Intake, Record
 from armstream.runtime.member import SEEK_DEADLINE_SECONDS, Member
 from armstream.runtime.metrics import Metrics
-from armstream.runtime.publication import Publication, publish_task
+from armstream.runtime.publication import Publication, publish_settings, publish_task
 from armstream.runtime.restore import Restorer
 from armstream.runtime.tasks import Offsets, Progress, Steps, Task, Tasks
 from armstream.settings import Settings
@@ -76,6 +77,7 @@ class Processor:
     ) -> None:
         self._settings = settings
         self._topics = settings.topics.names
+        self._in_force = settings_in_force(settings)
         self._metrics = metrics
         self._pulse = pulse
         self._tasks = Tasks()
@@ -193,8 +195,10 @@ class Processor:
                 f"the record at {at} could not be applied: {failure.__cause__!r}; "
                 f"`armstream run --skip {at}` sends it to dead letters"
             ) from failure
+        if task.settings != self._in_force:
+            publish_settings(publication, self._topics, task.number, self._in_force, task.next_offset)
         next_offset = publish_task(
-            publication, self._topics, task.number, applied, records, task.next_offset, read.ends
+            publication, self._topics, task.number, applied, records, task.next_offset, read.ends, self._in_force
         )
         self._hold_back.note(task.number, records, inputs)
         return TaskBatch(task, records, applied, next_offset)
@@ -205,6 +209,7 @@ class Processor:
         for part in batch:
             part.task.pipeline.commit()
             part.task.next_offset = part.next_offset
+            part.task.settings = self._in_force
             self._metrics.observe_batch(part.task.number, part.records, part.applied)
 
     def _drop(self, batch: Iterable[TaskBatch]) -> None:

@@ -60,7 +60,9 @@ class Restorer:
             task_snapshot = _task_snapshot(snapshots)
             stands = dict(task_snapshot.next_offset) if task_snapshot else {}
             if {name: stands[name] for name in stands if name in starts} == committed:
-                return (yield from self._build(number, snapshots, starts, committed, progress))
+                task = yield from self._build(number, snapshots, starts, committed, progress)
+                task.settings = task_snapshot.settings if task_snapshot else ""
+                return task
             moved = yield from self.stable_offsets(number, progress)
             if moved == committed:
                 raise Stopped(self._disagreement(number, stands, committed))

@@ -27,11 +27,15 @@ Offsets = dict[str, int]
 
 @dataclass(slots=True)
 class Task:
-    """One partition number's state across the co-partitioned topics."""
+    """One partition number's state across the co-partitioned topics.
+
+    `settings` are those that the audit log has last, as settings_in_force gives them; "" where it has none.
+    """
 
     number: int
     pipeline: Pipeline
     next_offset: Offsets
+    settings: str = ""
 
 
 @dataclass(slots=True)
