@@ -2,7 +2,7 @@
 
 A group knows a static member by its instance name, and by the id that it gave to whoever joined last under that name.
 An id that this process never had is another process's. Where the id is ours, or there is none, nobody else came: the
-broker was silent for longer than a session, and a member without a session is fenced by its own heartbeat.
+broker was silent for longer than a session. librdkafka then heartbeats without an id, and the group fences it for that.
 """
 
 from collections.abc import Set
