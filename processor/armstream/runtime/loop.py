@@ -177,7 +177,7 @@ class Processor:
         else:
             self._settle(batch)
         if self._member.has_left_records:
-            self._member.seek_back()
+            self._member.seek_back(self._serve)
 
     def _apply(self, task: Task, read: TaskRead, publication: Publication) -> TaskBatch:
         records = read.records
@@ -216,7 +216,7 @@ class Processor:
         """The transaction left nothing: the state is as before, and the records are read again."""
         for part in batch:
             part.task.pipeline.rollback()
-        self._member.seek_back()
+        self._member.seek_back(self._serve)
         self._note_abort(batch)
 
     def _note_abort(self, batch: Iterable[TaskBatch]) -> None:
@@ -247,7 +247,7 @@ class Processor:
             self._keep(kept)
         for part in dropped:
             part.task.pipeline.rollback()
-        self._member.seek_back()
+        self._member.seek_back(self._serve)
         if dropped and not kept:
             self._note_abort(dropped)
 

@@ -6,6 +6,7 @@ so whoever waits, serves.
 
 import logging
 import time
+from collections.abc import Callable
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -32,7 +33,7 @@ class Member:
         self._fatal: KafkaError | None = None
         self._ids: set[str] = set()
         self._left_records = False
-        self.errors = {"error_cb": self._on_error}
+        self.errors = {"error_cb": self._on_error}  # for every client of this process
 
     def join(self) -> Consumer:
         """Opens the consumer, which joins the group as it is read from."""
@@ -88,7 +89,7 @@ class Member:
         """One record, or the end of a partition, as soon as there is one, and with it whatever else is there."""
         first = self._consumer.poll(wait_seconds)
         read = [] if first is None else [first, *self._consumer.consume(most_records - 1, 0)]
-        self.refuse_if_told()
+        self._refuse_if_told()
         return read
 
     def serve(self) -> None:
@@ -98,9 +99,9 @@ class Member:
         self._left_records = self._left_records or message is not None
         if message is not None and error is not None and error.code() != KafkaError._PARTITION_EOF:
             self.heed(message, error)
-        self.refuse_if_told()
+        self._refuse_if_told()
 
-    def refuse_if_told(self) -> None:
+    def _refuse_if_told(self) -> None:
         """Raises Stopped where a callback heard what ends the process."""
         if self._fatal is not None:
             raise Stopped(self._why_fatal(self._fatal))
@@ -130,8 +131,8 @@ class Member:
         """Something was read and dropped since the last seek: it is to be read again."""
         return self._left_records
 
-    def seek_back(self) -> None:
-        """Every ready task reads on from its next offsets. Serves the consumer: it may be fetching nothing any more."""
+    def seek_back(self, serve: Callable[[], None]) -> None:
+        """Every ready task reads on from its next offsets. Serves meanwhile: it may be fetching nothing any more."""
         deadline = time.monotonic() + SEEK_DEADLINE_SECONDS
         while True:
             self._left_records = False
@@ -139,7 +140,7 @@ class Member:
             if not waiting:
                 return
             time.sleep(0.005)
-            self.serve()
+            serve()
 
     def seek(self, task: Task, deadline: float) -> bool:
         """False where a partition is not being fetched: not yet, or not any more. Raises Stopped past the deadline."""
