@@ -127,6 +127,7 @@ def _or_host_name(value: object) -> object:
 
 ArmName = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=100)]
 TopicName = Annotated[str, Field(pattern=_LEGAL, min_length=1, max_length=249)]
+RuleName = Annotated[str, AfterValidator(_known_rule), Field(json_schema_extra={"enum": sorted(RULES)})]
 Names = Annotated[tuple[ArmName, ...], Field(strict=False)]
 Experts = Mapping[ArmName, str | Mapping[ArmName, float]]
 ClientConfiguration = dict[str, str | int | float | bool]
@@ -314,9 +315,7 @@ class OnlineLearningSettings(Section):
     """The learning rule by its name, and what it may be told; which of that it takes, the rule says."""
 
     enabled: bool = True
-    algorithm: Annotated[str, AfterValidator(_known_rule), Field(json_schema_extra={"enum": sorted(RULES)})] = (
-        DEFAULT_ALGORITHM
-    )
+    algorithm: RuleName = DEFAULT_ALGORITHM
     estimator: Literal["implicit", "importance"] = "implicit"
     gamma: Annotated[float, Field(ge=0, le=1)] = 0.0
     eta: Annotated[float | None, Field(gt=0, le=1e6)] = None

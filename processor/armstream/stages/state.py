@@ -321,7 +321,7 @@ class TaskState:
         bandit.ts_event = snapshot.ts_event
 
     def _restore_learner(self, bandit: Bandit, snapshot: BanditSnapshot) -> None:
-        """The learner goes on under the rules that it was made under; where others hold now, see on_settings_change."""
+        """The learner goes on under the settings it was made under; where others hold now, see on_settings_change."""
         bandit_id, policy = bandit.bandit_id, self.registry.on_settings_change
         now = self.registry.of(bandit_id)
         if now is None and policy != "keep":
