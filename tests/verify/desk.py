@@ -12,18 +12,19 @@ import msgspec
 
 from armstream.codec import DecodeError, Event, decode, encode
 from armstream.events import BanditSnapshot, Close, Command, Fill, Input, Rejected, Source
+from armstream.runtime.intake import Intake
 from armstream.runtime.publication import TASK_KEY, Publication, publish_task
 from armstream.settings import Settings
 from armstream.stages.pipeline import Pipeline
 from armstream.stages.rules import RewardRules
 from armstream.stages.state import TaskState
-from armstream.verify.commands import first_settings
-from armstream.verify.history import check_partition
-from armstream.verify.published import Account, PartitionLog, decode_as
-from armstream.verify.state import Rules
+from armstream.verify.partition import check_partition
+from armstream.verify.published import Account, PartitionLog, decode_as, first_settings
+from armstream.verify.shadow import Rules
 from tests.runtime.records import ReadRecord
 
-NUMBER = 3
+NUMBER, PARTITIONS = 0, 1
+APPENDED_MS = 1_900_000_000_000  # after every event
 ARMS = ("ridge", "mlp", "boost")
 APART = {"topics": {"trades": ["fills", "closes"]}}
 
@@ -43,6 +44,7 @@ class Desk:
     settings: Settings = field(default_factory=settings_of)
     reward_rules: RewardRules = field(default_factory=RewardRules)
     topics: dict[str, list[Source]] = field(default_factory=lambda: defaultdict(list))
+    skip: frozenset[tuple[str, int, int]] = frozenset()
 
     def __post_init__(self) -> None:
         self.pipeline = Pipeline(TaskState(self.reward_rules, self.settings.bandit_rules()))
@@ -57,8 +59,9 @@ class Desk:
     def apply(self, *events: Input) -> None:
         """One transaction."""
         records = [self.send(event) for event in events]
-        sources = [_source(record) for record in records]
-        applied = self.pipeline.apply(events, sources.__getitem__)
+        limits = self.settings.limits.record_bytes, self.settings.max_future_micros
+        intake = Intake(PARTITIONS, *limits, self.skip)
+        applied = self.pipeline.apply(intake.read(records), lambda index: intake.source_of(records[index]))
         publication = Publication()
         self.next_offset = publish_task(publication, self.names, NUMBER, applied, records, self.next_offset, {})
         self.pipeline.commit()
@@ -74,9 +77,8 @@ class Desk:
         )
         value = b"no event" if isinstance(event, Rejected) else encode(event)
         key = b"key" if isinstance(event, Rejected) else event.bandit_id.encode()
-        record = ReadRecord(topic, NUMBER, self.ends[topic], key, value)
         self._write(topic, key, value)
-        return record
+        return _read(self.topics[topic][-1])
 
     def _write(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         self.topics[topic].append(Source(topic, NUMBER, self.ends[topic], key, value))
@@ -126,13 +128,15 @@ class Desk:
         snapshots = [decode_as(names.bandit_snapshots, value, BanditSnapshot) for value in bandits.values()]
         return PartitionLog(
             number=NUMBER,
+            partition_count=PARTITIONS,
             topics=names,
             first={name: self.first[name] for name in (*names.inputs, names.rewards, names.dead_letters)},
+            begins={},
             settled=self.next_offset if settled is None else settled,
             committed=self.next_offset,
             horizon=self.next_offset,
             ends={name: self.ends[name] for name in names.all},
-            inputs={name: iter(topics[name]) for name in names.inputs},
+            inputs={name: map(_read, topics[name]) for name in names.inputs},
             rewards=iter(topics[names.rewards]),
             dead_letters=iter(topics[names.dead_letters]),
             weights=iter(topics[names.weights]),
@@ -144,19 +148,15 @@ class Desk:
 
     @property
     def rules(self) -> Rules:
-        return replace(
-            Rules.of(self.settings),
-            dedupe_window_micros=self.reward_rules.dedupe_window_micros,
-            orphan_ttl_micros=self.reward_rules.orphan_ttl_micros,
-            max_holding_micros=self.reward_rules.max_holding_micros,
-        )
+        return replace(Rules.of(self.settings), rewards=self.reward_rules)
 
     def verify(self) -> Account:
         return check_partition(self.log(), self.rules)
 
 
-def _source(record: ReadRecord) -> Source:
-    return Source(record.topic(), NUMBER, record.offset(), record.key(), record.value())
+def _read(source: Source) -> ReadRecord:
+    """The record as a consumer gives it."""
+    return ReadRecord(source.topic, source.partition, source.offset, source.key, source.value, APPENDED_MS)
 
 
 def latest(records: Sequence[Source]) -> dict[bytes, bytes]:

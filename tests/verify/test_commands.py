@@ -10,7 +10,7 @@ from armstream.codec import decode
 from armstream.events import BanditSnapshot, Command, CommandApplied, PositionSnapshot
 from armstream.stages.pipeline import Pipeline
 from armstream.stages.state import TaskState
-from armstream.verify.comparison import Difference
+from armstream.oracle.comparison import Difference
 from tests.stages.events import START, close, fill
 from tests.verify.desk import Desk, latest, settings_of
 
@@ -72,13 +72,13 @@ def state_of_the_new_arm(desk: Desk) -> None:
 
 
 WRONG: dict[str, tuple[Callable[[Desk], None], str]] = {
-    "an outcome": (changed(1, outcome="REFUSED"), "outcome 'REFUSED' of ADD_ARM"),
-    "another outcome": (changed(11, outcome="APPLIED"), "outcome 'APPLIED' of REMOVE_ARM"),
+    "an outcome": (changed(1, outcome="REFUSED"), "outcome 'REFUSED'"),
+    "another outcome": (changed(11, outcome="APPLIED"), "outcome 'APPLIED'"),
     "an action": (changed(6, action="RESUME"), "action 'RESUME'"),
     "a reason": (changed(1, detail="old"), "detail 'old'"),
-    "a refusal without a reason": (changed(11, detail=""), "a reason in detail"),
-    "a command's id": (changed(1, command_id="k9"), "what became of command 'k9'"),
-    "a lost outcome": (lost(11), "no CommandApplied"),
+    "a refusal without a reason": (changed(11, detail=""), "detail ''"),
+    "a command's id": (changed(1, command_id="k9"), "command_id 'k9'"),
+    "a lost outcome": (lost(11), "no such CommandApplied"),
     "a command twice": (twice, "what became of command 'k6'"),
     "a version": (changed(1, version=3), "version 3"),
     "the new arm's weight": (state_of_the_new_arm, "arm "),
@@ -186,7 +186,7 @@ def test_an_automatic_bound_is_found_again() -> None:
         ("rewards", 50, {"applied": True, "counted": True, "detail": ""}, "applied True"),
         ("weights", 100, {"reward_bound_bps": 65.0}, "reward_bound_bps 65.0"),
         ("weights", 50, {"phase": "LIVE", "blend_alpha": 0.3}, ""),
-        ("bandit_snapshots", 100, {"warm_up_rewards_bps": ()}, "how many rewards the bound was looked for in"),
+        ("bandit_snapshots", 100, {"warm_up_rewards_bps": ()}, "how many numbers in warm_up_rewards_bps 0"),
     ],
 )
 def test_one_thing_that_is_wrong_about_the_bound_is_found(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from armstream.verify.comparison import Difference
+from armstream.oracle.comparison import Difference
 from armstream.verify.published import Account
 
 NAMED_AT_MOST = 50  # of what was not checked

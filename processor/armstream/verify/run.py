@@ -4,7 +4,7 @@ import sys
 import time
 
 from armstream.settings import Settings
-from armstream.verify.comparison import Difference
+from armstream.oracle.comparison import Difference
 from armstream.verify.history import check_partition
 from armstream.verify.log import Cluster, Unverifiable
 from armstream.verify.report import Progress, Report
