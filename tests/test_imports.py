@@ -1,4 +1,8 @@
-"""The import law: learning <- stages <- runtime <- cli; what is pure imports neither Kafka nor clock nor chance."""
+"""The import law: learning <- stages <- runtime <- cli; what is pure imports neither Kafka nor clock nor chance.
+
+Of verify: the shadow shares the stages with the processor, the record's intake, the codec and the reading of settings;
+the oracle shares the events alone, and so no formula, no state and no reading of settings.
+"""
 
 import ast
 import sys
@@ -23,15 +27,20 @@ MAY_IMPORT = {
     "codec": {"codec", "wire", "events", "resources"},
     "stages": {"stages", "rules", "learning", "events", "codec"},
     "rules": {"rules", "learning"},
-    "verify": {"verify", "events", "codec", "settings", "resources", "rules"},
+    "intake": {"intake", "events", "codec"},
+    "oracle": {"oracle", "events"},
+    "verify": {"verify", "oracle", "stages", "rules", "intake", "events", "codec", "settings", "persistence"},
     "engine": {"engine", "learning", "events", "codec"},
 }
-FACTS = "armstream.stages.rules"  # the settings as plain facts, a part of its own: it may do as the stages
+# Modules that are a part of their own: the settings as plain facts, and what judges a record without state.
+OWN_PARTS = {"armstream.stages.rules": "rules", "armstream.runtime.intake": "intake"}
 KNOW_KAFKA = {"armstream.verify.log"}  # of verify
+KNOW_STAGES = {"armstream.verify.shadow"}  # of verify
 IMPORTED_ONLY_BY = {
     "cli": {"cli"},
     "demo": {"cli", "demo"},
     "verify": {"cli", "verify"},
+    "oracle": {"oracle", "verify"},
     "runtime": {"cli", "runtime"},
     "yaml": {"settings", "layers"},
     "os.environ": {"settings", "cli"},  # the command hands it to settings
@@ -74,6 +83,10 @@ def broken_laws(module: str, imported: set[str]) -> list[str]:
             broken.append(f"{module} imports {name}: {part} is pure")
         if part == "learning" and top not in {"armstream", "numpy", *sys.stdlib_module_names}:
             broken.append(f"{module} imports {name}: learning is the standard library and numpy")
+        if part == "oracle" and top not in {"armstream", *sys.stdlib_module_names}:
+            broken.append(f"{module} imports {name}: the oracle is the standard library and the events")
+        if part == "verify" and other == "stages" and name != "armstream.stages" and module not in KNOW_STAGES:
+            broken.append(f"{module} imports {name}: {' and '.join(sorted(KNOW_STAGES))} knows the stages")
         if part == "verify" and top == "confluent_kafka" and module not in KNOW_KAFKA:
             broken.append(f"{module} imports {name}: {' and '.join(sorted(KNOW_KAFKA))} know Kafka")
         if part in ("events", "wire", "codec") and top == "confluent_kafka":
@@ -83,8 +96,9 @@ def broken_laws(module: str, imported: set[str]) -> list[str]:
 
 def _part(name: str) -> str:
     """armstream.stages.reward -> stages."""
-    if name == FACTS or name.startswith(f"{FACTS}."):
-        return "rules"
+    for module, part in OWN_PARTS.items():
+        if name == module or name.startswith(f"{module}."):
+            return part
     return name.split(".")[1] if "." in name else ""
 
 
@@ -125,11 +139,18 @@ def test_the_walk_finds_the_package() -> None:
         ("armstream.persistence", "from armstream import codec"),
         ("armstream.engine", "from armstream.stages import reward"),
         ("armstream.engine", "import armstream.runtime"),
-        ("armstream.verify.learner", "from armstream.learning import Exp3IXBandit"),
+        ("armstream.oracle.exp3ix", "from armstream.learning import Exp3IXBandit"),
+        ("armstream.oracle.exp3ix", "import numpy"),
+        ("armstream.oracle.bandit", "from armstream.stages.rules import SETTINGS_CHANGE"),
+        ("armstream.oracle.bandit", "from armstream.stages.reward import match"),
+        ("armstream.oracle.settings", "from armstream.settings import Settings"),
+        ("armstream.oracle.comparison", "from armstream.verify.published import place"),
+        ("armstream.verify.history", "from armstream.learning import Exp3IXBandit"),
         ("armstream.verify.history", "from armstream.stages.reward import match"),
         ("armstream.verify.history", "from armstream.runtime.publication import TASK_KEY"),
+        ("armstream.runtime.loop", "from armstream.oracle.matching import match"),
         ("armstream.verify.history", "from confluent_kafka import Consumer"),
-        ("armstream.runtime.loop", "from armstream.verify.rewards import exact"),
+        ("armstream.runtime.loop", "from armstream.verify.published import place"),
         ("armstream.runtime.loop", "import armstream.cli"),
         ("armstream.runtime.loop", "import yaml"),
         ("armstream.runtime.loop", "import os\nhost = os.environ['HOST']"),
@@ -154,6 +175,8 @@ def test_a_module_that_breaks_the_law_is_named(module: str, source: str) -> None
         ),
         ("armstream.runtime.loop", "import os, time\nfrom armstream.stages.reward import apply\nos.getpid()"),
         ("armstream.verify.log", "from confluent_kafka import Consumer\nfrom armstream.settings import Settings"),
+        ("armstream.verify.shadow", "from armstream.stages.pipeline import Pipeline\nfrom armstream.runtime.intake import Intake"),
+        ("armstream.oracle.bandit", "from fractions import Fraction\nfrom armstream.events import Reward"),
         ("armstream.settings", "import os, yaml\nos.environ"),
         ("armstream.cli", "import os\nfrom armstream import runtime, demo, settings, __version__\nos.environ"),
     ],

@@ -15,9 +15,10 @@ from armstream.events import Close, Command, CommandApplied, DeadLetter, Fill, I
 from armstream.oracle.bandit import BanditOracle, Position
 from armstream.oracle.comparison import Difference, require
 from armstream.oracle.matching import Segment, Undecided
-from armstream.oracle.settings import Settings, resolved, told
+from armstream.oracle.settings import told
 from armstream.runtime.intake import Record
 from armstream.stages.rules import SETTINGS_CHANGE
+from armstream.verify.given import given
 from armstream.verify.outputs import Outputs
 from armstream.verify.published import (
     Account,
@@ -28,6 +29,7 @@ from armstream.verify.published import (
     PartitionLog,
     Published,
     Snapshots,
+    State,
     Timed,
     place,
     place_of,
@@ -73,12 +75,26 @@ class History:
 
     def check(self) -> Account:
         """Raises Difference for the first thing that is not as it should be."""
-        self._outputs.compare_settings()
         for same in self.published.by_cut():
             self._take(same)
         self._flush()
         self._outputs.finish()
+        self.account.state = self._state()
         return self.account
+
+    def _state(self) -> State | None:
+        """Bandits that were left out begin anew at their snapshots, where those are all of one moment."""
+        bandits, positions = dict(self.shadow.bandits), dict(self.shadow.positions)
+        if self.left_out and dict(self.log.settled) != dict(self.log.horizon):
+            return None
+        if self.left_out:
+            given_bandits, given_positions = given(self.log)
+            bandits |= {one.bandit_id: one for one in given_bandits if one.bandit_id in self.left_out}
+            kept = {key: one for key, one in positions.items() if one.bandit_id not in self.left_out}
+            new = [one for one in given_positions if one.bandit_id in self.left_out]
+            positions = kept | {f"{one.bandit_id}\0{one.position_id}": one for one in new}
+        next_offset = {**self.published.next_offset, **self.log.horizon}
+        return State(next_offset, self.shadow.in_force, list(bandits.values()), list(positions.values()))
 
     # From cut to cut.
 
@@ -313,15 +329,11 @@ class History:
 
     # The oracle.
 
-    def of_the_file(self, bandit_id: str) -> Settings:
-        """Its settings in the file, by the oracle's own reading."""
-        return resolved(self.rules.online_learning, self.rules.overrides.get(bandit_id, {}))
-
     def _oracle(self, bandit_id: str) -> BanditOracle:
         oracle = self.oracles.get(bandit_id)
         if oracle is None:
             first = self.log.first_settings.get(bandit_id)
-            settings = told(first) if first else self.of_the_file(bandit_id)
+            settings = told(first) if first else self.rules.resolved(bandit_id)
             window_micros = self.shadow.rules.rewards.dedupe_window_micros
             oracle = self.oracles[bandit_id] = BanditOracle(bandit_id, settings, window_micros)
         return oracle

@@ -12,8 +12,7 @@ from msgspec import structs
 from armstream.codec import encode
 from armstream.events import BanditSnapshot, Close, Fill, PositionSnapshot, Source, WeightVector
 from armstream.oracle.comparison import Difference, is_near, require
-from armstream.oracle.settings import difference, told
-from armstream.verify.published import Account, Ahead, Offsets, Snapshots, decode_as, decoded, place
+from armstream.verify.published import Account, Ahead, Snapshots, decode_as, decoded, place
 from armstream.verify.same import require_same
 from armstream.verify.shadow import Applied
 from armstream.verify.window import Window
@@ -50,22 +49,6 @@ class Outputs:
         for key in applied.forgotten:
             bandit_id, _, position_id = key.partition("\0")
             self._history.oracles[bandit_id].positions.pop(position_id, None)
-
-    # Settings.
-
-    def compare_settings(self) -> None:
-        """Where other settings are refused, those of each bandit are the file's, by the oracle's own reading of it."""
-        rules, names = self._history.rules, self._log.topics.bandit_snapshots
-        for key, value in self._log.bandits.items():
-            where = f"{names}:{self._log.number}, the newest of {key.decode()!r}"
-            snapshot = decode_as(where, value, BanditSnapshot)
-            if not snapshot.arms:
-                continue
-            theirs, ours = difference(_told(where, snapshot.settings), self._history.of_the_file(snapshot.bandit_id))
-            if theirs and rules.bandits.on_settings_change == "refuse":
-                raise Difference(where, f"settings with {theirs}", f"{ours}, as the settings file says")
-            if theirs:
-                self._account.taken.append(f"the settings of {snapshot.bandit_id!r}, from the log")
 
     # Vectors.
 
@@ -271,12 +254,3 @@ class Outputs:
 def _read(source: Source) -> tuple[Source, WeightVector]:
     return source, decoded(source, WeightVector)
 
-
-def _told(where: str, settings: str) -> Mapping[str, object]:
-    try:
-        return told(settings)
-    except ValueError as error:
-        raise Difference(where, f"settings {settings!r}", f"some that can be: {error}") from error
-
-
-__all__ = ["Offsets", "Outputs"]

@@ -6,14 +6,14 @@ decided before the horizon was read may lie beyond it.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import groupby
 from typing import Generic, TypeVar
 
 from armstream.codec import HEADERS, DecodeError, Event, decode
-from armstream.events import BanditSnapshot, CommandApplied, DeadLetter, Reward, Source, TaskSnapshot
+from armstream.events import BanditSnapshot, CommandApplied, DeadLetter, PositionSnapshot, Reward, Source, TaskSnapshot
 from armstream.oracle.comparison import Difference, require
 from armstream.runtime.intake import Record
 from armstream.settings import Topics
@@ -60,6 +60,19 @@ class PartitionLog:
     first_settings: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where verify got to with a partition: the next offsets of every topic, and the task's state as snapshots.
+
+    `in_force` are the task's settings as the log told them last, "" where it did not.
+    """
+
+    next_offset: Offsets
+    in_force: str
+    bandits: Sequence[BanditSnapshot]
+    positions: Sequence[PositionSnapshot]
+
+
 @dataclass(slots=True)
 class Account:
     """What was found in a partition, all of it as it should be. `not_checked` names the first, and counts all."""
@@ -69,7 +82,8 @@ class Account:
     skipped: list[tuple[str, int, int]] = field(default_factory=list)
     not_checked: list[str] = field(default_factory=list)
     not_checked_count: int = 0
-    taken: list[str] = field(default_factory=list)  # as given, from the log
+    taken: list[str] = field(default_factory=list)  # as given
+    state: "State | None" = None  # where the partition got to; None: it cannot be gone on from
 
     def leave_out(self, what: str) -> None:
         self.not_checked_count += 1

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import structs
 
 from armstream.events import BanditSnapshot, Input, PositionSnapshot, WeightVector
+from armstream.oracle.settings import resolved
 from armstream.runtime.intake import Intake, Record
 from armstream.settings import Settings
 from armstream.stages.bandit import weight_vector
@@ -44,6 +45,10 @@ class Rules:
             settings.online_learning.model_dump(),
             settings.bandits.overrides,
         )
+
+    def resolved(self, bandit_id: str) -> Mapping[str, Any]:
+        """A bandit's settings in the file, by the oracle's own reading of it."""
+        return resolved(self.online_learning, self.overrides.get(bandit_id, {}))
 
     def under(self, in_force: str) -> "Rules":
         """These with the windows, limits and `enabled` of a task's settings, as the log records them."""
