@@ -175,7 +175,10 @@ def test_a_module_that_breaks_the_law_is_named(module: str, source: str) -> None
         ),
         ("armstream.runtime.loop", "import os, time\nfrom armstream.stages.reward import apply\nos.getpid()"),
         ("armstream.verify.log", "from confluent_kafka import Consumer\nfrom armstream.settings import Settings"),
-        ("armstream.verify.shadow", "from armstream.stages.pipeline import Pipeline\nfrom armstream.runtime.intake import Intake"),
+        (
+            "armstream.verify.shadow",
+            "from armstream.stages.pipeline import Pipeline\nfrom armstream.runtime.intake import Intake",
+        ),
         ("armstream.oracle.bandit", "from fractions import Fraction\nfrom armstream.events import Reward"),
         ("armstream.settings", "import os, yaml\nos.environ"),
         ("armstream.cli", "import os\nfrom armstream import runtime, demo, settings, __version__\nos.environ"),

@@ -99,6 +99,8 @@ def test_every_number_is_that_of_the_formulas_at_50_digits(
             assert abs(lesson.estimate - estimate) <= 1e-12 * max(lesson.estimate_scale, 1e-300)
     for mine_weight, weight in zip(learner.weights(), slow.weights(), strict=True):
         assert mine_weight == pytest.approx(float(weight), rel=1e-12)
-    for probability, theirs_probability in zip(learner.probabilities(learner.weights()), slow.probabilities(), strict=True):
+    for probability, theirs_probability in zip(
+        learner.probabilities(learner.weights()), slow.probabilities(), strict=True
+    ):
         assert probability == pytest.approx(float(theirs_probability), rel=1e-12)
     assert learner.total_steps == slow.steps

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from armstream.codec import decode
 from armstream.events import BanditSnapshot, Command, CommandApplied, PositionSnapshot
+from armstream.oracle.comparison import Difference
 from armstream.stages.pipeline import Pipeline
 from armstream.stages.state import TaskState
-from armstream.oracle.comparison import Difference
 from tests.stages.events import START, close, fill
 from tests.verify.desk import Desk, latest, settings_of
 

@@ -434,7 +434,10 @@ WRONG: dict[str, tuple[Callable[[Desk], None], tuple[str, ...]]] = {
     "the newest vector lost": (lost("weights", 5), ("the newest of 'book'", "version 5", "version 7")),
     "a vector of no reward": (vector_of_no_reward, ("version 9 of 'book'", "nothing")),
     "a dead letter doubled": (letter_doubled, ("dead-letters:0:7, dead letter of", "the cut")),
-    "a dead letter doubled in its transaction": (letter_doubled_in_its_transaction, ("a dead letter, DECODE", "none there")),
+    "a dead letter doubled in its transaction": (
+        letter_doubled_in_its_transaction,
+        ("a dead letter, DECODE", "none there"),
+    ),
     "an orphan doubled": (orphan_doubled, ("ORPHAN_CLOSE", "none there")),
     "a dead letter lost": (lost("dead_letters", 0), ("no dead letter of it", "framing")),
     "an orphan lost": (lost("dead_letters", 2), ("no dead letter of it", "ORPHAN_CLOSE")),

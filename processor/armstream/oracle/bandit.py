@@ -19,7 +19,7 @@ from armstream.events import (
     WeightVector,
 )
 from armstream.oracle import formula_of
-from armstream.oracle.comparison import Difference, require
+from armstream.oracle.comparison import Difference, Row, require
 from armstream.oracle.formula import Formula, Logged, Settings, Taught
 from armstream.oracle.matching import MAX_REWARD_BPS, Part, Segment, Undecided, match, reward_of, weight_of
 from armstream.oracle.settings import difference, told
@@ -309,8 +309,12 @@ class BanditOracle:
         _require_sized(where, "warm_up_rewards_bps", snapshot.warm_up_rewards_bps, warm_up)
         for at, (arm, state) in enumerate(zip(snapshot.arms, formula.arm_state(), strict=True)):
             earned, scale = formula.earned_bps[at], formula.largest_earned_bps[at]
-            rows = [("pulls", arm.pulls, formula.pulls[at]), ("cumulative_reward_bps", arm.cumulative_reward_bps, earned, scale)]
-            require(f"{where}, arm {arm.name!r}", [*rows, ("added_version", arm.added_version, self.added_versions[arm.name])])
+            rows: list[Row] = [
+                ("pulls", arm.pulls, formula.pulls[at]),
+                ("cumulative_reward_bps", arm.cumulative_reward_bps, earned, scale),
+                ("added_version", arm.added_version, self.added_versions[arm.name]),
+            ]
+            require(f"{where}, arm {arm.name!r}", rows)
             _require_sized(f"{where}, arm {arm.name!r}", "state", (arm.state,), state)
         for expert, ours in zip(snapshot.experts, formula.experts(), strict=True):
             at_expert = f"{where}, expert {expert.name!r}"
@@ -322,17 +326,14 @@ class BanditOracle:
         position = self.positions.get(position_id) or Position()
         if position.doubt:
             return
-        open_fills, waiting = [one.event.event_id for one in position.fills], [p.event.event_id for p in position.closes]
-        require(
-            where,
-            [
-                ("open fills", [fill.event_id for fill in snapshot.fills], open_fills),
-                ("waiting closes", [close.event_id for close in snapshot.closes], waiting),
-                ("counted", snapshot.counted, position.counted),
-            ],
-        )
-        for left, part in zip((*snapshot.fills, *snapshot.closes), (*position.fills, *position.closes), strict=True):
-            require(f"{where}, {left.event_id!r}", [("left", left.left, float(part.left), part.scale)])
+        left = [(one.event_id, one.left) for one in snapshot.fills]
+        left += [(one.event_id, one.left) for one in snapshot.closes]
+        parts: list[Part[Fill] | Part[Close]] = [*position.fills, *position.closes]
+        names = [one.event.event_id for one in parts]
+        require(where, [("what is open", [name for name, _ in left], names)])
+        require(where, [("counted", snapshot.counted, position.counted)])
+        for (name, published), part in zip(left, parts, strict=True):
+            require(f"{where}, {name!r}", [("left", published, float(part.left), part.scale)])
 
     # Going on from snapshots.
 

@@ -14,7 +14,7 @@ Row = tuple[str, object, object] | tuple[str, object, object, float]
 
 
 class Difference(Exception):
-    """Something published that does not follow from the log, or the other way round. `bandit_id`: whose, where known."""
+    """Something published that does not follow from the log, or the other way round; `bandit_id` says whose."""
 
     def __init__(self, where: str, published: str, derived: str, bandit_id: str = "") -> None:
         super().__init__(f"{where}: published was {published}; from the log follows {derived}")

@@ -95,7 +95,9 @@ class Exp3IX(Formula):
             scale = abs(estimate)
         self._move({**dict.fromkeys(logged.asleep, p * estimate), arm: estimate}, eta, new_decision)
         self._count({arm: 1.0}, weight * reward_bps, new_decision)
-        return Taught((Lesson(arm, 1.0, p, estimate, scale),), eta, "CURRENT" if logged.propensity is None else "LOGGED")
+        return Taught(
+            (Lesson(arm, 1.0, p, estimate, scale),), eta, "CURRENT" if logged.propensity is None else "LOGGED"
+        )
 
     def learn_blend(self, shares: Mapping[int, float], reward_bps: float, weight: float, new_decision: bool) -> Taught:
         eta = self._update_rate(new_decision)

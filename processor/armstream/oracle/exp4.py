@@ -130,7 +130,7 @@ class Exp4(Formula):
         self._count({arm: 1.0}, weight * reward_bps, new_decision)
         return Taught((Lesson(arm, 1.0, p, estimate, (abs(above) + start) / below),), self.eta, "LOGGED")
 
-    def learn_blend(self, shares: Mapping[int, float], reward_bps: float, weight: float, new_decision: bool) -> Taught:
+    def learn_blend(self, *_: object) -> Taught:
         raise AssertionError("a decision without a draw is withheld")
 
     # What commands change.

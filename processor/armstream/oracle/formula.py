@@ -70,6 +70,8 @@ class Formula(ABC):
 
     estimator: str  # as snapshots and vectors name it
     has_bound = True
+    bound_bps: float | None
+    warm_up_bps: list[float]
 
     def __init__(self, settings: Settings, arms: Sequence[str]) -> None:
         self.settings = settings
@@ -114,8 +116,8 @@ class Formula(ABC):
 
     def _forget_counts(self) -> None:
         given = self.settings["reward_bound_bps"]
-        self.bound_bps: float | None = None if given == "auto" else given
-        self.warm_up_bps: list[float] = []
+        self.bound_bps = None if given == "auto" else given
+        self.warm_up_bps = []
         self.total_steps = 0
         self.pulls = [0] * self.count
         self.earned_bps = [0.0] * self.count

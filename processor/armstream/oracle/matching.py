@@ -1,4 +1,4 @@
-"""What fills and closes must come to, in exact arithmetic, from the design's words: the reference of tests and of verify.
+"""What fills and closes must come to, in exact arithmetic: the reference of tests and of verify.
 
 Law: within a position, the n-th unit closed realises the n-th unit filled. Quantities are the decimal numbers that
 they are written as, exactly: 0.1 + 0.2 is 0.3. What is left of an event is nothing once it is at most 1e-9 of it.

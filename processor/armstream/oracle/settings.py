@@ -65,5 +65,7 @@ def difference(theirs: Settings, ours: Settings) -> tuple[str, str]:
 
 def _plain(settings: Mapping[str, Any]) -> Settings:
     """Lists as tuples, so that what is alike is equal."""
-    experts = tuple((str(name), dict(kind) if isinstance(kind, Mapping) else kind) for name, kind in settings["experts"])
+    experts = tuple(
+        (str(name), dict(kind) if isinstance(kind, Mapping) else kind) for name, kind in settings["experts"]
+    )
     return {**settings, "arms": tuple(settings["arms"]), "experts": experts}

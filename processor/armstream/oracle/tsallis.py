@@ -16,8 +16,6 @@ _LEAST_NEWCOMER = 1e-10
 class Tsallis(Formula):
     """`state` is L; `largest` the largest that each ever was, or was the difference of: the scale of its rounding."""
 
-    gamma = 0.0
-
     def __init__(self, settings: Settings, arms: Sequence[str]) -> None:
         super().__init__(settings, arms)
         self.estimator = "reduced_variance"
@@ -54,6 +52,10 @@ class Tsallis(Formula):
         del self.state[arm], self.largest[arm]
 
     # Reading.
+
+    @property
+    def gamma(self) -> float:
+        return 0.0
 
     @property
     def eta(self) -> float:
@@ -105,8 +107,8 @@ class Tsallis(Formula):
         return Taught(lessons, eta, "NONE")
 
     def _move(self, estimates: Mapping[int, float], new_decision: bool) -> None:
-        """Fixed share comes last, once a decision: w <- (1 - alpha) w + alpha / K, and back to L_i = 2 / (eta sqrt(w_i)),
-        with the rate of today's reading."""
+        """Fixed share comes last, once a decision: w <- (1 - alpha) w + alpha / K, and back to
+        L_i = 2 / (eta sqrt(w_i)), with the rate of today's reading."""
         for arm, estimate in estimates.items():
             self.state[arm] += estimate
         self.largest = list(map(max, self.largest, map(abs, self.state)))

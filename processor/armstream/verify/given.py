@@ -8,14 +8,35 @@ of a bandit agree. The rest is named.
 from collections.abc import Iterator
 
 from armstream.codec import decode_inputs
-from armstream.events import BanditSnapshot, Close, CommandApplied, DeadLetter, Fill, PositionSnapshot, Reward, WeightVector
+from armstream.events import (
+    BanditSnapshot,
+    Close,
+    CommandApplied,
+    DeadLetter,
+    Fill,
+    OpenFill,
+    PositionSnapshot,
+    Reward,
+    WaitingClose,
+    WeightVector,
+)
 from armstream.oracle.bandit import BanditOracle
 from armstream.oracle.comparison import Difference, require
 from armstream.oracle.matching import exact, reward_of, weight_of
 from armstream.oracle.settings import told
 from armstream.runtime.intake import Record
 from armstream.stages.rules import SETTINGS_CHANGE
-from armstream.verify.published import Account, Ahead, PartitionLog, Published, Snapshots, State, decode_as, decoded, place
+from armstream.verify.published import (
+    Account,
+    Ahead,
+    PartitionLog,
+    Published,
+    Snapshots,
+    State,
+    decode_as,
+    decoded,
+    place,
+)
 from armstream.verify.same import require_same
 from armstream.verify.shadow import Rules, Shadow
 
@@ -55,7 +76,9 @@ class Given:
         """Raises Difference for the first thing that is not as it should be."""
         counts = self._account.counts
         offsets = dict(self._log.horizon)
-        self._account.leave_out(f"what is no longer kept; from here on: taken from the processor's snapshots at {offsets}")
+        self._account.leave_out(
+            f"what is no longer kept; from here on: taken from the processor's snapshots at {offsets}"
+        )
         for same in self._published.by_cut():
             for name, ahead in self._inputs.items():
                 self._read(_until(ahead, same[0].cut[name]))
@@ -169,17 +192,18 @@ class Given:
         for position in self._positions:
             named = position.bandit_id, position.position_id
             where = f"{self._log.topics.position_snapshots}:{self._log.number}, {named[1]!r} of {named[0]!r}"
-            fills = [(self._events.get((Fill, *named, one.event_id)), one) for one in position.fills]
-            closes = [(self._events.get((Close, *named, one.event_id)), one) for one in position.closes]
-            for event, left in (*fills, *closes):
+            is_known = True
+            fills = [(Fill, one.event_id, _terms(one)) for one in position.fills]
+            for kind, event_id, terms in (*fills, *((Close, one.event_id, _terms(one)) for one in position.closes)):
+                event = self._events.get((kind, *named, event_id))
                 if event is not None:
-                    rows = [(name, getattr(left, name), getattr(event, name)) for name in _KEPT]
-                    require(f"{where}, {left.event_id!r}", rows)
-            is_known = all(event is not None for event, _ in (*fills, *closes))
+                    require(f"{where}, {event_id!r}", [("quantity, price, fees and time", terms, _terms(event))])
+                is_known = is_known and event is not None
             self._account.counts["position_snapshots" if is_known else "positions_not_checked"] += 1
 
 
-_KEPT = ("quantity", "price", "fees", "ts_event")
+def _terms(one: Event | OpenFill | WaitingClose) -> tuple[float, float, float, int]:
+    return one.quantity, one.price, one.fees, one.ts_event
 
 
 def _is_number(*numbers: float) -> bool:

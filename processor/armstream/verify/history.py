@@ -1,4 +1,4 @@
-"""One partition, from its first record or a state before it to its horizon, pure: the shadow and the oracle side by side.
+"""One partition from its first record, or a state before it, to its horizon, pure: shadow and oracle side by side.
 
 Law: the inputs are applied by the recorded cuts, and what comes out must be what was published at that cut, no more and
 no less; then the oracle must come to the same numbers. Only then is it state. A bandit that nothing follows about is
@@ -142,7 +142,9 @@ class History:
 
     @staticmethod
     def _changes(window: Window) -> bool:
-        return any(isinstance(fact, CommandApplied) and fact.command_id == SETTINGS_CHANGE for _, fact in window.audited)
+        return any(
+            isinstance(fact, CommandApplied) and fact.command_id == SETTINGS_CHANGE for _, fact in window.audited
+        )
 
     def _flush(self) -> None:
         """Applies what is pending as one batch; where that cannot be, or an order is in doubt, cut by cut."""
@@ -267,7 +269,10 @@ class History:
         events = self.shadow.read(records)
         for index, window in due.items():
             for _, letter in window.letters:
-                is_own = (letter.source.topic, letter.source.offset) == (records[index].topic(), records[index].offset())
+                is_own = (letter.source.topic, letter.source.offset) == (
+                    records[index].topic(),
+                    records[index].offset(),
+                )
                 event = events[index]
                 is_unregistered = letter.error_class == "UNKNOWN_BANDIT" and isinstance(event, Fill)
                 if is_unregistered and self.shadow.has_learner(event.bandit_id):  # type: ignore[union-attr]  # a Fill
@@ -408,9 +413,9 @@ class History:
 
     def _obey(self, command: Command, window: Window) -> None:
         for _, fact in window.audited:
-            if isinstance(fact, CommandApplied) and fact.command_id == command.command_id:
-                if fact.outcome == "APPLIED" and fact.bandit_id not in self.left_out:
-                    self._oracle(fact.bandit_id).obey(fact, command)
+            is_its = isinstance(fact, CommandApplied) and fact.command_id == command.command_id
+            if is_its and fact.outcome == "APPLIED" and fact.bandit_id not in self.left_out:  # type: ignore[union-attr]
+                self._oracle(fact.bandit_id).obey(fact, command)  # type: ignore[arg-type]  # it was just looked at
 
     def _expire(self, letter: DeadLetter) -> None:
         """What time ended."""

@@ -199,7 +199,7 @@ class Outputs:
         self._account.counts["position_snapshots"] += 1
 
     def _require_decision(self, where: str, snapshot: PositionSnapshot, ours: PositionSnapshot) -> None:
-        """Done and closed beyond that, a position has its decision or not by what came last, and nothing hangs on it."""
+        """Done and closed beyond that, a position has its decision or not by what came last: nothing hangs on it."""
         is_overclosed = bool(ours.closes) and bool(ours.fill_ids) and not ours.fills
         position = self._history.oracles[ours.bandit_id].positions.get(ours.position_id)
         known = repr(position.decision) if position is not None else ""
@@ -253,4 +253,3 @@ class Outputs:
 
 def _read(source: Source) -> tuple[Source, WeightVector]:
     return source, decoded(source, WeightVector)
-

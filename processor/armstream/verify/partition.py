@@ -1,12 +1,13 @@
 """One partition: where verify starts with it.
 
 Law: at a state of its own where there is one, else at the first record, else at the processor's snapshots, which are
-taken as given and named. Where other settings are refused, those of each bandit are the file's, by the oracle's reading.
+taken as given and named. Where other settings are refused, those of each bandit are the file's, as the oracle reads it.
 """
 
 from armstream.events import BanditSnapshot
 from armstream.oracle.comparison import Difference
-from armstream.oracle.settings import Settings, difference, told
+from armstream.oracle.formula import Settings
+from armstream.oracle.settings import difference, told
 from armstream.verify.given import Given
 from armstream.verify.history import History
 from armstream.verify.published import Account, PartitionLog, State, decode_as

@@ -1,5 +1,5 @@
-"""The shadow task: the pure stages over a state of verify's own, restored as a processor restores, and the settings that
-it obeys. The one file of verify that knows the stages.
+"""The shadow task: the pure stages over a state of verify's own, restored as a processor restores, and its settings.
+The one file of verify that knows the stages.
 
 Law: it is fed what the processor was fed, in the recorded order; what comes out is compared before it is committed.
 A bandit's learner is made from the settings that the log tells of it, whatever today's file says.
@@ -167,4 +167,3 @@ class Shadow:
         self.bandits[bandit_id] = structs.replace(self.bandits[bandit_id], **changed)
         if bandit_id in self.vectors:
             self.vectors[bandit_id] = structs.replace(self.vectors[bandit_id], **changed)
-

@@ -57,7 +57,8 @@ class States:
         path = self._path(self._folder, number)
         head = {**self._of, "partition": number, "next_offset": dict(state.next_offset), "in_force": state.in_force}
         first = json.dumps(head, sort_keys=True).encode() + b"\n"
-        body = b"".join(_framed(encode(one)) for one in (*state.bandits, *state.positions))
+        snapshots: list[BanditSnapshot | PositionSnapshot] = [*state.bandits, *state.positions]
+        body = b"".join(_framed(encode(one)) for one in snapshots)
         try:
             write_atomic(path, [_checksum(first, body), first, body])
         except OSError as error:
@@ -75,7 +76,9 @@ class States:
         head = json.loads(first)
         for name, ours in {**self._of, "partition": number}.items():
             if head.get(name) != ours:
-                raise Unverifiable(f"{path} is of another {name}: {head.get(name)!r}, not {ours!r}; give another --state")
+                raise Unverifiable(
+                    f"{path} is of another {name}: {head.get(name)!r}, not {ours!r}; give another --state"
+                )
         try:
             snapshots = [decode(value) for value in _frames(body)]
         except DecodeError as error:
@@ -91,15 +94,15 @@ def require_reachable(state: State, log: PartitionLog) -> None:
         begin, first = state.next_offset.get(name, 0), log.first[name]
         if first > begin:
             raise Unverifiable(
-                f"{name}:{log.number}: the state stands at {begin}, and what is kept begins at {first}; verify more often "
-                "than retention deletes. To begin anew from the processor's snapshots, give an empty --state"
+                f"{name}:{log.number}: the state stands at {begin}, and what is kept begins at {first}; verify more "
+                "often than retention deletes. To begin anew from the processor's snapshots, give an empty --state"
             )
     for name in log.topics.inputs:
         begin, horizon = state.next_offset.get(name, 0), log.horizon.get(name, 0)
         if horizon < begin:
             raise Unverifiable(
-                f"{name}:{log.number}: the state stands at {begin}, and the task at {horizon}: the topics were made anew; "
-                "give an empty --state"
+                f"{name}:{log.number}: the state stands at {begin}, and the task at {horizon}: the topics were made "
+                "anew; give an empty --state"
             )
 
 
