@@ -19,8 +19,9 @@ from armstream.stages.pipeline import Pipeline
 from armstream.stages.rules import RewardRules
 from armstream.stages.state import TaskState
 from armstream.verify.partition import check_partition
-from armstream.verify.published import Account, PartitionLog, decode_as, first_settings
+from armstream.verify.published import Account, PartitionLog, State, decode_as, first_settings
 from armstream.verify.shadow import Rules
+from armstream.verify.states import require_reachable
 from tests.runtime.records import ReadRecord
 
 NUMBER, PARTITIONS = 0, 1
@@ -67,7 +68,7 @@ class Desk:
         self.pipeline.commit()
         for (topic, _), outputs in publication.records.items():
             for output in outputs:
-                self._write(topic, output["key"], output.get("value"))
+                self.write(topic, output["key"], output.get("value"))
             self.ends[topic] += 1
 
     def send(self, event: Input) -> ReadRecord:
@@ -77,10 +78,11 @@ class Desk:
         )
         value = b"no event" if isinstance(event, Rejected) else encode(event)
         key = b"key" if isinstance(event, Rejected) else event.bandit_id.encode()
-        self._write(topic, key, value)
+        self.write(topic, key, value)
         return _read(self.topics[topic][-1])
 
-    def _write(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+    def write(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        """A record at the end of a topic."""
         self.topics[topic].append(Source(topic, NUMBER, self.ends[topic], key, value))
         self.ends[topic] += 1
 
@@ -95,7 +97,7 @@ class Desk:
     def repeat(self, topic: str, at: int) -> None:
         """The record once more, at the end."""
         source = self.topics[topic][at]
-        self._write(topic, source.key, source.value)
+        self.write(topic, source.key, source.value)
 
     def delete_before(self, topic: str, at: int) -> None:
         """As retention does, from the front; a topic left empty still begins where it ended."""
@@ -122,16 +124,21 @@ class Desk:
 
     # What verify sees.
 
-    def log(self, settled: Mapping[str, int] | None = None) -> PartitionLog:
-        names, topics = self.names, self.topics
-        bandits = {key: value for key, value in latest(topics[names.bandit_snapshots]).items() if key != TASK_KEY}
+    def log(self, settled: Mapping[str, int] | None = None, begins: Mapping[str, int] | None = None) -> PartitionLog:
+        """`begins`: where a state stands, which reading goes on from."""
+        names, begin = self.names, begins or {}
+        topics = {
+            name: [one for one in self.topics[name] if one.offset >= begin.get(name, 0)]
+            for name in (*names.inputs, names.rewards, names.dead_letters, names.weights, names.bandit_snapshots)
+        }
+        bandits = {key: value for key, value in latest(self.topics[names.bandit_snapshots]).items() if key != TASK_KEY}
         snapshots = [decode_as(names.bandit_snapshots, value, BanditSnapshot) for value in bandits.values()]
         return PartitionLog(
             number=NUMBER,
             partition_count=PARTITIONS,
             topics=names,
             first={name: self.first[name] for name in (*names.inputs, names.rewards, names.dead_letters)},
-            begins={},
+            begins=begin,
             settled=self.next_offset if settled is None else settled,
             committed=self.next_offset,
             horizon=self.next_offset,
@@ -141,7 +148,7 @@ class Desk:
             dead_letters=iter(topics[names.dead_letters]),
             weights=iter(topics[names.weights]),
             bandit_snapshots=iter(topics[names.bandit_snapshots]),
-            positions=latest(topics[names.position_snapshots]),
+            positions=latest(self.topics[names.position_snapshots]),
             bandits=bandits,
             first_settings=first_settings(snapshots, topics[names.rewards]),
         )
@@ -150,8 +157,12 @@ class Desk:
     def rules(self) -> Rules:
         return replace(Rules.of(self.settings), rewards=self.reward_rules)
 
-    def verify(self) -> Account:
-        return check_partition(self.log(), self.rules)
+    def verify(self, state: State | None = None) -> Account:
+        """As one run does, from a state that it kept, where it has one."""
+        log = self.log(begins=None if state is None else state.next_offset)
+        if state is not None:
+            require_reachable(state, log)
+        return check_partition(log, self.rules, state)
 
 
 def _read(source: Source) -> ReadRecord:

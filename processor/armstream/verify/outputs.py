@@ -134,6 +134,8 @@ class Outputs:
     def _finish_vectors(self) -> None:
         """What is left is of later transactions, and each bandit's newest has its version."""
         newer: set[str] = set()
+        if self._vectors.head() is None:
+            self._history.published.reach_end(self._log.topics.weights)
         while (head := self._vectors.head()) is not None:
             self._vectors.take()
             source, vector = head

@@ -178,6 +178,7 @@ class Published:
             require_version(where, audited, last)
             self._versions[audited.bandit_id] = audited.version
             yield Timed(0, f"{where}, version {audited.version} of {audited.bandit_id!r}", cut, audited)
+        self.reach_end(self._log.topics.rewards)
 
     def _read_letters(self) -> Iterator[Timed]:
         for source in self._log.dead_letters:
@@ -187,6 +188,7 @@ class Published:
                 return
             require(where, [("key", source.key, letter.source.key)])
             yield Timed(1, f"{where}, dead letter of {place(letter.source)}", cut, letter)
+        self.reach_end(self._log.topics.dead_letters)
 
     def _read_snapshots(self) -> Iterator[Timed]:
         bandits: list[Source] = []
@@ -202,6 +204,10 @@ class Published:
             yield Timed(2, place(source), cut, Snapshots(task, tuple(bandits)))
             bandits = []
 
+    def reach_end(self, topic: str) -> None:
+        """Behind a topic's last record stand the marks of transactions alone."""
+        self.next_offset[topic] = max(self.next_offset.get(topic, 0), self._log.ends[topic])
+
     def _cut(self, where: str, next_offset: Offsets) -> Cut:
         strange = next_offset.keys() - set(self._log.topics.inputs)
         if strange:
@@ -214,6 +220,7 @@ class Published:
         if all(cut[name] <= self._log.horizon.get(name, 0) for name in cut):
             self.next_offset[source.topic] = source.offset + 1
             return False
+        self.next_offset[source.topic] = source.offset
         self.require_undecided(source, f"at the cut {cut}")
         return True
 
