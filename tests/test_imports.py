@@ -1,4 +1,8 @@
-"""The import law: learning <- stages <- runtime <- cli; what is pure imports neither Kafka nor clock nor chance."""
+"""The import law: learning <- stages <- runtime <- cli; what is pure imports neither Kafka nor clock nor chance.
+
+Of verify: the shadow shares the stages with the processor, the record's intake, the codec and the reading of settings;
+the oracle shares the events alone, and so no formula, no state and no reading of settings.
+"""
 
 import ast
 import sys
@@ -15,28 +19,41 @@ IMPURE = {"confluent_kafka", "prometheus_client", "time", "random", "os", "secre
 # A part and what else of the package it may import; a part that is not named may import what is not kept from it below.
 MAY_IMPORT = {
     "learning": {"learning"},
-    "standalone": {"standalone", "learning"},
+    "standalone": {"standalone", "persistence", "learning"},
+    "persistence": {"persistence"},
     "events": {"events"},
     "wire": {"wire", "events"},
     "codec": {"codec", "wire", "events", "resources"},
     "keys": {"keys"},
     "logs": {"logs"},
-    "rules": {"rules", "learning", "events"},
+    "oracle": {"oracle", "events"},
+    "rules": {"rules", "learning", "oracle", "events"},
     "stages": {"stages", "facts", "rules", "learning", "events", "codec", "keys"},
     "facts": {"facts", "learning"},
-    "verify": {"verify", "events", "codec", "keys", "settings", "resources", "facts"},
+    "intake": {"intake", "events", "codec", "keys"},
+    "verify": {
+        *("verify", "oracle", "rules", "stages", "facts", "intake"),
+        *("events", "codec", "keys", "settings", "persistence"),
+    },
     "engine": {"engine", "learning", "events", "codec"},
-    "operating": {"operating", "runtime", "events", "codec", "keys", "rules", "settings"},
+    "operating": {"operating", "runtime", "intake", "events", "codec", "keys", "rules", "settings"},
 }
-FACTS = "armstream.stages.facts"  # the settings as plain facts, a part of its own: it may do as the stages
+# Modules that are a part of their own: settings as plain facts, what judges a record without state, state in a file.
+OWN_PARTS = {
+    "armstream.stages.facts": "facts",
+    "armstream.runtime.intake": "intake",
+    "armstream.standalone.persistence": "persistence",
+}
 EXPORTS = {"armstream.learning": {"standalone"}}  # names of another room, loaded when they are asked for
 KNOW_KAFKA = {"armstream.verify.log"}  # of verify
+KNOW_STAGES = {"armstream.verify.shadow"}  # of verify
 # Of runtime, what an operator's client may import: it shares neither the loop nor its transactions.
-FOR_OPERATING = {"failures", "intake", "topics"}
+FOR_OPERATING = {"failures", "topics"}
 IMPORTED_ONLY_BY = {
     "cli": {"cli"},
     "demo": {"cli", "demo"},
     "verify": {"cli", "verify"},
+    "oracle": {"oracle", "rules", "verify"},
     "runtime": {"cli", "runtime", "operating"},
     "operating": {"cli", "operating"},
     "yaml": {"settings", "layers"},
@@ -82,6 +99,10 @@ def broken_laws(module: str, imported: set[str]) -> list[str]:
             broken.append(f"{module} imports {name}: {part} is pure")
         if part == "learning" and top not in {"armstream", "numpy", *sys.stdlib_module_names}:
             broken.append(f"{module} imports {name}: learning is the standard library and numpy")
+        if part == "oracle" and top not in {"armstream", *sys.stdlib_module_names}:
+            broken.append(f"{module} imports {name}: the oracle is the standard library and the events")
+        if part == "verify" and other == "stages" and name != "armstream.stages" and module not in KNOW_STAGES:
+            broken.append(f"{module} imports {name}: {' and '.join(sorted(KNOW_STAGES))} knows the stages")
         if part == "verify" and top == "confluent_kafka" and module not in KNOW_KAFKA:
             broken.append(f"{module} imports {name}: {' and '.join(sorted(KNOW_KAFKA))} know Kafka")
         if part == "operating" and other == "runtime" and not set(name.split(".")[2:3]) <= FOR_OPERATING:
@@ -93,8 +114,9 @@ def broken_laws(module: str, imported: set[str]) -> list[str]:
 
 def _part(name: str) -> str:
     """armstream.stages.reward -> stages."""
-    if name == FACTS or name.startswith(f"{FACTS}."):
-        return "facts"
+    for module, part in OWN_PARTS.items():
+        if name == module or name.startswith(f"{module}."):
+            return part
     return name.split(".")[1] if "." in name else ""
 
 
@@ -135,11 +157,19 @@ def test_the_walk_finds_the_package() -> None:
         ("armstream.standalone.persistence", "from armstream import codec"),
         ("armstream.engine", "from armstream.stages import reward"),
         ("armstream.engine", "import armstream.runtime"),
-        ("armstream.verify.learner", "from armstream.learning import Exp3IXBandit"),
+        ("armstream.oracle.exp3ix", "from armstream.learning import Exp3IXBandit"),
+        ("armstream.oracle.exp3ix", "import numpy"),
+        ("armstream.oracle.bandit", "from armstream.stages.rules import SETTINGS_CHANGE"),
+        ("armstream.oracle.bandit", "from armstream.stages.reward import match"),
+        ("armstream.oracle.settings", "from armstream.settings import Settings"),
+        ("armstream.oracle.comparison", "from armstream.verify.published import place"),
+        ("armstream.verify.history", "from armstream.learning import Exp3IXBandit"),
         ("armstream.verify.history", "from armstream.stages.reward import match"),
         ("armstream.verify.history", "from armstream.runtime.publication import cuts_of"),
+        ("armstream.verify.history", "from armstream.runtime.publication import TASK_KEY"),
+        ("armstream.runtime.loop", "from armstream.oracle.matching import match"),
         ("armstream.verify.history", "from confluent_kafka import Consumer"),
-        ("armstream.runtime.loop", "from armstream.verify.rewards import exact"),
+        ("armstream.runtime.loop", "from armstream.verify.published import place"),
         ("armstream.runtime.loop", "import armstream.cli"),
         ("armstream.runtime.loop", "import yaml"),
         ("armstream.runtime.loop", "import os\nhost = os.environ['HOST']"),
@@ -170,6 +200,11 @@ def test_a_module_that_breaks_the_law_is_named(module: str, source: str) -> None
         ("armstream.runtime.loop", "import os, time\nfrom armstream.stages.reward import apply\nos.getpid()"),
         ("armstream.verify.log", "from confluent_kafka import Consumer\nfrom armstream.settings import Settings"),
         ("armstream.operating.command", "from armstream.runtime.topics import partition_count"),
+        (
+            "armstream.verify.shadow",
+            "from armstream.stages.pipeline import Pipeline\nfrom armstream.runtime.intake import Intake",
+        ),
+        ("armstream.oracle.bandit", "from fractions import Fraction\nfrom armstream.events import Reward"),
         ("armstream.settings", "import os, yaml\nos.environ"),
         ("armstream.cli", "import os\nfrom armstream import runtime, demo, settings, __version__\nos.environ"),
     ],

@@ -10,7 +10,8 @@ import pytest
 import armstream
 from armstream.events import BanditSnapshot
 from armstream.learning import LearningSettings
-from armstream.rules import RULES, UnknownRule, clips, new_learner, rule_named
+from armstream.oracle.settings import DEFAULTS
+from armstream.rules import RULES, UnknownRule, clips, formula_of, new_learner, rule_named
 from armstream.settings import SettingsError, load
 from armstream.stages.facts import BanditRegistry, TaskLimits
 from armstream.stages.state import SettingsMismatch, TaskState
@@ -23,11 +24,16 @@ WHO_MAY_SHOW_THEM = {"demo"}  # its configurations are each of one rule
 
 
 def test_the_table_has_each_rule_under_its_own_name() -> None:
-    assert {name: rule.name for name, rule in RULES.items()} == {name: name for name in ("exp3ix", "exp4", "tsallis")}
+    names = {name: entry.rule.name for name, entry in RULES.items()}
+    assert names == {name: name for name in ("exp3ix", "exp4", "tsallis")}
 
 
 def test_an_unknown_name_is_an_error_that_lists_the_names_there_are() -> None:
-    for ask in (rule_named, lambda name: new_learner(LearningSettings(ARMS, algorithm=name))):
+    for ask in (
+        rule_named,
+        lambda name: new_learner(LearningSettings(ARMS, algorithm=name)),
+        lambda name: formula_of({**DEFAULTS, "algorithm": name, "arms": ARMS}),
+    ):
         with pytest.raises(UnknownRule, match=r"no learning rule is called 'exp5' here; the rules are exp3ix, exp4, t"):
             ask("exp5")
     snapshot = BanditSnapshot("b", 1, 1, (), "exp5", "implicit", "{}")

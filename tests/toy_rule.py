@@ -35,7 +35,8 @@ class LeaderBandit(Learner):
     def __init__(self, arm_names: Sequence[str], gamma: float) -> None:
         super().__init__(arm_names, RewardBound.given(100.0))
         self._gamma = gamma
-        self._forget_state()
+        self._sums = [0.0] * len(self._names)
+        self._largest_bps = 0.0
 
     @property
     def gamma(self) -> float:

@@ -85,10 +85,16 @@ def _parser(with_demo: bool) -> argparse.ArgumentParser:
     verify = _add(
         commands,
         "verify",
-        "derive again what was published, and say whether it is right; nothing is written",
-        "armstream verify --config mine.yaml --json",
+        "replay what was published, and say whether it is right; nothing in Kafka is written",
+        "armstream verify --config mine.yaml --state /var/lib/armstream/verify --follow",
     )
     verify.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    verify.add_argument(
+        "--state", type=Path, metavar="DIR", help="keep there where it got to, and go on from there the next time"
+    )
+    verify.add_argument(
+        "--follow", action="store_true", help="go on while processors run, until Ctrl-C (0) or a difference (1)"
+    )
     verify.set_defaults(command=_verify)
 
     check_config = _add(
@@ -292,7 +298,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         return 1
     from armstream.verify.run import run  # noqa: PLC0415 - loads the Kafka client
 
-    return run(settings, as_json=arguments.json)
+    return run(settings, as_json=arguments.json, state=arguments.state, follow=arguments.follow)
 
 
 def _check_config(arguments: argparse.Namespace) -> int:

@@ -202,7 +202,7 @@ class DeadLetter(Struct, frozen=True, gc=False):
 
 class ArmState(Struct, frozen=True, gc=False):
     """One arm of a learner; `state` are the rule's numbers of it: a log weight (importance), a cumulative loss
-    (implicit, reduced_variance), or none (where experts are what is learned of).
+    (implicit, reduced_variance), or 0 (where experts are what is learned of).
 
     `added_version`: decisions made from an older vector did not know it.
     """

@@ -404,7 +404,7 @@ class OnlineLearningSettings(Section):
         for setting, unset in RULES_OWN.items():
             if setting in rule.takes or getattr(learning, setting) == unset:
                 continue
-            takers = ", ".join(each.name for each in RULES.values() if setting in each.takes)
+            takers = ", ".join(name for name, each in RULES.items() if setting in each.rule.takes)
             yield (setting,), f"is not for {rule.name}, but for {takers}: leave it out"
         for setting, why in rule.refusals(learning):
             yield (setting,), why

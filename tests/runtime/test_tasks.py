@@ -5,10 +5,10 @@ import weakref
 from collections.abc import Callable
 
 import pytest
-from armstream.learning import LearningSettings
-from armstream.stages.facts import BanditRegistry, TaskLimits
 
+from armstream.learning import LearningSettings
 from armstream.runtime.tasks import IllegalMove, Progress, State, Steps, Task, Tasks
+from armstream.stages.facts import BanditRegistry, TaskLimits
 from armstream.stages.pipeline import Pipeline
 from armstream.stages.state import TaskState
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from armstream.events import Close, Command, Fill, Input, Rejected
-from armstream.verify.rewards import exact, reward_of, weight_of
+from armstream.oracle.matching import exact, reward_of, weight_of
 
 
 @dataclass(frozen=True)

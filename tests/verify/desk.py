@@ -13,18 +13,20 @@ import msgspec
 from armstream.codec import DecodeError, Event, decode, encode
 from armstream.events import BanditSnapshot, Close, Command, Fill, Input, Rejected, Source
 from armstream.keys import TASK_KEY
+from armstream.runtime.intake import Intake
 from armstream.runtime.publication import Publication, publish_task
 from armstream.settings import Settings
 from armstream.stages.facts import TaskLimits
 from armstream.stages.pipeline import Pipeline
 from armstream.stages.state import TaskState
-from armstream.verify.commands import first_settings
-from armstream.verify.history import check_partition
-from armstream.verify.published import Account, PartitionLog, decode_as
-from armstream.verify.state import Rules
+from armstream.verify.partition import check_partition
+from armstream.verify.published import Account, PartitionLog, State, decode_as, first_settings
+from armstream.verify.shadow import Rules
+from armstream.verify.states import require_reachable
 from tests.runtime.records import ReadRecord
 
-NUMBER = 3
+NUMBER, PARTITIONS = 0, 1
+APPENDED_MS = 1_900_000_000_000  # after every event
 ARMS = ("ridge", "mlp", "boost")
 APART = {"topics": {"trades": ["fills", "closes"]}}
 
@@ -44,6 +46,7 @@ class Desk:
     settings: Settings = field(default_factory=settings_of)
     reward_rules: TaskLimits = field(default_factory=TaskLimits)
     topics: dict[str, list[Source]] = field(default_factory=lambda: defaultdict(list))
+    skip: frozenset[tuple[str, int, int]] = frozenset()
 
     def __post_init__(self) -> None:
         self.pipeline = Pipeline(TaskState(self.reward_rules, self.settings.bandit_registry()))
@@ -58,14 +61,15 @@ class Desk:
     def apply(self, *events: Input) -> None:
         """One transaction."""
         records = [self.send(event) for event in events]
-        sources = [_source(record) for record in records]
-        applied = self.pipeline.apply(events, sources.__getitem__)
+        limits = self.settings.limits.record_bytes, self.settings.max_future_micros
+        intake = Intake(PARTITIONS, *limits, self.skip)
+        applied = self.pipeline.apply(intake.read(records), lambda index: intake.source_of(records[index]))
         publication = Publication()
         self.next_offset = publish_task(publication, self.names, NUMBER, applied, records, self.next_offset, {}, "")
         self.pipeline.commit()
         for (topic, _), outputs in publication.records.items():
             for output in outputs:
-                self._write(topic, output["key"], output.get("value"))
+                self.write(topic, output["key"], output.get("value"))
             self.ends[topic] += 1
 
     def send(self, event: Input) -> ReadRecord:
@@ -75,11 +79,11 @@ class Desk:
         )
         value = b"no event" if isinstance(event, Rejected) else encode(event)
         key = b"key" if isinstance(event, Rejected) else event.bandit_id.encode()
-        record = ReadRecord(topic, NUMBER, self.ends[topic], key, value)
-        self._write(topic, key, value)
-        return record
+        self.write(topic, key, value)
+        return _read(self.topics[topic][-1])
 
-    def _write(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+    def write(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        """A record at the end of a topic."""
         self.topics[topic].append(Source(topic, NUMBER, self.ends[topic], key, value))
         self.ends[topic] += 1
 
@@ -94,7 +98,7 @@ class Desk:
     def repeat(self, topic: str, at: int) -> None:
         """The record once more, at the end."""
         source = self.topics[topic][at]
-        self._write(topic, source.key, source.value)
+        self.write(topic, source.key, source.value)
 
     def delete_before(self, topic: str, at: int) -> None:
         """As retention does, from the front; a topic left empty still begins where it ended."""
@@ -121,43 +125,50 @@ class Desk:
 
     # What verify sees.
 
-    def log(self, settled: Mapping[str, int] | None = None) -> PartitionLog:
-        names, topics = self.names, self.topics
-        bandits = {key: value for key, value in latest(topics[names.bandit_snapshots]).items() if key != TASK_KEY}
+    def log(self, settled: Mapping[str, int] | None = None, begins: Mapping[str, int] | None = None) -> PartitionLog:
+        """`begins`: where a state stands, which reading goes on from."""
+        names, begin = self.names, begins or {}
+        topics = {
+            name: [one for one in self.topics[name] if one.offset >= begin.get(name, 0)]
+            for name in (*names.inputs, names.rewards, names.dead_letters, names.weights, names.bandit_snapshots)
+        }
+        bandits = {key: value for key, value in latest(self.topics[names.bandit_snapshots]).items() if key != TASK_KEY}
         snapshots = [decode_as(names.bandit_snapshots, value, BanditSnapshot) for value in bandits.values()]
         return PartitionLog(
             number=NUMBER,
+            partition_count=PARTITIONS,
             topics=names,
             first={name: self.first[name] for name in (*names.inputs, names.rewards, names.dead_letters)},
+            begins=begin,
             settled=self.next_offset if settled is None else settled,
             committed=self.next_offset,
             horizon=self.next_offset,
             ends={name: self.ends[name] for name in names.all},
-            inputs={name: iter(topics[name]) for name in names.inputs},
+            inputs={name: map(_read, topics[name]) for name in names.inputs},
             rewards=iter(topics[names.rewards]),
             dead_letters=iter(topics[names.dead_letters]),
             weights=iter(topics[names.weights]),
             bandit_snapshots=iter(topics[names.bandit_snapshots]),
-            positions=latest(topics[names.position_snapshots]),
+            positions=latest(self.topics[names.position_snapshots]),
             bandits=bandits,
             first_settings=first_settings(snapshots, topics[names.rewards]),
         )
 
     @property
     def rules(self) -> Rules:
-        return replace(
-            Rules.of(self.settings),
-            dedupe_window_micros=self.reward_rules.dedupe_window_micros,
-            orphan_ttl_micros=self.reward_rules.orphan_ttl_micros,
-            max_holding_micros=self.reward_rules.max_holding_micros,
-        )
+        return replace(Rules.of(self.settings), rewards=self.reward_rules)
 
-    def verify(self) -> Account:
-        return check_partition(self.log(), self.rules)
+    def verify(self, state: State | None = None) -> Account:
+        """As one run does, from a state that it kept, where it has one."""
+        log = self.log(begins=None if state is None else state.next_offset)
+        if state is not None:
+            require_reachable(state, log)
+        return check_partition(log, self.rules, state)
 
 
-def _source(record: ReadRecord) -> Source:
-    return Source(record.topic(), NUMBER, record.offset(), record.key(), record.value())
+def _read(source: Source) -> ReadRecord:
+    """The record as a consumer gives it."""
+    return ReadRecord(source.topic, source.partition, source.offset, source.key, source.value, APPENDED_MS)
 
 
 def latest(records: Sequence[Source]) -> dict[bytes, bytes]:

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from armstream.codec import decode
 from armstream.events import BanditSnapshot, Command, CommandApplied, PositionSnapshot
+from armstream.oracle.comparison import Difference
 from armstream.stages.pipeline import Pipeline
 from armstream.stages.state import TaskState
-from armstream.verify.comparison import Difference
 from tests.stages.events import START, close, fill
 from tests.verify.desk import Desk, latest, settings_of
 
@@ -72,13 +72,13 @@ def state_of_the_new_arm(desk: Desk) -> None:
 
 
 WRONG: dict[str, tuple[Callable[[Desk], None], str]] = {
-    "an outcome": (changed(1, outcome="REFUSED"), "outcome 'REFUSED' of ADD_ARM"),
-    "another outcome": (changed(11, outcome="APPLIED"), "outcome 'APPLIED' of REMOVE_ARM"),
+    "an outcome": (changed(1, outcome="REFUSED"), "outcome 'REFUSED'"),
+    "another outcome": (changed(11, outcome="APPLIED"), "outcome 'APPLIED'"),
     "an action": (changed(6, action="RESUME"), "action 'RESUME'"),
     "a reason": (changed(1, detail="old"), "detail 'old'"),
-    "a refusal without a reason": (changed(11, detail=""), "a reason in detail"),
-    "a command's id": (changed(1, command_id="k9"), "what became of command 'k9'"),
-    "a lost outcome": (lost(11), "no CommandApplied"),
+    "a refusal without a reason": (changed(11, detail=""), "detail ''"),
+    "a command's id": (changed(1, command_id="k9"), "command_id 'k9'"),
+    "a lost outcome": (lost(11), "no such CommandApplied"),
     "a command twice": (twice, "what became of command 'k6'"),
     "a version": (changed(1, version=3), "version 3"),
     "the new arm's weight": (state_of_the_new_arm, "arm "),
@@ -186,7 +186,7 @@ def test_an_automatic_bound_is_found_again() -> None:
         ("rewards", 50, {"applied": True, "counted": True, "detail": ""}, "applied True"),
         ("weights", 100, {"reward_bound_bps": 65.0}, "reward_bound_bps 65.0"),
         ("weights", 50, {"phase": "LIVE", "blend_alpha": 0.3}, ""),
-        ("bandit_snapshots", 100, {"warm_up_rewards_bps": ()}, "how many rewards the bound was looked for in"),
+        ("bandit_snapshots", 100, {"warm_up_rewards_bps": ()}, "how many numbers in warm_up_rewards_bps 0"),
     ],
 )
 def test_one_thing_that_is_wrong_about_the_bound_is_found(
@@ -258,7 +258,7 @@ def test_what_tsallis_learned_is_derived_again_and_a_wrong_loss_is_found() -> No
     account = desk.verify()
     assert (account.not_checked, account.counts["rewards"], account.counts["commands"]) == ([], 5, 2)
     snapshot = desk.event(desk.names.bandit_snapshots, 0, BanditSnapshot)
-    other = replace(snapshot.arms[1], state=snapshot.arms[1].state + 1e-8)  # not the drawn one: its b
+    other = replace(snapshot.arms[1], state=(snapshot.arms[1].state[0] + 1e-8,))  # not the drawn one: its b
     desk.change(desk.names.bandit_snapshots, 0, arms=(snapshot.arms[0], other, snapshot.arms[2]))
     with pytest.raises(Difference, match="arm 'mlp'"):
         desk.verify()

@@ -4,7 +4,7 @@ import io
 import json
 from collections import Counter
 
-from armstream.verify.comparison import Difference
+from armstream.oracle.comparison import Difference
 from armstream.verify.published import NAMED_AT_MOST, Account
 from armstream.verify.report import Progress, Report
 

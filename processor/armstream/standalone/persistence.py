@@ -7,7 +7,7 @@ One process writes a file; its backups are beside it, `path.1` (the newest) to `
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -33,15 +33,19 @@ def write_atomic_json(path: str | os.PathLike[str], state: Mapping[str, Any], ba
     """
     if backups < 0:
         raise ValueError(f"backups must not be negative, got {backups}")
-    path = Path(path)
     try:
         text = json.dumps(dict(state), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"not a state that JSON can hold: {error}") from error
+    write_atomic(Path(path), [text.encode()], backups)
+
+
+def write_atomic(path: Path, content: Iterable[bytes], backups: int = 0) -> None:
+    """The same for bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with temporary.open("wb") as file:
+        file.writelines(content)
         file.flush()
         os.fsync(file.fileno())
     _rotate(path, backups)

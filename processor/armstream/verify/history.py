@@ -1,61 +1,471 @@
-"""One partition from its first record to its horizon, pure: what was published is compared with what follows.
+"""One partition from its first record, or a state before it, to its horizon, pure: shadow and oracle side by side.
 
-Law: inputs are admitted up to each cut, in the order of the cuts, and what they realise must be what was published at
-that cut, no more and no less. A dead letter is taken at its word on why its input was refused, but for its bytes,
-lateness and orphans; so is a reward that was not applied, since `enabled` may have been false then. Windows are
-today's. Where inputs, letters or rewards begin above their first record, a position that does not follow may have
-begun before: it is named as not checked, and its rewards teach as they were published. So is a position that hangs on
-a rounding, or on an order between topics that no record tells.
+Law: the inputs are applied by the recorded cuts, and what comes out must be what was published at that cut, no more and
+no less; then the oracle must come to the same numbers. Only then is it state. A bandit that nothing follows about is
+left out from there on, and named.
 """
 
-from typing import TypeGuard
+from collections import defaultdict
+from collections.abc import Sequence
 
-from armstream.events import CommandApplied, DeadLetter, Reward
-from armstream.stages.rules import SETTINGS_CHANGE
-from armstream.verify.admission import Admission
-from armstream.verify.audit import Audit
-from armstream.verify.known import Known
-from armstream.verify.published import Account, Moment, PartitionLog, Published, Snapshots, Timed
-from armstream.verify.restorable import Restorable
-from armstream.verify.state import Rules
-from armstream.verify.vectors import Vectors
+from msgspec import structs
+
+from armstream.codec import DecodeError, decode
+from armstream.events import Close, Command, CommandApplied, DeadLetter, Fill, Input, Rejected, Reward
+from armstream.oracle.bandit import BanditOracle, Position
+from armstream.oracle.comparison import Difference, require
+from armstream.oracle.matching import Segment, Undecided
+from armstream.oracle.settings import told
+from armstream.rules import formula_of
+from armstream.runtime.intake import Record
+from armstream.stages.facts import SETTINGS_CHANGE
+from armstream.verify.given import given
+from armstream.verify.outputs import Outputs
+from armstream.verify.published import (
+    Account,
+    Ahead,
+    Audited,
+    InForce,
+    Moment,
+    PartitionLog,
+    Published,
+    Snapshots,
+    State,
+    Timed,
+    place,
+    place_of,
+    settings_changed,
+)
+from armstream.verify.same import require_same, said
+from armstream.verify.shadow import DEAD_LETTER, DUPLICATE, Applied, Rules, Shadow
+from armstream.verify.window import Window, bandit_of, is_of_time
+
+BATCH_RECORDS = 5_000
+
+Step = tuple[Window, Sequence[Record]]
 
 
-def check_partition(log: PartitionLog, rules: Rules) -> Account:
-    """Everything published in one partition against what follows from its inputs. Raises Difference for the first."""
-    known, published = Known(log, rules), Published(log)
-    admission, audit, restorable = Admission(known), Audit(known), Restorable(known)
-    vectors = Vectors(known, published)
-    for same in published.by_cut():
-        cut = same[0].cut
-        letters = [(one.where, one.fact) for one in same if isinstance(one.fact, DeadLetter)]
-        audited = [(one.where, one.fact) for one in same if isinstance(one.fact, Reward | CommandApplied)]
-        audit.begin_anew([(where, fact) for where, fact in audited if _is_settings_change(fact)])
-        admission.admit(cut, letters)
-        audit.compare(cut, [(where, fact) for where, fact in audited if not _is_settings_change(fact)])
-        admission.expire(letters)
+class History:
+    """One partition's walk. `oracles` are the bandits by the formulas, `left_out` those that nothing follows about."""
+
+    def __init__(self, log: PartitionLog, rules: Rules, shadow: Shadow) -> None:
+        self.log = log
+        self.rules = rules
+        self.shadow = shadow
+        self.account = Account()
+        self.oracles: dict[str, BanditOracle] = {}
+        self.left_out: set[str] = set()
+        self.published = Published(log, {name: one.version for name, one in shadow.bandits.items()}, True)
+        self._outputs = Outputs(self)
+        self._inputs = {name: Ahead(records) for name, records in log.inputs.items()}
+        self._pending: list[Window] = []
+        self._pending_records = 0
+        self._noted = {name: one.version for name, one in shadow.bandits.items()}
+        self._causes: dict[str, set[tuple[str, int]]] = {}
+        self.lacks_letters = log.first[log.topics.dead_letters] > log.begins.get(log.topics.dead_letters, 0)
+        self._carry()
+
+    def _carry(self) -> None:
+        """The oracle begins where the shadow does."""
+        for bandit in self.shadow.bandits.values():
+            self._oracle(bandit.bandit_id).restore(bandit)
+        for position in self.shadow.positions.values():
+            self._oracle(position.bandit_id).restore_position(position)
+            self.account.counts["carried"] += len(position.fills) + len(position.closes)
+        self.shadow.expect(self.log.first_settings)
+
+    def check(self) -> Account:
+        """Raises Difference for the first thing that is not as it should be."""
+        for same in self.published.by_cut():
+            self._take(same)
+        self._flush()
+        self._outputs.finish()
+        self.account.state = self._state()
+        return self.account
+
+    def _state(self) -> State | None:
+        """Bandits that were left out begin anew at their snapshots, where those are all of one moment."""
+        bandits, positions = dict(self.shadow.bandits), dict(self.shadow.positions)
+        if self.left_out and dict(self.log.settled) != dict(self.log.horizon):
+            return None
+        if self.left_out:
+            given_bandits, given_positions = given(self.log)
+            bandits |= {one.bandit_id: one for one in given_bandits if one.bandit_id in self.left_out}
+            kept = {key: one for key, one in positions.items() if one.bandit_id not in self.left_out}
+            new = [one for one in given_positions if one.bandit_id in self.left_out]
+            positions = kept | {f"{one.bandit_id}\0{one.position_id}": one for one in new}
+        next_offset = {**self.published.next_offset, **self.log.horizon}
+        return State(next_offset, self.shadow.in_force, list(bandits.values()), list(positions.values()))
+
+    # From cut to cut.
+
+    def _take(self, same: list[Timed]) -> None:
+        window = self._window(same)
+        if window.letters and self.lacks_letters:
+            self._flush()
+        self._pending.append(window)
+        self._pending_records += sum(map(len, window.parts.values()))
+        for _, fact in window.audited:
+            self._noted[fact.bandit_id] = fact.version
+        if self._changes(window) or self._pending_records >= BATCH_RECORDS or self._outputs.is_due(self._noted):
+            self._flush()
+        if window.letters and self.lacks_letters:
+            self._flush()
+            self.lacks_letters = False
         for one in same:
+            if isinstance(one.fact, Snapshots | Moment | InForce):
+                self._flush()
             if isinstance(one.fact, Snapshots):
-                restorable.compare(one.fact)
+                self._outputs.compare_snapshots(one.fact)
+            elif isinstance(one.fact, InForce):
+                self._restart(one.fact.settings)
             elif isinstance(one.fact, Moment) and one.fact.is_settled:
-                known.settle()
-        vectors.compare_due(_named(same))
-        vectors.read()
-    vectors.finish()
-    restorable.finish_bandits()
-    restorable.finish_positions()
-    known.account.counts["bandits"] = len(known.bandits)
-    return known.account
+                self._outputs.is_moving = True
+        if not self._pending:
+            self._outputs.compare_vectors()
+
+    def _window(self, same: list[Timed]) -> Window:
+        cut = same[0].cut
+        parts = {name: part for name, ahead in self._inputs.items() if (part := _until(ahead, cut[name]))}
+        audited = [(one.where, one.fact) for one in same if isinstance(one.fact, Reward | CommandApplied)]
+        letters = [(one.where, one.fact) for one in same if isinstance(one.fact, DeadLetter)]
+        window = Window(cut, parts, audited, letters)
+        for where, letter in letters:
+            source = letter.source
+            if not is_of_time(letter) and cut.get(source.topic) != source.offset + 1:
+                raise Difference(where, f"a dead letter of {place(source)} at the cut {cut}", "none there")
+        return window
+
+    def _restart(self, settings: str) -> None:
+        self.shadow.restart(settings)
+        for oracle in self.oracles.values():
+            oracle.dedupe_window_micros = self.shadow.rules.rewards.dedupe_window_micros
+
+    @staticmethod
+    def _changes(window: Window) -> bool:
+        return any(
+            isinstance(fact, CommandApplied) and fact.command_id == SETTINGS_CHANGE for _, fact in window.audited
+        )
+
+    def _flush(self) -> None:
+        """Applies what is pending as one batch; where that cannot be, or an order is in doubt, cut by cut."""
+        windows, self._pending, self._pending_records = self._pending, [], 0
+        hidden = [window for window in windows if not window.is_ordered]
+        if any(self._changes(window) for window in windows):
+            pass
+        elif not (hidden and self._outputs.may_hide(hidden)):
+            try:
+                self._apply([(window, self._best(window)) for window in windows])
+            except Difference:
+                if not hidden and not self.lacks_letters:
+                    raise
+            else:
+                for window in hidden:
+                    self._note_causes(window)
+                return
+        for window in windows:
+            self._apply_alone(window)
+
+    def _best(self, window: Window) -> list[Record]:
+        return next(window.orders(self._last(window)), [])
+
+    def _last(self, window: Window) -> list[str]:
+        """The topics whose record can have made what was published at the cut, the likelier first."""
+        ends = window.ends()
+        if len(ends) < 2:
+            return ends
+        named, sources = window.names(), window.sources()
+
+        def is_likely(topic: str) -> bool:
+            record = window.parts[topic][-1]
+            if sources:
+                return (topic, record.offset()) in sources
+            (event,) = self.shadow.read([record])
+            name = event.command_id if isinstance(event, Command) else getattr(event, "event_id", "")
+            return not named or name in named
+
+        likely = [topic for topic in ends if is_likely(topic)]
+        return likely or ends
+
+    def _apply_alone(self, window: Window) -> None:
+        for bandit_id in self._outputs.hidden_in(window):
+            self.leave_out(bandit_id, "no record tells whether a position was forgotten before its next event")
+        last = self._last(window)
+        while True:
+            first: Difference | None = None
+            orders = list(window.orders(last)) if window.parts else [[]]
+            for records in orders[:1] if self._changes(window) else orders:
+                try:
+                    self._apply_changing(window, records)
+                except Difference as difference_found:
+                    first = first or difference_found
+                else:
+                    self._note_causes(window)
+                    return
+            assert first is not None  # there is always an order
+            if not (self.lacks_letters and first.bandit_id) or first.bandit_id in self.left_out:
+                raise first
+            self.leave_out(first.bandit_id, f"a dead letter of it may be gone, or {first}")
+
+    def _apply_changing(self, window: Window, records: Sequence[Record]) -> None:
+        """A change of settings stands before the last record: what comes before it is applied first."""
+        if self._changes(window) and records:
+            self._apply([(Window(window.cut, {}), records[:-1])])
+            for where, fact in window.audited:
+                if isinstance(fact, CommandApplied) and fact.command_id == SETTINGS_CHANGE:
+                    before, after = settings_changed(where, fact)
+                    self.shadow.begin_anew(fact.bandit_id, before, after)
+            records = records[-1:]
+        self._apply([(window, records)])
+
+    def _note_causes(self, window: Window) -> None:
+        """Where more than one event can have come last, each of them may stand in what is published next."""
+        last = self._last(window) if len(window.parts) > 1 else []
+        if len(last) > 1 and window.is_about(Reward):
+            events = self.shadow.read([window.parts[topic][-1] for topic in last])
+            causes = {(one.event_id, one.ts_event) for one in events if isinstance(one, Fill | Close)}
+            for _, fact in window.audited:
+                self._causes[fact.bandit_id] = causes
+        else:
+            for _, fact in window.audited:
+                self._causes.pop(fact.bandit_id, None)
+
+    def is_cause(self, bandit_id: str, cause: tuple[str, int]) -> bool:
+        return cause in self._causes.get(bandit_id, ())
+
+    def leave_out(self, bandit_id: str, why: str) -> None:
+        if bandit_id not in self.left_out:
+            self.left_out.add(bandit_id)
+            self.account.leave_out(f"bandit {bandit_id!r} from here on: {why}")
+
+    # One batch.
+
+    def _apply(self, steps: Sequence[Step]) -> None:
+        """Raises Difference, and then nothing has changed."""
+        records = [record for _, part in steps for record in part]
+        due: dict[int, Window] = {}
+        at = -1
+        for window, part in steps:
+            at += len(part)
+            if window.audited or window.letters:
+                if not part:
+                    where, fact = (window.audited or window.letters)[0]
+                    raise Difference(where, said(fact), f"nothing: no record was read on the way to {window.cut}")
+                due[at] = window
+        if not records:
+            return
+        events = self._at_their_word(records, due)
+        applied = self.shadow.apply(records, events)
+        try:
+            self._compare(records, due, applied)
+        except Difference:
+            self.shadow.rollback()
+            raise
+        self._follow(records, events, due, applied)
+        self.shadow.commit()
+        self._outputs.note(applied)
+
+    def _at_their_word(self, records: Sequence[Record], due: dict[int, Window]) -> list[Input]:
+        """Events, but for those that the processor was told to skip, or whose bandit was not registered then."""
+        events = self.shadow.read(records)
+        for index, window in due.items():
+            for _, letter in window.letters:
+                is_own = (letter.source.topic, letter.source.offset) == (
+                    records[index].topic(),
+                    records[index].offset(),
+                )
+                event = events[index]
+                is_unregistered = letter.error_class == "UNKNOWN_BANDIT" and isinstance(event, Fill)
+                if is_unregistered and self.shadow.has_learner(event.bandit_id):  # type: ignore[union-attr]  # a Fill
+                    is_unregistered = False
+                if is_own and (letter.error_class == "SKIPPED" or is_unregistered):
+                    events[index] = Rejected(letter.error_class, letter.error, letter.ts_event)
+        return events
+
+    def _compare(self, records: Sequence[Record], due: dict[int, Window], applied: Applied) -> None:
+        """What was published at each cut, and what comes out there."""
+        audits: defaultdict[int, list[Audited]] = defaultdict(list)
+        for record, index in zip(applied.audit, applied.audit_indexes, strict=True):
+            audits[index].append(record)
+        letters: defaultdict[int, list[DeadLetter]] = defaultdict(list)
+        for letter, index in zip(applied.dead_letters, applied.dead_letter_indexes, strict=True):
+            letters[index].append(letter)
+        for index in sorted(audits.keys() | letters.keys() | due.keys()):
+            window, at = due.get(index), records[index]
+            if window is not None and window.cut[at.topic()] != at.offset() + 1:
+                where, fact = (window.audited or window.letters)[0]
+                raise Difference(where, f"the cut {window.cut}", f"one that ends with {place_of(at)}", _whose(fact))
+            self._compare_audit(window.audited if window else [], audits[index], at)
+            self._compare_letters(window.letters if window else [], letters[index])
+
+    def _compare_audit(self, published: list[tuple[str, Audited]], derived: list[Audited], at: Record) -> None:
+        if self.left_out:
+            published = [one for one in published if one[1].bandit_id not in self.left_out]
+            derived = [one for one in derived if one.bandit_id not in self.left_out]
+        for (where, theirs), ours in zip(published, derived, strict=False):
+            if theirs != structs.replace(ours, cut=theirs.cut):
+                _compare_one(where, theirs, ours)
+        if len(published) > len(derived):
+            where, extra = published[len(derived)]
+            what = "reward" if isinstance(extra, Reward) else "command"
+            raise Difference(where, said(extra), f"no {what} here", extra.bandit_id)
+        if len(derived) > len(published):
+            missing = derived[len(published)]
+            where = f"{self.log.topics.rewards}:{self.log.number}, at {place_of(at)}"
+            what = "reward" if isinstance(missing, Reward) else "CommandApplied"
+            raise Difference(where, f"no such {what}", said(missing), missing.bandit_id)
+
+    def _compare_letters(self, published: list[tuple[str, DeadLetter]], derived: list[DeadLetter]) -> None:
+        if self.left_out:
+            published = [one for one in published if bandit_of(one[1]) not in self.left_out]
+            derived = [one for one in derived if bandit_of(one) not in self.left_out]
+        left = {(one.source.topic, one.source.offset, one.source.key): one for one in derived}
+        for where, theirs in published:
+            source = theirs.source
+            ours = left.pop((source.topic, source.offset, source.key), None)
+            if ours is None:
+                raise Difference(where, said(theirs), "none there", bandit_of(theirs))
+            try:
+                require_same(where, theirs, ours, _CUT)
+            except Difference as found:
+                raise _of(found, bandit_of(theirs)) from None
+        for missing in left.values():
+            if not self.lacks_letters:
+                raise Difference(place(missing.source), "no dead letter of it", said(missing), bandit_of(missing))
+
+    # The oracle.
+
+    def _oracle(self, bandit_id: str) -> BanditOracle:
+        oracle = self.oracles.get(bandit_id)
+        if oracle is None:
+            first = self.log.first_settings.get(bandit_id)
+            settings = told(first) if first else self.rules.resolved(bandit_id)
+            window_micros = self.shadow.rules.rewards.dedupe_window_micros
+            oracle = self.oracles[bandit_id] = BanditOracle(bandit_id, settings, window_micros, formula_of)
+        return oracle
+
+    def _follow(
+        self, records: Sequence[Record], events: Sequence[Input], due: dict[int, Window], applied: Applied
+    ) -> None:
+        """The oracle goes the same way, and compares each audit record."""
+        counts, by_time = self.account.counts, defaultdict(list)
+        counts["inputs"] += len(records)
+        for letter, index in zip(applied.dead_letters, applied.dead_letter_indexes, strict=True):
+            if applied.outcomes[index] != DEAD_LETTER:
+                by_time[index].append(letter)
+        nothing = Window({}, {})
+        for index, event in enumerate(events):
+            outcome, window = applied.outcomes[index], due.get(index, nothing)
+            self._count(window)
+            self._begin_anew(window)
+            if outcome == DUPLICATE:
+                counts["duplicates"] += 1
+            elif outcome == DEAD_LETTER:
+                counts["dead_letters"] += 1
+            elif isinstance(event, Fill | Close):
+                if event.bandit_id not in self.left_out:
+                    self._accept(event, window)
+            elif isinstance(event, Command):
+                self._obey(event, window)
+            for letter in by_time.get(index, ()):
+                self._expire(letter)
+
+    def _count(self, window: Window) -> None:
+        for _, fact in window.audited:
+            if isinstance(fact, Reward):
+                self.account.counts["rewards"] += 1
+                self.account.counts["withheld"] += not fact.applied
+            else:
+                changes = fact.command_id == SETTINGS_CHANGE
+                self.account.counts["settings_changes" if changes else "commands"] += 1
+        for _, letter in window.letters:
+            self.account.dead_letters[letter.error_class] += 1
+            if letter.error_class == "SKIPPED":
+                source = letter.source
+                self.account.skipped.append((source.topic, source.partition, source.offset))
+
+    def _accept(self, event: Fill | Close, window: Window) -> None:
+        try:
+            position, segments = self._oracle(event.bandit_id).accept(event)
+        except Undecided as undecided:
+            self.account.leave_out(f"position {event.position_id!r} of {event.bandit_id!r}: {undecided}")
+            position, segments = self.oracles[event.bandit_id].positions[event.position_id], []
+        rewards = [(where, fact) for where, fact in window.audited if isinstance(fact, Reward)]
+        self._compare_rewards(event, rewards, position, segments)
+
+    def _compare_rewards(
+        self, event: Fill | Close, rewards: list[tuple[str, Reward]], position: Position, segments: list[Segment]
+    ) -> None:
+        oracle = self.oracles[event.bandit_id]
+        for at, (where, reward) in enumerate(rewards):
+            if at >= len(segments) and not position.doubt:
+                raise Difference(_by_formulas(where), said(reward), "no reward here", event.bandit_id)
+            oracle.compare(_by_formulas(where), reward, position, segments[at] if at < len(segments) else None)
+        if len(segments) > len(rewards):
+            missing = segments[len(rewards)]
+            what = f"one of fill {missing.fill.event_id!r} and close {missing.close.event_id!r}"
+            raise Difference(_by_formulas(f"event {event.event_id!r}"), "no such reward", what, event.bandit_id)
+
+    def _begin_anew(self, window: Window) -> None:
+        for where, fact in window.audited:
+            if isinstance(fact, CommandApplied) and fact.command_id == SETTINGS_CHANGE:
+                before, after = settings_changed(where, fact)
+                self._oracle(fact.bandit_id).begin_anew(where, fact.version, before, after)
+
+    def _obey(self, command: Command, window: Window) -> None:
+        for _, fact in window.audited:
+            is_its = isinstance(fact, CommandApplied) and fact.command_id == command.command_id
+            if is_its and fact.outcome == "APPLIED" and fact.bandit_id not in self.left_out:  # type: ignore[union-attr]
+                self._oracle(fact.bandit_id).obey(fact, command)  # type: ignore[arg-type]  # it was just looked at
+
+    def _expire(self, letter: DeadLetter) -> None:
+        """What time ended."""
+        oracle = self.oracles.get(bandit_of(letter))
+        if oracle is None or oracle.bandit_id in self.left_out:
+            return
+        if not letter.source.topic:
+            position = oracle.drop((letter.source.key or b"").partition(b"\0")[2].decode())
+            self.account.counts["expired"] += 0 if position is None else position.part_count
+            return
+        try:
+            close = decode(letter.source.value)
+        except DecodeError:
+            return
+        part = oracle.drop_close(close.position_id, close.event_id) if isinstance(close, Close) else None
+        if part is not None:
+            self.account.counts["dead_letters"] += 1
+            left = [("quantity_left", letter.quantity_left, float(part.left), part.scale)]
+            require(_by_formulas(place(letter.source)), left)
 
 
-def _is_settings_change(fact: Reward | CommandApplied) -> TypeGuard[CommandApplied]:
-    return isinstance(fact, CommandApplied) and fact.command_id == SETTINGS_CHANGE
+_CUT = frozenset({"cut"})
 
 
-def _named(same: list[Timed]) -> set[str]:
-    """The bandits whose version may have changed."""
-    named = {one.fact.bandit_id for one in same if isinstance(one.fact, Reward | CommandApplied)}
-    for one in same:
-        if isinstance(one.fact, Snapshots):
-            named |= {snapshot.bandit_id for _, snapshot in one.fact.bandits}
-    return named
+def _compare_one(where: str, theirs: Audited, ours: Audited) -> None:
+    try:
+        if type(theirs) is not type(ours):
+            raise Difference(where, said(theirs), said(ours))
+        require_same(where, theirs, ours, _CUT)
+    except Difference as found:
+        raise _of(found, ours.bandit_id) from None
+
+
+def _of(found: Difference, bandit_id: str) -> Difference:
+    return Difference(found.where, found.published, found.derived, bandit_id)
+
+
+def _whose(fact: Audited | DeadLetter) -> str:
+    return bandit_of(fact) if isinstance(fact, DeadLetter) else fact.bandit_id
+
+
+def _by_formulas(where: str) -> str:
+    return f"{where}, by the formulas"
+
+
+def _until(ahead: Ahead[Record], offset: int) -> list[Record]:
+    """Takes what stands before `offset`."""
+    taken = []
+    while (record := ahead.head()) is not None and record.offset() < offset:
+        ahead.take()
+        taken.append(record)
+    return taken

@@ -7,7 +7,7 @@ snapshot again, which is the horizon. So a processor may go on meanwhile. Every 
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Self, cast
 
@@ -16,9 +16,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from armstream.codec import DecodeError, decode
 from armstream.events import BanditSnapshot, Header, Source, TaskSnapshot
 from armstream.keys import TASK_KEY
+from armstream.runtime.intake import Record
 from armstream.settings import Settings
-from armstream.verify.commands import first_settings
-from armstream.verify.published import PartitionLog, decode_as
+from armstream.verify.published import PartitionLog, decode_as, first_settings
+from armstream.verify.states import Unverifiable
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +30,6 @@ _BROKER_CLEAN_UP_SECONDS = 10.0  # transaction.abort.timed.out.transaction.clean
 
 Offsets = dict[str, int]
 Moved = Callable[[int], None]
-
-
-class Unverifiable(Exception):
-    """Nothing can be said about what was published; the text says why, in one line."""
 
 
 @dataclass(slots=True)
@@ -71,7 +68,7 @@ class Cluster:
         self._names = settings.topics.names
         self._moved = moved
         self._patience_seconds = settings.kafka.transaction_timeout_ms / 1_000 + _BROKER_CLEAN_UP_SECONDS
-        self._bandit_rules = settings.bandit_rules()
+        self._registry = settings.bandit_registry()
         self._consumers: dict[str, Consumer] = {}
         self.partition_count = 0
 
@@ -107,8 +104,12 @@ class Cluster:
         spans = (self._span(name, number) for name in twice for number in range(self.partition_count))
         return sum(high - low for low, high in spans)
 
-    def read(self, number: int) -> PartitionLog:
-        """One partition of every topic up to its horizon. Raises Unverifiable."""
+    def ends(self) -> dict[int, int]:
+        """Where the snapshots of each task end: whether one has moved."""
+        return {number: self._span(self._names.bandit_snapshots, number)[1] for number in range(self.partition_count)}
+
+    def read(self, number: int, begins: Mapping[str, int]) -> PartitionLog:
+        """One partition of every topic up to its horizon, from `begins` or its first record. Raises Unverifiable."""
         names, scan = self._names, _Scan()
         at, end = self._span(names.bandit_snapshots, number)
         self._scan(scan, number, at, end)
@@ -128,18 +129,26 @@ class Cluster:
         for snapshot in newest:
             self._refuse_other_settings(snapshot)
 
+        def begin(name: str) -> int:
+            return max(begins.get(name, 0), spans[name][0])
+
         def records(name: str, last: int) -> Iterator[Source]:
-            return self._records(name, number, spans[name][0], last)
+            return map(_source, self._records(name, number, begin(name), last))
+
+        def inputs(name: str) -> Iterator[Record]:
+            return cast(Iterator[Record], self._records(name, number, begin(name), scan.next_offset.get(name, 0)))
 
         return PartitionLog(
             number=number,
+            partition_count=self.partition_count,
             topics=names,
             first={name: spans[name][0] for name in (*names.inputs, names.rewards, names.dead_letters)},
+            begins=begins,
             settled=settled,
             committed=committed,
             horizon=scan.next_offset,
             ends={**ends, names.bandit_snapshots: scan.end},
-            inputs={name: records(name, scan.next_offset.get(name, 0)) for name in names.inputs},
+            inputs={name: inputs(name) for name in names.inputs},
             rewards=records(names.rewards, spans[names.rewards][1]),
             dead_letters=records(names.dead_letters, spans[names.dead_letters][1]),
             weights=records(names.weights, spans[names.weights][1]),
@@ -152,13 +161,13 @@ class Cluster:
     # The parts of a partition.
 
     def _scan(self, scan: _Scan, number: int, start: int, end: int) -> None:
-        for source in self._records(self._names.bandit_snapshots, number, start, end):
-            scan.take(source)
+        for message in self._records(self._names.bandit_snapshots, number, start, end):
+            scan.take(_source(message))
 
     def _positions(self, number: int) -> dict[bytes, bytes]:
         name = self._names.position_snapshots
         positions: dict[bytes, bytes] = {}
-        for source in self._records(name, number, *self._span(name, number)):
+        for source in map(_source, self._records(name, number, *self._span(name, number))):
             if source.value is None:
                 positions.pop(source.key or b"", None)
             else:
@@ -167,10 +176,10 @@ class Cluster:
 
     def _refuse_other_settings(self, snapshot: BanditSnapshot) -> None:
         """Unless the settings say what becomes of such a bandit. Raises Unverifiable."""
-        rules = self._bandit_rules
-        if not snapshot.arms or rules.on_settings_change != "refuse":
+        registry = self._registry
+        if not snapshot.arms or registry.on_settings_change != "refuse":
             return
-        now = rules.of(snapshot.bandit_id)
+        now = registry.of(snapshot.bandit_id)
         difference = "it is registered no more" if now is None else now.difference(snapshot.settings)
         if difference:
             raise Unverifiable(
@@ -201,7 +210,7 @@ class Cluster:
             )
         return self._consumers[use]
 
-    def _records(self, name: str, number: int, start: int, end: int) -> Iterator[Source]:
+    def _records(self, name: str, number: int, start: int, end: int) -> Iterator[Message]:
         """What is committed from `start` up to `end`; one reading of a topic ends the one before."""
         if start >= end:
             return
@@ -210,12 +219,12 @@ class Cluster:
         while at < end:
             before = at
             for message in _some(consumer):
-                source, next_offset = _source(message), message.offset() or 0
+                is_record, next_offset = _is_record(message), message.offset() or 0
                 if message.partition() != number or next_offset < at:
                     continue
-                at = next_offset + (source is not None)
-                if source is not None and next_offset < end:
-                    yield source
+                at = next_offset + is_record
+                if is_record and next_offset < end:
+                    yield message
             if at > before:
                 self._moved(at - before)
                 moved_at = time.monotonic()
@@ -275,19 +284,21 @@ def _some(consumer: Consumer) -> list[Message]:
     return [] if first is None else [first, *consumer.consume(_READ_RECORDS, 0)]
 
 
-def _source(message: Message) -> Source | None:
-    """The record, None for the end of the partition. Raises KafkaException for any other error."""
+def _is_record(message: Message) -> bool:
+    """Whether it is one, and not the end of the partition. Raises KafkaException for any other error."""
     error = message.error()
-    if error is None:
-        headers = cast(list[tuple[str, str | bytes | None]], message.headers() or [])
-        return Source(
-            message.topic() or "",
-            message.partition() or 0,
-            message.offset() or 0,
-            message.key(),
-            message.value(),
-            tuple(Header(name, value.encode() if isinstance(value, str) else value) for name, value in headers),
-        )
-    if error.code() != KafkaError._PARTITION_EOF:
+    if error is not None and error.code() != KafkaError._PARTITION_EOF:
         raise KafkaException(error)
-    return None
+    return error is None
+
+
+def _source(message: Message) -> Source:
+    headers = cast(list[tuple[str, str | bytes | None]], message.headers() or [])
+    return Source(
+        message.topic() or "",
+        message.partition() or 0,
+        message.offset() or 0,
+        message.key(),
+        message.value(),
+        tuple(Header(name, value.encode() if isinstance(value, str) else value) for name, value in headers),
+    )

@@ -4,35 +4,29 @@ Law: versions of a bandit are 1, 2, 3, ... as they stand; cuts of a task never g
 decided before the horizon was read may lie beyond it.
 """
 
+import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import groupby
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-from armstream.codec import DecodeError, Event, decode, decode_inputs
-from armstream.events import (
-    BanditSnapshot,
-    Close,
-    Command,
-    CommandApplied,
-    DeadLetter,
-    Fill,
-    Reward,
-    Source,
-    TaskSnapshot,
-)
+from armstream.codec import HEADERS, DecodeError, Event, decode
+from armstream.events import BanditSnapshot, CommandApplied, DeadLetter, PositionSnapshot, Reward, Source, TaskSnapshot
 from armstream.keys import TASK_KEY
+from armstream.oracle.comparison import Difference, require
+from armstream.runtime.intake import Record
 from armstream.settings import Topics
-from armstream.verify.comparison import Difference, require
+from armstream.stages.facts import SETTINGS_CHANGE
 
 NAMED_AT_MOST = 20  # of what was not checked, in a partition
 
 Offsets = Mapping[str, int]
 Cut = dict[str, int]
-Input = Fill | Close | Command | DecodeError
+Audited = Reward | CommandApplied
 E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +37,20 @@ class PartitionLog:
     snapshot's before positions were read: all three are one where nothing runs. `ends` are the offsets up to which
     the outputs were decided before the horizon was read, so that none below can be of a later transaction.
     `positions` and `bandits` are the last value of each key, those of bandits as of the horizon. `first_settings` are
-    those that a bandit's learner was first made under, where the log tells.
+    those that a bandit's learner was first made under, where the log tells. `begins` are the offsets that records are
+    read from, where a state of verify's own stands before them; nothing: from the first that is kept.
     """
 
     number: int
+    partition_count: int
     topics: Topics
     first: Offsets  # of the inputs, rewards and dead letters
+    begins: Offsets
     settled: Offsets
     committed: Offsets
     horizon: Offsets
     ends: Offsets
-    inputs: Mapping[str, Iterator[Source]]
+    inputs: Mapping[str, Iterator[Record]]
     rewards: Iterator[Source]
     dead_letters: Iterator[Source]
     weights: Iterator[Source]
@@ -61,6 +58,19 @@ class PartitionLog:
     positions: Mapping[bytes, bytes]
     bandits: Mapping[bytes, bytes]
     first_settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where verify got to with a partition: the next offsets of every topic, and the task's state as snapshots.
+
+    `in_force` are the task's settings as the log told them last, "" where it did not.
+    """
+
+    next_offset: Offsets
+    in_force: str
+    bandits: Sequence[BanditSnapshot]
+    positions: Sequence[PositionSnapshot]
 
 
 @dataclass(slots=True)
@@ -72,6 +82,8 @@ class Account:
     skipped: list[tuple[str, int, int]] = field(default_factory=list)
     not_checked: list[str] = field(default_factory=list)
     not_checked_count: int = 0
+    taken: list[str] = field(default_factory=list)  # as given
+    state: "State | None" = None  # where the partition got to; None: it cannot be gone on from
 
     def leave_out(self, what: str) -> None:
         self.not_checked_count += 1
@@ -84,7 +96,7 @@ class Snapshots:
     """A task snapshot, and the bandits' snapshots that stand before it."""
 
     task: TaskSnapshot
-    bandits: tuple[tuple[str, BanditSnapshot], ...]
+    bandits: tuple[Source, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +106,14 @@ class Moment:
     is_settled: bool
 
 
-Audited = Reward | CommandApplied
-Fact = Audited | DeadLetter | Snapshots | Moment
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """From the next input on, these settings of the task hold: canonical JSON."""
+
+    settings: str
+
+
+Fact = Audited | DeadLetter | Snapshots | InForce | Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,23 +132,28 @@ class Timed:
 
 
 class Published:
-    """Everything that one partition's log says was published, as facts in their order."""
+    """Everything that one partition's log says was published, as facts in their order.
 
-    def __init__(self, log: PartitionLog) -> None:
+    `versions` are the last of each bandit before the first record. `next_offset` tells where each topic goes on behind
+    what was given out.
+    """
+
+    def __init__(self, log: PartitionLog, versions: Mapping[str, int], knows_versions: bool) -> None:
         self._log = log
-        self._has_all_rewards = not log.first[log.topics.rewards]
-        self._versions: dict[str, int] = {}  # the last of each bandit that was read
+        self._knows_versions = knows_versions
+        self._versions = dict(versions)
+        self.next_offset = dict(log.begins)
 
     def by_cut(self) -> Iterator[list[Timed]]:
         """What has the same cut, one cut after the other. Raises Difference."""
         self._check_offsets()
         moments = [
-            Timed(3, "", self._cut("", self._log.settled), Moment(is_settled=True)),
-            Timed(4, "", self._cut("", self._log.horizon), Moment(is_settled=False)),
+            Timed(4, "", self._cut("", self._log.settled), Moment(is_settled=True)),
+            Timed(5, "", self._cut("", self._log.horizon), Moment(is_settled=False)),
         ]
         streams = (self._read_audit(), self._read_letters(), self._read_snapshots(), iter(moments))
         ordered = merge(*streams, key=lambda timed: (timed.read, timed.rank))
-        before = dict.fromkeys(self._log.topics.inputs, 0)
+        before = {name: self._log.begins.get(name, 0) for name in self._log.topics.inputs}
         for _, group in groupby(ordered, key=lambda timed: timed.read):
             same = list(group)
             self._check_cuts(before, same)
@@ -139,15 +162,23 @@ class Published:
 
     def _read_audit(self) -> Iterator[Timed]:
         for source in self._log.rewards:
+            if source.key == TASK_KEY:
+                settings, next_offset = in_force(source)
+                cut = self._cut(place(source), next_offset)
+                if self._is_beyond(source, cut):
+                    return
+                yield Timed(3, place(source), cut, InForce(settings))
+                continue
             audited = decoded_audited(source)
             where, cut = place(source), self._cut(place(source), audited.cut)
             if self._is_beyond(source, cut):
                 return
             require(where, [("key", source.key, audited.bandit_id.encode())])
-            last = self._versions.get(audited.bandit_id, 0 if self._has_all_rewards else audited.version - 1)
+            last = self._versions.get(audited.bandit_id, 0 if self._knows_versions else audited.version - 1)
             require_version(where, audited, last)
             self._versions[audited.bandit_id] = audited.version
             yield Timed(0, f"{where}, version {audited.version} of {audited.bandit_id!r}", cut, audited)
+        self.reach_end(self._log.topics.rewards)
 
     def _read_letters(self) -> Iterator[Timed]:
         for source in self._log.dead_letters:
@@ -157,14 +188,13 @@ class Published:
                 return
             require(where, [("key", source.key, letter.source.key)])
             yield Timed(1, f"{where}, dead letter of {place(letter.source)}", cut, letter)
+        self.reach_end(self._log.topics.dead_letters)
 
     def _read_snapshots(self) -> Iterator[Timed]:
-        bandits: list[tuple[str, BanditSnapshot]] = []
+        bandits: list[Source] = []
         for source in self._log.bandit_snapshots:
             if source.key != TASK_KEY:
-                snapshot = decoded(source, BanditSnapshot)
-                require(place(source), [("key", source.key, snapshot.bandit_id.encode())])
-                bandits.append((f"{place(source)}, snapshot of {snapshot.bandit_id!r}", snapshot))
+                bandits.append(source)
                 continue
             task = decoded(source, TaskSnapshot)
             require(place(source), [("task", task.task, self._log.number)])
@@ -173,6 +203,10 @@ class Published:
                 return
             yield Timed(2, place(source), cut, Snapshots(task, tuple(bandits)))
             bandits = []
+
+    def reach_end(self, topic: str) -> None:
+        """Behind a topic's last record stand the marks of transactions alone."""
+        self.next_offset[topic] = max(self.next_offset.get(topic, 0), self._log.ends[topic])
 
     def _cut(self, where: str, next_offset: Offsets) -> Cut:
         strange = next_offset.keys() - set(self._log.topics.inputs)
@@ -184,7 +218,9 @@ class Published:
     def _is_beyond(self, source: Source, cut: Cut) -> bool:
         """Whether a later transaction published it than the horizon's. Raises Difference where none can have."""
         if all(cut[name] <= self._log.horizon.get(name, 0) for name in cut):
+            self.next_offset[source.topic] = source.offset + 1
             return False
+        self.next_offset[source.topic] = source.offset
         self.require_undecided(source, f"at the cut {cut}")
         return True
 
@@ -209,31 +245,20 @@ class Published:
                 raise Difference(timed.where, f"the cut {timed.cut}", f"one that holds all of {before}")
 
 
-class Ahead:
-    """Records with a look at the next one."""
+class Ahead(Generic[T]):
+    """An iterator with a look at the next one."""
 
-    def __init__(self, records: Iterator[Source]) -> None:
-        self._records = records
-        self._next: Source | None = None
+    def __init__(self, all_of_them: Iterator[T]) -> None:
+        self._left = all_of_them
+        self._next: T | None = None
 
-    def head(self) -> Source | None:
+    def head(self) -> T | None:
         if self._next is None:
-            self._next = next(self._records, None)
+            self._next = next(self._left, None)
         return self._next
 
     def take(self) -> None:
         self._next = None
-
-    def until(self, offset: int) -> Iterator[Source]:
-        """Takes what stands before `offset`."""
-        while (source := self.head()) is not None and source.offset < offset:
-            self.take()
-            yield source
-
-    def rest(self) -> Iterator[Source]:
-        while (source := self.head()) is not None:
-            self.take()
-            yield source
 
 
 def place(source: Source) -> str:
@@ -241,15 +266,21 @@ def place(source: Source) -> str:
     return f"{source.topic}:{source.partition}:{source.offset}"
 
 
+def place_of(record: Record) -> str:
+    """The same of an input."""
+    return f"{record.topic()}:{record.partition()}:{record.offset()}"
+
+
+def in_force(source: Source) -> tuple[str, Offsets]:
+    """The task's settings in a record, and the next offsets from which on they hold. Raises Difference."""
+    raise Difference(place(source), f"the key {TASK_KEY!r}", "that of a bandit")
+
+
 def require_version(where: str, audited: Audited, last: int) -> None:
     """Raises Difference unless the audit record's version is the one after `last`."""
     if audited.version != last + 1:
         published = f"version {audited.version} of {audited.bandit_id!r}"
         raise Difference(where, published, f"version {last + 1}: the one before is {last}")
-
-
-def read_input(source: Source) -> Input:
-    return decode_inputs([source.value])[0]
 
 
 def decoded(source: Source, kind: type[E]) -> E:
@@ -278,3 +309,27 @@ def _decode(where: str, value: bytes | None, kinds: tuple[type, ...]) -> Event:
     if not isinstance(event, kinds):
         raise Difference(where, f"a {type(event).__name__}", wanted)
     return event
+
+
+def settings_changed(where: str, applied: CommandApplied) -> tuple[str, str]:
+    """The settings before and after a change, as snapshots hold them. Raises Difference where none are told."""
+    try:
+        told = json.loads(applied.detail)
+        return json.dumps(told["settings_before"], sort_keys=True), json.dumps(told["settings"], sort_keys=True)
+    except (ValueError, TypeError, KeyError) as error:
+        raise Difference(where, f"detail {applied.detail[:100]!r}", "settings_before and settings, as JSON") from error
+
+
+def first_settings(newest: Iterable[BanditSnapshot], audit: Iterable[Source]) -> dict[str, str]:
+    """By bandit_id, what its learner was first made under: as the first change of settings says, else its newest
+    snapshot. Raises Difference for an audit record that cannot be read."""
+    settings = {snapshot.bandit_id: snapshot.settings for snapshot in newest if snapshot.arms}
+    changed = set()
+    for source in audit:
+        if not (source.value or b"").startswith(HEADERS[CommandApplied]):
+            continue
+        applied = decoded(source, CommandApplied)
+        if applied.command_id == SETTINGS_CHANGE and applied.bandit_id not in changed:
+            changed.add(applied.bandit_id)
+            settings[applied.bandit_id], _ = settings_changed(place(source), applied)
+    return settings

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from armstream.verify.comparison import Difference
+from armstream.oracle.comparison import Difference
 from armstream.verify.published import Account
 
 NAMED_AT_MOST = 50  # of what was not checked
@@ -27,6 +27,7 @@ class Report:
     skipped: list[tuple[str, int, int]] = field(default_factory=list)
     not_checked: list[str] = field(default_factory=list)
     not_checked_count: int = 0
+    taken: list[str] = field(default_factory=list)
     partitions: int = 0
     difference: Difference | None = None
     different_partition: int | None = None
@@ -39,6 +40,7 @@ class Report:
         self.skipped += account.skipped
         self.not_checked_count += account.not_checked_count
         self.not_checked += account.not_checked[: NAMED_AT_MOST - len(self.not_checked)]
+        self.taken += account.taken[: NAMED_AT_MOST - len(self.taken)]
 
     @property
     def result(self) -> str:
@@ -67,6 +69,7 @@ class Report:
                 "skipped": self.skipped,
                 "not_checked": self.not_checked,
                 "not_checked_count": self.not_checked_count,
+                "taken": self.taken,
                 "difference": difference,
                 "seconds": round(self.seconds, 3),
             }
@@ -92,6 +95,8 @@ class Report:
         if self.not_checked_count:
             lines.append(f"not checked: {self.not_checked_count:,}")
             lines += [f"  {one}" for one in self.not_checked]
+        if self.taken:
+            lines += ["taken as given:", *(f"  {one}" for one in self.taken)]
         return lines
 
 
@@ -117,6 +122,11 @@ class Progress:
         self._done = 0
         self.total = 0
         self.where = ""
+
+    def begin(self, total: int) -> None:
+        """A pass over so many records."""
+        self.total, self._done = total, 0
+        self._started = self._shown_at = self._clock()
 
     def moved(self, records: int) -> None:
         self._done += records

@@ -260,8 +260,8 @@ class AdvisedBandit(Learner):
     # Keeping and bringing back.
 
     def _arm_states(self) -> list[tuple[float, ...]]:
-        """None: what is learned is learned of experts, not of arms."""
-        return [()] * len(self._names)
+        """Zeros: what is learned is learned of experts, not of arms."""
+        return [(0.0,)] * len(self._names)
 
     def _learned_experts(self) -> list[ExpertLearned]:
         return [
@@ -270,7 +270,7 @@ class AdvisedBandit(Learner):
         ]
 
     def _set_state(self, learned: Learned) -> None:
-        if learned.own_state or any(_numbers(each) for each in learned.arm_states):
+        if learned.own_state or any(map(any, learned.arm_states)):
             raise ValueError("exp4 holds no number of an arm, and none of its own")
         kinds = {each.name: self._kinds.get(each.name, "engine") for each in learned.experts}
         own = {each.name: _restored(kinds[each.name], learned.arm_names, each.learned) for each in learned.experts}
@@ -295,11 +295,6 @@ class AdvisedBandit(Learner):
         if isinstance(own, FollowTheBest):
             return own()
         return [] if own is None else own.read().probabilities
-
-
-def _numbers(arm_state: Sequence[float]) -> bool:
-    """Whether it holds anything; snapshots of before hold one 0 an arm."""
-    return any(arm_state)
 
 
 Own = FollowTheBest | Exp3IXBandit | Mapping[str, float]  # an empty mapping is uniform

@@ -1,4 +1,4 @@
-"""verify's learner against the design's worked numbers, and against the same formulas at 50 digits."""
+"""The oracle of Exp3-IX against the design's worked numbers, and against the same formulas at 50 digits."""
 
 import math
 from typing import Any
@@ -7,40 +7,41 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from armstream.learning import LearningSettings
-from armstream.verify.learner import Learner
+from armstream.oracle.exp3ix import Exp3IXFormula
+from armstream.oracle.formula import Logged
+from armstream.oracle.settings import DEFAULTS
 from tests.learning.reference import SlowBandit
 
 ARMS = ("a", "b", "c", "d", "e")
 
 
-def rules(**given: Any) -> LearningSettings:
-    return LearningSettings(ARMS, **given)
+def learner_of(**given: Any) -> Exp3IXFormula:
+    return Exp3IXFormula({**DEFAULTS, **given}, ARMS)
 
 
 def test_the_documented_rule_by_hand() -> None:
     """K = 5, gamma = eta = .05: p = 1/5, the estimate is 5, theta_0 = .25 and weight 0 is e^.25 of the others."""
-    learner = Learner(rules(estimator="importance", gamma=0.05, eta=0.05))
-    taught = learner.learn_arm(0, 1.0, None, 1.0, new_decision=True)
+    learner = learner_of(estimator="importance", gamma=0.05, eta=0.05)
+    taught = learner.learn_draw(0, 1.0, 1.0, True, Logged())
     assert (taught.eta, taught.propensity_source) == (0.05, "CURRENT")
     assert taught.lessons[0].estimate == pytest.approx(5.0, rel=1e-15)
     weights = learner.weights()
     assert weights[0] / weights[1] == pytest.approx(1.2840254166877414, rel=1e-15)
-    assert learner.probabilities()[0] == pytest.approx(0.24085130173692343, rel=1e-15)
+    assert learner.probabilities(learner.weights())[0] == pytest.approx(0.24085130173692343, rel=1e-15)
 
 
 def test_the_implicit_rule_by_hand() -> None:
     """eta = .1, B = 100: a reward of 50 is a loss of .25, .25 / (.2 + .05) = 1; .4 more: -.25 * .4 / .25."""
-    learner = Learner(rules(eta=0.1))
-    assert learner.learn_arm(0, 50.0, 0.2, 1.0, new_decision=True).lessons[0].estimate == pytest.approx(1.0)
+    learner = learner_of(eta=0.1)
+    assert learner.learn_draw(0, 50.0, 1.0, True, Logged(0.2)).lessons[0].estimate == pytest.approx(1.0)
     assert learner.weights()[0] / learner.weights()[1] == pytest.approx(math.exp(-0.1), rel=1e-14)
-    assert learner.learn_arm(0, 50.0, 0.2, 0.4, new_decision=False).lessons[0].estimate == pytest.approx(-0.4)
-    assert (learner.total_steps, learner.pulls[0], learner.cumulative_rewards[0]) == (1, 1, 70.0)
+    assert learner.learn_draw(0, 50.0, 0.4, False, Logged(0.2)).lessons[0].estimate == pytest.approx(-0.4)
+    assert (learner.total_steps, learner.pulls[0], learner.earned_bps[0]) == (1, 1, 70.0)
 
 
 def test_a_blend_shares_one_reward_and_a_zero_reward_moves_nothing() -> None:
     """Full information: .75 * (loss - 1/2) with a loss of .25; simultaneous divides by 1/5 + .05."""
-    whole, divided = Learner(rules(eta=0.1)), Learner(rules(eta=0.1, attribution="simultaneous"))
+    whole, divided = learner_of(eta=0.1), learner_of(eta=0.1, attribution="simultaneous")
     assert whole.learn_blend({0: 0.75, 3: 0.25}, 50.0, 1.0, new_decision=True).lessons[0].estimate == -0.1875
     taught = divided.learn_blend({0: 0.75, 3: 0.25}, 50.0, 1.0, new_decision=True)
     assert taught.lessons[0].estimate == pytest.approx(-0.75)
@@ -49,8 +50,8 @@ def test_a_blend_shares_one_reward_and_a_zero_reward_moves_nothing() -> None:
 
 def test_the_automatic_rate_and_its_cap() -> None:
     """sqrt(ln 5 / (5 t)); under .07 from t = 66 on."""
-    learner = Learner(rules(eta_max=0.07))
-    rates = [learner.learn_arm(0, 0.0, 0.5, 1.0, new_decision=True).eta for _ in range(70)]
+    learner = learner_of(eta_max=0.07)
+    rates = [learner.learn_draw(0, 0.0, 1.0, True, Logged(0.5)).eta for _ in range(70)]
     assert rates[:65] == [0.07] * 65
     assert rates[65] == pytest.approx(math.sqrt(math.log(5) / (5 * 66)), rel=1e-15)
 
@@ -80,11 +81,11 @@ parameters = st.fixed_dictionaries(
 
 
 @settings(max_examples=60)
-@given(parameters, st.sampled_from(["full_information", "simultaneous"]), steps)
+@given(parameters, st.sampled_from(["undivided", "simultaneous"]), steps)
 def test_every_number_is_that_of_the_formulas_at_50_digits(
     given_parameters: dict[str, Any], attribution: Any, taught: list[tuple[Any, ...]]
 ) -> None:
-    learner = Learner(rules(**given_parameters, attribution=attribution))
+    learner = learner_of(**given_parameters, attribution=attribution)
     slow = SlowBandit(5, **given_parameters)
     for shares, arm, reward, propensity, weight, new_decision in taught:
         parts = {index: share for index, share in enumerate(shares) if share}
@@ -92,12 +93,14 @@ def test_every_number_is_that_of_the_formulas_at_50_digits(
             mine = learner.learn_blend(parts, reward, weight, new_decision)
             theirs = slow.update_many(parts, reward, attribution, None, weight, new_decision)
         else:
-            mine = learner.learn_arm(arm, reward, propensity, weight, new_decision)
+            mine = learner.learn_draw(arm, reward, weight, new_decision, Logged(propensity))
             theirs = slow.update(arm, reward, propensity, weight, new_decision)
         for lesson, estimate in zip(mine.lessons, theirs, strict=True):
             assert abs(lesson.estimate - estimate) <= 1e-12 * max(lesson.estimate_scale, 1e-300)
     for mine_weight, weight in zip(learner.weights(), slow.weights(), strict=True):
         assert mine_weight == pytest.approx(float(weight), rel=1e-12)
-    for probability, theirs_probability in zip(learner.probabilities(), slow.probabilities(), strict=True):
+    for probability, theirs_probability in zip(
+        learner.probabilities(learner.weights()), slow.probabilities(), strict=True
+    ):
         assert probability == pytest.approx(float(theirs_probability), rel=1e-12)
     assert learner.total_steps == slow.steps

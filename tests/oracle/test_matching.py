@@ -5,16 +5,14 @@ from math import isnan
 
 import pytest
 
-from armstream.events import Close, Fill, Source
-from armstream.verify.rewards import Part, Segment, Undecided, match, reward_of, weight_of
+from armstream.events import Close, Fill
+from armstream.oracle.matching import Part, Segment, Undecided, match, reward_of, weight_of
 from tests.stages.events import close, fill
-
-SOURCE = Source("trades", 0, 0)
 
 
 def matched(fills: list[Fill], closes: list[Close]) -> tuple[list[Segment], int]:
     """The segments, and how many events have something left."""
-    opened, waiting = [Part(one, SOURCE) for one in fills], [Part(one, SOURCE) for one in closes]
+    opened, waiting = [Part(one) for one in fills], [Part(one) for one in closes]
     return match(opened, waiting), len(opened) + len(waiting)
 
 
@@ -38,7 +36,7 @@ def test_a_tenth_and_two_tenths_close_three_tenths_in_two_segments_and_nothing_i
     fills = [fill("f1", quantity=0.1, order_quantity=0.3), fill("f2", quantity=0.2, order_quantity=0.3)]
     segments, left = matched(fills, [close(quantity=0.3)])
     assert [segment.quantity for segment in segments] == [Fraction(1, 10), Fraction(1, 5)]
-    weights = [weight_of(segment.fill.event, float(segment.quantity)) for segment in segments]
+    weights = [weight_of(segment.fill, float(segment.quantity)) for segment in segments]
     assert weights == pytest.approx([1 / 3, 2 / 3], rel=1e-15)
     assert left == 0
 
@@ -52,7 +50,7 @@ def test_the_first_in_is_the_first_out() -> None:
     segments, left = matched(
         [fill("f1", quantity=3.0), fill("f2", quantity=2.0)], [close("c1", quantity=1.0), close("c2", quantity=5.0)]
     )
-    names = [(one.fill.event.event_id, one.close.event.event_id, float(one.quantity)) for one in segments]
+    names = [(one.fill.event_id, one.close.event_id, float(one.quantity)) for one in segments]
     assert names == [("f1", "c1", 1.0), ("f1", "c2", 2.0), ("f2", "c2", 2.0)]
     assert left == 1
 
@@ -67,3 +65,19 @@ def test_what_doubles_cannot_hold_is_what_they_make_of_it() -> None:
     nothing = reward_of(fill(price=1e-200, quantity=1e-200), close(quantity=1e-200), Fraction(1, 10**200))[0]
     assert isnan(nothing), "there is no entry notional"
     assert reward_of(fill(price=1e-10), close(price=1e10), Fraction(100))[0] == pytest.approx(1e24)
+
+
+def test_what_is_left_of_a_small_last_fill_is_as_sure_as_what_was_subtracted_on_the_way() -> None:
+    """.99999997 and 3e-8 of an order of 1, closed by .99999999: 1e-8 is left, of doubles that are 1e-16 apart."""
+    fills = [Part(fill("f1", quantity=0.99999997)), Part(fill("f2", quantity=3e-8))]
+    segments = match(fills, [Part(close(quantity=0.99999999))])
+    assert [segment.quantity for segment in segments] == [Fraction(99999997, 10**8), Fraction(2, 10**8)]
+    (left,) = fills
+    assert left.left == Fraction(1, 10**8)
+    assert left.scale == 0.99999999
+
+
+def test_costs_beyond_what_doubles_hold_are_what_doubles_make_of_them() -> None:
+    """The two costs are 2e308 bps each, and cancel."""
+    reward_bps, _ = reward_of(fill(price=1e-4, fees=1e303), close(price=1e-4, fees=-1e303), Fraction(100))
+    assert reward_bps == 0.0

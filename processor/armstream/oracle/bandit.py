@@ -1,0 +1,404 @@
+"""One bandit by the formulas: its positions, its learner, and what each audit record, vector and snapshot must say.
+
+Law: which events were accepted comes from whoever asks; what they come to does not. A position is what is left of its
+events. What is flat and a dedupe_window behind the smaller watermark is forgotten, and whoever asks begins it anew.
+"""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+from armstream.events import (
+    BanditSnapshot,
+    Close,
+    Command,
+    CommandApplied,
+    DecisionSnapshot,
+    Fill,
+    PositionSnapshot,
+    Reward,
+    WeightVector,
+)
+from armstream.oracle.comparison import Difference, Row, require
+from armstream.oracle.formula import Formula, Logged, Settings, Taught
+from armstream.oracle.matching import MAX_REWARD_BPS, Part, Segment, Undecided, match, reward_of, weight_of
+from armstream.oracle.settings import difference, told
+
+WARMING_UP = "the reward bound is not found yet"  # the reason of a reward that goes into finding it
+
+_NEVER = -(2**63)
+_SUM_TOLERANCE = 5e-7  # of logged probabilities
+
+
+class Position:
+    """One decision so far. `doubt` says why what is left of it is not known, "" where it is."""
+
+    __slots__ = ("closes", "counted", "decision", "doubt", "fills", "ts_last")
+
+    def __init__(self) -> None:
+        self.fills: list[Part[Fill]] = []
+        self.closes: list[Part[Close]] = []
+        self.decision: DecisionSnapshot | None = None
+        self.counted = False
+        self.ts_last = _NEVER
+        self.doubt = ""
+
+    @property
+    def part_count(self) -> int:
+        """Events of which something is left."""
+        return len(self.fills) + len(self.closes)
+
+
+class BanditOracle:
+    """`settings` are those that its first fill makes a learner from, by `formula_of`: until then `formula` is None."""
+
+    def __init__(
+        self, bandit_id: str, settings: Settings, dedupe_window_micros: int, formula_of: Callable[[Settings], Formula]
+    ) -> None:
+        self.bandit_id = bandit_id
+        self.settings = settings
+        self.dedupe_window_micros = dedupe_window_micros
+        self._formula_of = formula_of
+        self.formula: Formula | None = None
+        self.paused = False
+        self.choices_version = 1  # that of the last change of arms or experts
+        self.added_versions: dict[str, int] = {}
+        self.positions: dict[str, Position] = {}
+        self.fill_watermark = self.close_watermark = _NEVER
+        self.realised = 0  # events of which nothing is left
+        self._was_warming = False
+
+    # What comes in.
+
+    def accept(self, event: Fill | Close) -> tuple[Position, list[Segment]]:
+        """Its position and what it realises. Raises Undecided, once, and then nothing follows about the position."""
+        position = self._position(event.position_id)
+        position.ts_last = max(position.ts_last, event.ts_event)
+        if isinstance(event, Fill):
+            self.fill_watermark = max(self.fill_watermark, event.ts_event)
+            position.decision = position.decision or decision_of(event)
+            if self.formula is None:
+                self._make_learner(0)
+        else:
+            self.close_watermark = max(self.close_watermark, event.ts_event)
+        self._was_warming = self.formula is not None and self.formula.is_warming
+        if position.doubt:
+            return position, []
+        if isinstance(event, Fill):
+            position.fills.append(Part(event))
+        else:
+            position.closes.append(Part(event))
+        part_count = position.part_count
+        try:
+            segments = match(position.fills, position.closes)
+        except Undecided as undecided:
+            position.doubt = str(undecided)
+            position.fills, position.closes = [], []
+            raise
+        self.realised += part_count - position.part_count
+        return position, segments
+
+    def _position(self, position_id: str) -> Position:
+        position = self.positions.get(position_id)
+        if position is None or self._is_forgotten(position):
+            position = self.positions[position_id] = Position()
+        return position
+
+    def _is_forgotten(self, position: Position) -> bool:
+        floor = min(self.fill_watermark, self.close_watermark)
+        return not position.part_count and position.ts_last + self.dedupe_window_micros < floor
+
+    def drop_close(self, position_id: str, event_id: str) -> Part[Close] | None:
+        """Time ended the wait of a close."""
+        position = self.positions.get(position_id)
+        part = next((one for one in position.closes if one.event.event_id == event_id), None) if position else None
+        if position is not None and part is not None:
+            position.closes.remove(part)
+        return part
+
+    def drop(self, position_id: str) -> Position | None:
+        """Time ended a position."""
+        return self.positions.pop(position_id, None)
+
+    # Audit records.
+
+    def compare(self, where: str, reward: Reward, position: Position, segment: Segment | None) -> None:
+        """Raises Difference unless the reward is what the segment earned, and what that taught. None: a doubt."""
+        formula, decision = self.formula, position.decision
+        assert formula is not None  # a fill was accepted
+        assert decision is not None
+        shares = {decision.arm: 1.0} if decision.arm is not None else decision.contributions
+        shares = {name: share for name, share in shares.items() if share}
+        is_legal = not (self.paused or shares.keys() - set(formula.arms) or formula.withholds(decision))
+        if segment is not None:
+            is_legal = self._compare_segment(where, reward, segment) and is_legal
+        ordered = [name for name in (*formula.arms, *sorted(shares.keys() - set(formula.arms))) if name in shares]
+        require(
+            where,
+            [
+                ("applied", reward.applied, reward.applied and is_legal and not self._was_warming),
+                ("counted", reward.counted, reward.applied and not position.counted),
+                ("a reason in detail", bool(reward.detail), not reward.applied),
+                ("arms", [arm.name for arm in reward.arms], ordered),
+                ("shares", {arm.name: arm.share for arm in reward.arms}, shares),
+            ],
+        )
+        position.counted = position.counted or reward.counted
+        if reward.applied:
+            self._compare_lessons(where, reward, self._teach(formula, reward, decision, shares))
+        else:
+            if reward.detail == WARMING_UP and formula.is_warming:
+                formula.warm_up(reward.reward_bps)
+            numbers = [number for arm in reward.arms for number in (arm.propensity, arm.estimate)]
+            optional = [reward.propensity_source, reward.eta, *numbers]
+            require(where, [("what is for applied rewards", optional, [None] * len(optional))])
+        require(where, [("total_steps", reward.total_steps, formula.total_steps)])
+
+    @staticmethod
+    def _compare_segment(where: str, reward: Reward, segment: Segment) -> bool:
+        """Whether a learner may take such a reward."""
+        fill, close = segment.fill, segment.close
+        reward_bps, scale = reward_of(fill, close, segment.quantity)
+        require(
+            where,
+            [
+                ("its events", (reward.fill_event_id, reward.close_event_id), (fill.event_id, close.event_id)),
+                ("quantity", reward.quantity, float(segment.quantity), segment.quantity_scale),
+                ("reward_bps", reward.reward_bps, reward_bps, scale),
+                ("weight", reward.weight, weight_of(fill, reward.quantity), 0.0),
+                ("ts_event", reward.ts_event, segment.ts_event),
+            ],
+        )
+        return -MAX_REWARD_BPS <= reward_bps <= MAX_REWARD_BPS
+
+    def _teach(self, formula: Formula, reward: Reward, decision: DecisionSnapshot, shares: dict[str, float]) -> Taught:
+        """The learner takes the published reward, which was compared before."""
+        reward_bps, weight, counted = reward.reward_bps, reward.weight, reward.counted
+        if decision.arm is None:
+            by_index = {formula.arms.index(name): share for name, share in shares.items()}
+            return formula.learn_blend(by_index, reward_bps, weight, counted)
+        arm = formula.arms.index(decision.arm)
+        return formula.learn_draw(arm, reward_bps, weight, counted, self._logged(formula, decision, arm))
+
+    def _logged(self, formula: Formula, decision: DecisionSnapshot, arm: int) -> Logged:
+        """The decision's whole distribution, where what was logged is one over today's arms; else its propensity alone.
+        Arms that came after the vector that it was made from could not be drawn, nor those of probability 0."""
+        p, eta, version, probabilities = (
+            decision.propensity,
+            decision.eta,
+            decision.weights_version,
+            decision.probabilities,
+        )
+        known, later = 1 if version is None else max(version, 1), []
+        if version is not None and known < self.choices_version:
+            added = self.added_versions
+            later = [at for at, name in enumerate(formula.arms) if added[name] > known and at != arm]
+        is_whole = (
+            eta is not None
+            and p is not None
+            and 1e-9 <= eta < 1e6
+            and (1 if version is None else version) >= self.choices_version
+            and len(probabilities) == formula.count
+            and all(0 <= one <= 1 for one in probabilities)
+            and abs(float(sum(map(Fraction, probabilities))) - 1) <= _SUM_TOLERANCE
+            and abs(probabilities[arm] - p) <= _SUM_TOLERANCE * p
+        )
+        if not is_whole:
+            return Logged(p, asleep=later, advice=decision.advice)
+        asleep = later or [at for at, each in enumerate(probabilities) if each == 0.0]
+        return Logged(p, probabilities, eta, asleep, decision.advice)
+
+    @staticmethod
+    def _compare_lessons(where: str, reward: Reward, taught: Taught) -> None:
+        source, eta = ("propensity_source", reward.propensity_source, taught.propensity_source), taught.eta
+        require(where, [source, ("eta", reward.eta, eta, 0.0)])
+        for arm, lesson in zip(reward.arms, taught.lessons, strict=True):
+            require(
+                f"{where}, arm {arm.name!r}",
+                [
+                    ("propensity", arm.propensity, lesson.propensity, 0.0),
+                    ("estimate", arm.estimate, lesson.estimate, lesson.estimate_scale),
+                ],
+            )
+
+    # Commands.
+
+    def obey(self, applied: CommandApplied, command: Command) -> None:
+        """What a command that was applied changes."""
+        formula = self.formula
+        assert formula is not None  # no bandit obeys before its first fill
+        name, weight = command.arm or command.expert or "", 1.0 if command.value is None else command.value
+        if applied.action in ("PAUSE", "RESUME"):
+            self.paused = applied.action == "PAUSE"
+        elif applied.action == "RESET":
+            formula.reset()
+        elif applied.action == "SET_BOUND":
+            formula.set_bound(weight)
+        elif applied.action == "ADD_ARM":
+            formula.add_arm(name, weight)
+            self.added_versions[name] = applied.version
+        elif applied.action == "REMOVE_ARM":
+            formula.remove_arm(name)
+        elif applied.action == "ADD_EXPERT":
+            formula.add_expert(name, weight)
+        else:
+            formula.remove_expert(name)
+        if applied.action.startswith(("ADD_", "REMOVE_")):
+            self.choices_version = applied.version
+
+    def begin_anew(self, where: str, version: int, before: str, after: str) -> None:
+        """A change of settings, as its audit record tells them. Raises Difference."""
+        if self.formula is not None:
+            self._compare_settings(f"{where}, settings_before", before)
+        self.settings = told(after)
+        self._make_learner(version)
+
+    def _make_learner(self, version: int) -> None:
+        self.formula = self._formula_of(self.settings)
+        self.choices_version = max(version, 1)
+        self.added_versions = dict.fromkeys(self.formula.arms, self.choices_version)
+
+    def _compare_settings(self, where: str, published: str) -> None:
+        theirs, ours = difference(told(published), self.settings)
+        if theirs:
+            raise Difference(where, f"settings with {theirs}", ours)
+
+    # What is published of it.
+
+    def check_vector(self, where: str, vector: WeightVector) -> None:
+        """Raises Difference unless the formulas give these weights."""
+        formula = self.formula
+        assert formula is not None  # its version advanced
+        weights = formula.weights()
+        require(
+            where,
+            [
+                ("algorithm", vector.algorithm, formula.settings["algorithm"]),
+                ("estimator", vector.estimator, formula.estimator),
+                ("arms", [arm.name for arm in vector.arms], formula.arms),
+                ("gamma", vector.gamma, formula.gamma, 0.0),
+                ("eta", vector.eta, formula.eta, 0.0),
+                ("reward_bound_bps", vector.reward_bound_bps, formula.bound_bps or 0.0, 0.0),
+                ("total_steps", vector.total_steps, formula.total_steps),
+            ],
+        )
+        for arm, weight, probability in zip(vector.arms, weights, formula.probabilities(weights), strict=True):
+            rows = [("weight", arm.weight, weight, 0.0), ("probability", arm.probability, probability, 0.0)]
+            require(f"{where}, arm {arm.name!r}", rows)
+        experts = formula.experts()
+        require(where, [("experts", [one.name for one in vector.experts], [one.name for one in experts])])
+        for expert, ours in zip(vector.experts, experts, strict=True):
+            at = f"{where}, expert {expert.name!r}"
+            require(at, [("weight", expert.weight, ours.weight, 0.0)])
+            _require_sized(at, "distribution", expert.distribution, [(share, 0.0) for share in ours.says])
+
+    def check_snapshot(self, where: str, snapshot: BanditSnapshot) -> None:
+        """Raises Difference unless the formulas come to this state. A sum's scale is the largest that it ever was."""
+        formula = self.formula
+        require(where, [("arms", [arm.name for arm in snapshot.arms], [] if formula is None else formula.arms)])
+        if formula is None:
+            return
+        self._compare_settings(where, snapshot.settings)
+        require(
+            where,
+            [
+                ("total_steps", snapshot.total_steps, formula.total_steps),
+                ("reward_bound_bps", snapshot.reward_bound_bps, formula.bound_bps, 0.0),
+                ("choices_version", snapshot.choices_version, self.choices_version),
+                ("paused", snapshot.paused, self.paused),
+            ],
+        )
+        warm_up = [(each, 0.0) for each in formula.warm_up_bps]
+        _require_sized(where, "warm_up_rewards_bps", snapshot.warm_up_rewards_bps, warm_up)
+        for at, (arm, state) in enumerate(zip(snapshot.arms, formula.arm_state(), strict=True)):
+            earned, scale = formula.earned_bps[at], formula.largest_earned_bps[at]
+            rows: list[Row] = [
+                ("pulls", arm.pulls, formula.pulls[at]),
+                ("cumulative_reward_bps", arm.cumulative_reward_bps, earned, scale),
+                ("added_version", arm.added_version, self.added_versions[arm.name]),
+            ]
+            require(f"{where}, arm {arm.name!r}", rows)
+            _require_sized(f"{where}, arm {arm.name!r}", "state", arm.state, state)
+        _require_sized(where, "state", snapshot.state, formula.own_state())
+        for expert, ours in zip(snapshot.experts, formula.experts(), strict=True):
+            at_expert = f"{where}, expert {expert.name!r}"
+            _require_sized(at_expert, "state", (expert.state,), [ours.state])
+            _require_sized(at_expert, "learned", expert.learned, ours.learned)
+
+    def check_position(self, where: str, position_id: str, snapshot: PositionSnapshot) -> None:
+        """Raises Difference unless exact matching leaves this."""
+        position = self.positions.get(position_id) or Position()
+        if position.doubt:
+            return
+        left = [(one.event_id, one.left) for one in snapshot.fills]
+        left += [(one.event_id, one.left) for one in snapshot.closes]
+        parts: list[Part[Fill] | Part[Close]] = [*position.fills, *position.closes]
+        names = [one.event.event_id for one in parts]
+        require(where, [("what is open", [name for name, _ in left], names)])
+        require(where, [("counted", snapshot.counted, position.counted)])
+        for (name, published), part in zip(left, parts, strict=True):
+            require(f"{where}, {name!r}", [("left", published, float(part.left), part.scale)])
+
+    # Going on from snapshots.
+
+    def restore(self, snapshot: BanditSnapshot) -> None:
+        """Raises ValueError for settings that none could be."""
+        self.fill_watermark = _NEVER if snapshot.fill_watermark is None else snapshot.fill_watermark
+        self.close_watermark = _NEVER if snapshot.close_watermark is None else snapshot.close_watermark
+        self.paused = snapshot.paused
+        if snapshot.arms:
+            self.settings = told(snapshot.settings)
+            self._make_learner(snapshot.version)
+            assert self.formula is not None  # it was just made
+            self.formula.restore(snapshot)
+            self.choices_version = snapshot.choices_version
+            self.added_versions = {arm.name: arm.added_version for arm in snapshot.arms}
+
+    def restore_position(self, snapshot: PositionSnapshot) -> None:
+        position = self.positions[snapshot.position_id] = Position()
+        position.decision, position.counted, position.ts_last = snapshot.decision, snapshot.counted, snapshot.ts_last
+        position.fills = [Part(one, left) for one, left in _fills_of(snapshot)]
+        position.closes = [
+            Part(
+                Close(
+                    *(one.event_id, self.bandit_id, snapshot.position_id, one.quantity, one.price, one.ts_event),
+                    fees=one.fees,
+                    slippage=one.slippage,
+                ),
+                one.left,
+            )
+            for one in snapshot.closes
+        ]
+
+
+def _fills_of(snapshot: PositionSnapshot) -> list[tuple[Fill, float]]:
+    """The open fills of a snapshot, as events, and what is left of each."""
+    decision = snapshot.decision
+    if decision is None:
+        return []
+    shared = {name: getattr(decision, name) for name in DecisionSnapshot.__struct_fields__}
+    return [
+        (
+            Fill(
+                event_id=one.event_id,
+                bandit_id=snapshot.bandit_id,
+                position_id=snapshot.position_id,
+                quantity=one.quantity,
+                price=one.price,
+                fees=one.fees,
+                ts_event=one.ts_event,
+                **shared,
+            ),
+            one.left,
+        )
+        for one in snapshot.fills
+    ]
+
+
+def decision_of(fill: Fill) -> DecisionSnapshot:
+    """What every fill of a position shares."""
+    return DecisionSnapshot(*[getattr(fill, name) for name in DecisionSnapshot.__struct_fields__])
+
+
+def _require_sized(where: str, name: str, published: Sequence[float], ours: Sequence[tuple[float, float]]) -> None:
+    require(where, [(f"how many numbers in {name}", len(published), len(ours))])
+    require(where, [(name, theirs, number, scale) for theirs, (number, scale) in zip(published, ours, strict=True)])

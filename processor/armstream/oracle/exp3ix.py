@@ -1,0 +1,170 @@
+"""Exp3-IX straight from its formulas, both estimators: Neu 2015 (arXiv 1506.03271), and the documented rule.
+
+Law: state is theta (importance) or L (implicit); each number is computed from it and the settings, and nothing is kept
+that could go stale.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import exp, log, sqrt, tanh
+
+from armstream.events import BanditSnapshot
+from armstream.oracle.formula import Formula, Lesson, Logged, Settings, Sized, Taught, normalised, shared_out
+
+
+class Exp3IXFormula(Formula):
+    """`state` is that of the arms; `largest` the largest that each ever was: the scale of its rounding."""
+
+    def __init__(self, settings: Settings, arms: Sequence[str]) -> None:
+        super().__init__(settings, arms)
+        self.is_implicit = settings["estimator"] == "implicit"
+        self.has_bound = self.is_implicit
+        self._floor_log = log(settings["min_weight"])
+        self.reset()
+
+    def reset(self) -> None:
+        self._forget_counts()
+        self.state = [0.0] * self.count
+        self.largest = [0.0] * self.count
+
+    def restore(self, snapshot: BanditSnapshot) -> None:
+        super().restore(snapshot)
+        self.take_over([arm.state[0] for arm in snapshot.arms])
+
+    def take_over(self, state: Sequence[float]) -> None:
+        self.state, self.largest = list(state), list(map(abs, state))
+
+    def arm_state(self) -> list[list[Sized]]:
+        scale = max(self.largest)
+        return [[(each, scale)] for each in self.state]
+
+    # Arms that come and go.
+
+    def add_arm(self, name: str, initial_weight: float) -> None:
+        before, weights, floor = self.eta, self.weights(), self.settings["min_weight"]
+        relative = [max(weight / max(weights), floor) for weight in weights]
+        newcomer = log(max(initial_weight * sum(relative) / self.count, floor))
+        super().add_arm(name, initial_weight)
+        self.state.append(0.0)
+        self.largest.append(0.0)
+        self._change_rate(before)
+        self.state[-1] = min(self.state[:-1]) - newcomer / self.eta if self.is_implicit else newcomer
+        self._settle()
+
+    def remove_arm(self, name: str) -> None:
+        arm, before = self.arms.index(name), self.eta
+        super().remove_arm(name)
+        del self.state[arm], self.largest[arm]
+        self._change_rate(before)
+        self._settle()
+
+    def _change_rate(self, before: float) -> None:
+        """The rate depends on K: L times it stays what it was."""
+        if self.is_implicit:
+            by = before / self.eta
+            self.state = [loss * by for loss in self.state]
+            self.largest = [loss * max(1.0, by) for loss in self.largest]
+
+    # Reading.
+
+    @property
+    def eta(self) -> float:
+        """The rate last used (importance), or that of the round to come (implicit)."""
+        return self._rate(self.total_steps + 1 if self.is_implicit else max(self.total_steps, 1))
+
+    def weights(self) -> list[float]:
+        """Normalised, none below min_weight of the largest."""
+        unfloored = self._softmax(self.eta)
+        floor = self.settings["min_weight"] * max(unfloored)
+        return normalised([max(weight, floor) for weight in unfloored])
+
+    # Learning.
+
+    def learn_draw(self, arm: int, reward_bps: float, weight: float, new_decision: bool, logged: Logged) -> Taught:
+        """One drawn arm; without a logged propensity its current probability is taken. Arms that could not be drawn
+        move by p times the estimate, what was played."""
+        p = logged.propensity
+        if p is None:
+            p = self.probabilities(self.weights())[arm]
+        eta = self._update_rate(new_decision)
+        if self.is_implicit:
+            realised, start = weight * self.loss_above_half(reward_bps), 0.5 if new_decision else 0.0
+            below = p + self._implicit(eta)
+            estimate, scale = (realised + start) / below, (abs(realised) + start) / below
+        else:
+            estimate = weight * self.transformed(reward_bps) / p
+            scale = abs(estimate)
+        self._move({**dict.fromkeys(logged.asleep, p * estimate), arm: estimate}, eta, new_decision)
+        self._count({arm: 1.0}, weight * reward_bps, new_decision)
+        return Taught(
+            (Lesson(arm, 1.0, p, estimate, scale),), eta, "CURRENT" if logged.propensity is None else "LOGGED"
+        )
+
+    def learn_blend(self, shares: Mapping[int, float], reward_bps: float, weight: float, new_decision: bool) -> Taught:
+        eta = self._update_rate(new_decision)
+        signal = self.loss_above_half(reward_bps) if self.is_implicit else self.transformed(reward_bps)
+        below = None
+        if self.settings["attribution"] == "simultaneous":
+            extra = self._implicit(eta) if self.is_implicit else 0.0
+            below = [p + extra for p in self.probabilities(self.weights())]
+        lessons = shared_out(self, shares, signal, weight, below)
+        self._move({lesson.arm: lesson.estimate for lesson in lessons}, eta, new_decision)
+        self._count(shares, weight * reward_bps, new_decision)
+        return Taught(lessons, eta, "NONE" if below is None else "CURRENT")
+
+    # The formulas.
+
+    def _rate(self, t: int) -> float:
+        """eta where given, else min(eta_max, sqrt(ln K / (K t)))."""
+        given, most = self.settings["eta"], self.settings["eta_max"]
+        if given is not None:
+            return float(given)
+        anytime = sqrt(log(self.count) / (self.count * t))
+        return anytime if most is None else min(most, anytime)
+
+    def _update_rate(self, new_decision: bool) -> float:
+        """That of T + 1; a later part of a decision takes max(T, 1) under importance."""
+        return self._rate(self.total_steps + 1 if self.is_implicit or new_decision else max(self.total_steps, 1))
+
+    def _implicit(self, eta: float) -> float:
+        given = self.settings["implicit"]
+        return eta / 2 if given is None else float(given)
+
+    def transformed(self, reward_bps: float) -> float:
+        kind, given = self.settings["transform"], self.settings["transform_bps"]
+        if kind == "clip":
+            bound = 100.0 if given is None else given
+            return max(-bound, min(bound, reward_bps))
+        if kind == "tanh":
+            scale = 50.0 if given is None else given
+            return tanh(reward_bps / scale) * scale
+        return reward_bps
+
+    def _softmax(self, eta: float) -> list[float]:
+        """softmax(-eta L), or softmax(theta), unfloored."""
+        logs = [-eta * loss for loss in self.state] if self.is_implicit else self.state
+        largest = max(logs)
+        return normalised([exp(each - largest) for each in logs])
+
+    def _move(self, estimates: Mapping[int, float], eta: float, new_decision: bool) -> None:
+        """L_i += estimate_i, or theta_i += clamp(eta estimate_i, +-2 ln(1 / min_weight)); then fixed share, once a
+        decision."""
+        far = -2 * self._floor_log
+        for arm, estimate in estimates.items():
+            self.state[arm] += estimate if self.is_implicit else max(-far, min(far, eta * estimate))
+        self._settle()
+        if new_decision and self.settings["fixed_share"] > 0:
+            self._share(eta)
+
+    def _settle(self) -> None:
+        """theta_i = max(theta_i - max(theta), ln(min_weight)); L is never floored."""
+        if not self.is_implicit:
+            largest = max(self.state)
+            self.state = [max(theta - largest, self._floor_log) for theta in self.state]
+        self.largest = list(map(max, self.largest, map(abs, self.state)))
+
+    def _share(self, eta: float) -> None:
+        """w <- (1 - alpha) w + alpha mean(w), unfloored, and back to L_i = -ln(w_i) / eta or theta_i = ln(w_i)."""
+        alpha = self.settings["fixed_share"]
+        logs = [log((1 - alpha) * weight + alpha / self.count) for weight in self._softmax(eta)]
+        self.state = [-each / eta for each in logs] if self.is_implicit else logs
+        self._settle()

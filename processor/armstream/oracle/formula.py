@@ -1,0 +1,227 @@
+"""What a rule's oracle is: the rule's published formulas, computed the long way from settings and state alone.
+
+Law: nothing here is shared with what it proves; each number comes with its scale, the size of what it is the sum of.
+Arms, counts and the reward bound are alike for all rules; what a decision teaches, each rule says for itself.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from armstream.events import BanditSnapshot, DecisionSnapshot, PropensitySource
+
+Sized = tuple[float, float]  # a number and its scale
+Settings = Mapping[str, Any]
+
+WARM_UP_REWARDS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one reward did to one arm; `estimate_scale` is the size of the terms that the estimate is the sum of."""
+
+    arm: int
+    share: float
+    propensity: float | None
+    estimate: float
+    estimate_scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What one reward did: a lesson an arm, in the order of the arms, and the rate used."""
+
+    lessons: tuple[Lesson, ...]
+    eta: float
+    propensity_source: PropensitySource
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What of a draw was logged. `probabilities` and `eta`: only where they are a distribution over today's arms.
+
+    `asleep` are the arms that could not be drawn; `advice` is what each expert gave to the drawn arm.
+    """
+
+    propensity: float | None = None
+    probabilities: tuple[float, ...] = ()
+    eta: float | None = None
+    asleep: Sequence[int] = ()
+    advice: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertReading:
+    """One expert: what it weighs, what it says (nothing: only an engine knows), what is kept of it."""
+
+    name: str
+    weight: float
+    says: Sequence[float]
+    state: Sized
+    learned: Sequence[Sized]
+
+
+class Formula(ABC):
+    """One bandit's learner. `arms` are those of now, T is `total_steps`, a bound of None is not found yet.
+
+    `settings` are a bandit's whole settings, as armstream.oracle.settings gives them.
+    """
+
+    estimator: str  # as snapshots and vectors name it
+    has_bound = True
+    bound_bps: float | None
+    warm_up_bps: list[float]
+
+    def __init__(self, settings: Settings, arms: Sequence[str]) -> None:
+        self.settings = settings
+        self.arms = list(arms)
+        self.estimator = settings["estimator"]
+        self._forget_counts()
+
+    @property
+    def count(self) -> int:
+        return len(self.arms)
+
+    # The bound.
+
+    @property
+    def is_warming(self) -> bool:
+        return self.has_bound and self.bound_bps is None
+
+    def warm_up(self, reward_bps: float) -> None:
+        """B is the 95th percentile of the sizes of the first hundred: s_95 + .05 (s_96 - s_95). One that is nothing is
+        none, and the latest hundred are looked at."""
+        self.warm_up_bps = [*self.warm_up_bps, self.transformed(reward_bps)][-WARM_UP_REWARDS:]
+        if len(self.warm_up_bps) == WARM_UP_REWARDS:
+            sizes = sorted(abs(each) for each in self.warm_up_bps)
+            percentile = sizes[94] + 0.05 * (sizes[95] - sizes[94])
+            if percentile >= 1e-6:
+                self.set_bound(percentile)
+
+    def set_bound(self, bound_bps: float) -> None:
+        self.bound_bps, self.warm_up_bps = bound_bps, []
+
+    def transformed(self, reward_bps: float) -> float:
+        """The reward before it is clipped."""
+        return reward_bps
+
+    def loss_above_half(self, reward_bps: float) -> float:
+        """loss - 1/2 = (B - clip(reward, -B, B)) / (2 B) - 1/2, without the two halves, which would eat its digits."""
+        bound = self.bound_bps
+        assert bound is not None  # nothing is learned before it is found
+        return -max(-bound, min(bound, self.transformed(reward_bps))) / (2 * bound)
+
+    # Counts.
+
+    def _forget_counts(self) -> None:
+        given = self.settings["reward_bound_bps"]
+        self.bound_bps = None if given == "auto" else given
+        self.warm_up_bps = []
+        self.total_steps = 0
+        self.pulls = [0] * self.count
+        self.earned_bps = [0.0] * self.count
+        self.largest_earned_bps = [0.0] * self.count
+
+    def _count(self, shares: Mapping[int, float], reward_bps: float, new_decision: bool) -> None:
+        """Arm -> share of those that were played; `reward_bps` is the decision's, times its weight."""
+        for arm, share in shares.items():
+            self.earned_bps[arm] += share * reward_bps
+            self.largest_earned_bps[arm] = max(self.largest_earned_bps[arm], abs(self.earned_bps[arm]))
+            self.pulls[arm] += new_decision
+        self.total_steps += new_decision
+
+    def add_arm(self, name: str, initial_weight: float) -> None:  # noqa: ARG002 - a rule's state takes it
+        """A newcomer with so many mean weights; the others keep their weights relative to each other."""
+        self.arms.append(name)
+        self.pulls.append(0)
+        self.earned_bps.append(0.0)
+        self.largest_earned_bps.append(0.0)
+
+    def remove_arm(self, name: str) -> None:
+        """The others keep their weights relative to each other."""
+        arm = self.arms.index(name)
+        for each in (self.arms, self.pulls, self.earned_bps, self.largest_earned_bps):
+            del each[arm]
+
+    def restore(self, snapshot: BanditSnapshot) -> None:
+        """Goes on from a published state."""
+        self.arms = [arm.name for arm in snapshot.arms]
+        self._forget_counts()
+        self.total_steps = snapshot.total_steps
+        self.bound_bps, self.warm_up_bps = snapshot.reward_bound_bps, list(snapshot.warm_up_rewards_bps)
+        self.pulls = [arm.pulls for arm in snapshot.arms]
+        self.earned_bps = [arm.cumulative_reward_bps for arm in snapshot.arms]
+        self.largest_earned_bps = list(map(abs, self.earned_bps))
+
+    # What each rule says.
+
+    def withholds(self, decision: DecisionSnapshot) -> bool:  # noqa: ARG002 - most learn from every decision
+        """Whether the rule cannot learn from this decision."""
+        return False
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Nothing was learned; the arms stay, and the bound is looked for anew where it is automatic."""
+
+    @abstractmethod
+    def learn_draw(self, arm: int, reward_bps: float, weight: float, new_decision: bool, logged: Logged) -> Taught:
+        """One drawn arm."""
+
+    @abstractmethod
+    def learn_blend(self, shares: Mapping[int, float], reward_bps: float, weight: float, new_decision: bool) -> Taught:
+        """Several arms behind one decision, by the settings' attribution; `shares` are above 0."""
+
+    @property
+    @abstractmethod
+    def eta(self) -> float:
+        """The rate that readers see."""
+
+    @property
+    def gamma(self) -> float:
+        return float(self.settings["gamma"])
+
+    @abstractmethod
+    def weights(self) -> list[float]:
+        """Normalised, in the order of the arms."""
+
+    def probabilities(self, weights: Sequence[float]) -> list[float]:
+        """p_i = (1 - gamma) w_i + gamma / K."""
+        return [(1 - self.gamma) * weight + self.gamma / self.count for weight in weights]
+
+    @abstractmethod
+    def arm_state(self) -> list[list[Sized]]:
+        """What is kept of each arm, in the order of the arms."""
+
+    def own_state(self) -> list[Sized]:
+        """What the rule keeps beside its arms."""
+        return []
+
+    # Experts: most rules have none.
+
+    def experts(self) -> list[ExpertReading]:
+        return []
+
+    def add_expert(self, name: str, initial_weight: float) -> None:
+        """A newcomer with so many mean weights."""
+        raise NotImplementedError
+
+    def remove_expert(self, name: str) -> None:
+        raise NotImplementedError
+
+
+def normalised(weights: Sequence[float]) -> list[float]:
+    total = sum(weights)
+    return [weight / total for weight in weights]
+
+
+def shared_out(
+    formula: Formula, shares: Mapping[int, float], signal: float, weight: float, below: Sequence[float] | None
+) -> tuple[Lesson, ...]:
+    """share * weight * signal for each arm of a blend, divided by `below` of the arm; None: full information."""
+    current = formula.probabilities(formula.weights()) if below is not None else []
+    lessons = []
+    for arm in sorted(shares):
+        estimate = shares[arm] * weight * signal / (1.0 if below is None else below[arm])
+        lessons.append(Lesson(arm, shares[arm], current[arm] if current else None, estimate, abs(estimate)))
+    return tuple(lessons)

@@ -1,0 +1,122 @@
+"""Where verify got to, a file a partition, so that the next run goes on from there.
+
+Law: a state is replaced whole or not at all; one that is not whole, or of another group, other topics or another form,
+is refused by name, and never begun anew in silence. What is read through is not kept in memory.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from armstream.codec import DecodeError, decode, encode
+from armstream.events import BanditSnapshot, PositionSnapshot
+from armstream.settings import Settings
+from armstream.standalone.persistence import write_atomic
+from armstream.verify.published import PartitionLog, State
+
+FORMAT = 1
+
+
+class Unverifiable(Exception):
+    """Nothing can be said about what was published; the text says why, in one line."""
+
+
+class States:
+    """Those of one group's partitions, in a folder; without one, in memory."""
+
+    def __init__(self, folder: Path | None, settings: Settings, partition_count: int) -> None:
+        self._folder = folder
+        self._kept: dict[int, State] = {}
+        self._of: dict[str, Any] = {
+            "format": FORMAT,
+            "group": settings.kafka.group_id,
+            "topics": list(settings.topics.names.all),
+            "partitions": partition_count,
+        }
+
+    def load(self, number: int) -> State | None:
+        """Raises Unverifiable for a state that is not this group's, or not whole."""
+        if self._folder is None:
+            return self._kept.get(number)
+        path = self._path(self._folder, number)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Unverifiable(f"{path}: {error.strerror}") from error
+        return self._read(path, number, content)
+
+    def save(self, number: int, state: State) -> None:
+        """Raises Unverifiable where it cannot be written."""
+        if self._folder is None:
+            self._kept[number] = state
+            return
+        path = self._path(self._folder, number)
+        head = {**self._of, "partition": number, "next_offset": dict(state.next_offset), "in_force": state.in_force}
+        first = json.dumps(head, sort_keys=True).encode() + b"\n"
+        snapshots: list[BanditSnapshot | PositionSnapshot] = [*state.bandits, *state.positions]
+        body = b"".join(_framed(encode(one)) for one in snapshots)
+        try:
+            write_atomic(path, [_checksum(first, body), first, body])
+        except OSError as error:
+            raise Unverifiable(f"{path}: {error.strerror}") from error
+
+    @staticmethod
+    def _path(folder: Path, number: int) -> Path:
+        return folder / f"partition-{number}.state"
+
+    def _read(self, path: Path, number: int, content: bytes) -> State:
+        checksum, _, rest = content.partition(b"\n")
+        first, _, body = rest.partition(b"\n")
+        if checksum + b"\n" != _checksum(first + b"\n", body):
+            raise Unverifiable(f"{path} is not whole, or was altered: remove it, and verify begins without it")
+        head = json.loads(first)
+        for name, ours in {**self._of, "partition": number}.items():
+            if head.get(name) != ours:
+                raise Unverifiable(
+                    f"{path} is of another {name}: {head.get(name)!r}, not {ours!r}; give another --state"
+                )
+        try:
+            snapshots = [decode(value) for value in _frames(body)]
+        except DecodeError as error:
+            raise Unverifiable(f"{path} was written by another version: {error}; remove it") from error
+        bandits = [one for one in snapshots if isinstance(one, BanditSnapshot)]
+        positions = [one for one in snapshots if isinstance(one, PositionSnapshot)]
+        return State(head["next_offset"], head["in_force"], bandits, positions)
+
+
+def require_reachable(state: State, log: PartitionLog) -> None:
+    """Raises Unverifiable where records behind the state are gone, or the task has gone back behind it."""
+    for name in (*log.topics.inputs, log.topics.rewards):
+        begin, first = state.next_offset.get(name, 0), log.first[name]
+        if first > begin:
+            raise Unverifiable(
+                f"{name}:{log.number}: the state stands at {begin}, and what is kept begins at {first}; verify more "
+                "often than retention deletes. To begin anew from the processor's snapshots, give an empty --state"
+            )
+    for name in log.topics.inputs:
+        begin, horizon = state.next_offset.get(name, 0), log.horizon.get(name, 0)
+        if horizon < begin:
+            raise Unverifiable(
+                f"{name}:{log.number}: the state stands at {begin}, and the task at {horizon}: the topics were made "
+                "anew; give an empty --state"
+            )
+
+
+def _checksum(first: bytes, body: bytes) -> bytes:
+    return hashlib.sha256(first + body).hexdigest().encode() + b"\n"
+
+
+def _framed(value: bytes) -> bytes:
+    return len(value).to_bytes(4, "big") + value
+
+
+def _frames(body: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(body):
+        size = int.from_bytes(body[at : at + 4], "big")
+        yield body[at + 4 : at + 4 + size]
+        at += 4 + size
