@@ -98,7 +98,13 @@ def test_a_member_that_heard_nothing_for_longer_than_its_session_blames_no_other
     """
     with closing(Job(own_kafka.bootstrap_servers, f"silent-{time.monotonic_ns()}-", tmp_path)) as job:
         job.create_topics()
-        job.set({"kafka.bootstrap_servers": own_kafka.proxied.advertised, "instance": "a"})
+        job.set(
+            {
+                "kafka.bootstrap_servers": own_kafka.proxied.advertised,
+                "kafka.client": '{"reconnect.backoff.max.ms": 200}',  # else its heartbeats come too late for the group
+                "instance": "a",
+            }
+        )
         pulse = Pulse()
         processor = Processor(job.settings, 4, frozenset(), Metrics(job.settings), pulse)
 
@@ -109,8 +115,10 @@ def test_a_member_that_heard_nothing_for_longer_than_its_session_blames_no_other
         eventually(ready, 60, "ready", every_seconds=0.0)
         unanswered = proxy.next(Api.HEARTBEAT, CutAnswer(), count=1_000)
         time.sleep(job.settings.kafka.session_timeout_ms / 1_000 + 1.5)
+        answered = proxy.next(Api.HEARTBEAT, Delay(0.0))
         unanswered.left = 0
-        time.sleep(3.0)  # two heartbeats
+        answered.wait_until_ended(30)
+        time.sleep(0.5)  # the answer is on its way
         with pytest.raises(Stopped, match=r"silent for longer than kafka\.session_timeout_ms, 6000, .* nobody else"):
             eventually(lambda: ready() and False, 30, "fenced", every_seconds=0.0)
         processor.close()

@@ -36,7 +36,8 @@ def cause_of_fence(settings: Settings, error: KafkaError, own_ids: Set[str]) -> 
             "process have that name (--instance)"
         )
     if holder is not None and holder.member_id not in own_ids:
-        return f"another process, on {holder.host}, has taken over {name}: each needs one of its own (--instance)"
+        where = holder.host.lstrip("/")
+        return f"another process, on {where}, has taken over {name}: each needs one of its own (--instance)"
     return (
         f"the broker was silent for longer than kafka.session_timeout_ms, {settings.kafka.session_timeout_ms}, and the "
         f"session ended; nobody else has {name}: start it again"
