@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "stages": {"stages", "rules", "learning", "events", "codec"},
     "rules": {"rules", "learning"},
     "verify": {"verify", "events", "codec", "settings", "resources", "rules"},
-    "engine": {"engine", "learning", "events", "codec"},
+    "engine": {"engine", "learning", "events", "codec", "waiting"},
+    "waiting": {"waiting"},
 }
 FACTS = "armstream.stages.rules"  # the settings as plain facts, a part of its own: it may do as the stages
 KNOW_KAFKA = {"armstream.verify.log"}  # of verify

@@ -215,9 +215,9 @@ def _topics_create(arguments: argparse.Namespace) -> int:
     from armstream.runtime.topics import check, create  # noqa: PLC0415 - loads the Kafka client
 
     try:
-        for name in create(settings):
+        for name in create(settings, _tell):
             print(f"made {name}")
-        return _show(check(settings))
+        return _show(check(settings, _tell))
     except Stopped as stopped:
         return _failed(str(stopped))
 
@@ -230,7 +230,7 @@ def _topics_check(arguments: argparse.Namespace) -> int:
     from armstream.runtime.topics import check  # noqa: PLC0415 - loads the Kafka client
 
     try:
-        return _show(check(settings))
+        return _show(check(settings, _tell))
     except Stopped as stopped:
         return _failed(str(stopped))
 
@@ -264,7 +264,7 @@ def _asked(arguments: argparse.Namespace) -> int:
     )
     try:
         check_command(command)
-        answer = send(settings, command, arguments.wait, lambda line: print(line, file=sys.stderr))
+        answer = send(settings, command, arguments.wait, _tell)
     except (Refused, Stopped) as refused:
         return _failed(str(refused))
     print(answer.line)
@@ -279,7 +279,7 @@ def _arms_list(arguments: argparse.Namespace) -> int:
     from armstream.runtime.failures import Stopped  # noqa: PLC0415
 
     try:
-        for line in listed(settings, arguments.bandit):
+        for line in listed(settings, arguments.bandit, _tell):
             print(line)
     except Stopped as stopped:
         return _failed(str(stopped))
@@ -326,8 +326,12 @@ def _settings(arguments: argparse.Namespace, overrides: dict[str, str] | None = 
     return settings
 
 
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 def _failed(lines: str) -> int:
-    print(lines, file=sys.stderr)
+    _tell(lines)
     return 1
 
 

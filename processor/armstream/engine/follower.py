@@ -4,6 +4,7 @@ What may pass (a broker that restarts, a leader that moves) makes the weights ST
 topic that is gone, a login that is refused) is raised to every caller.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -31,6 +32,9 @@ from armstream.engine.view import Status, WeightsView, weights_within
 from armstream.events import WeightVector
 from armstream.learning.advice import Expert
 from armstream.learning.weight_optimizer import mix
+from armstream.waiting import SAY_AFTER_SECONDS, waiting_line
+
+log = logging.getLogger(__name__)
 
 _REQUEST_SECONDS = 2.0
 _NEW_TOPIC_SECONDS = 5.0  # a topic that was just made, or its leader, may be unknown to a broker for a moment
@@ -122,6 +126,7 @@ class WeightsFollower:
         self._client = settings_of(client_settings, default=_DEFAULT, forced=_FORCED, owned=_OWNED)
         self._connection = {"log_level": _LOG_LEVEL, **client_settings}
         self._topic = topic
+        self._where = f"topic {topic!r} of Kafka at {client_settings.get('bootstrap.servers')}"
         self._max_age_seconds = max_age_seconds
         self._ask_seconds = min(_ASK_SECONDS, max_age_seconds / 4)
         self._start_timeout_seconds = start_timeout_seconds
@@ -134,10 +139,13 @@ class WeightsFollower:
         self._thread = threading.Thread(target=self._run, name="weights-follower", daemon=True)
 
     def __enter__(self) -> Self:
-        """Raises FollowerError where the topic is not there, or its end is not reached in start_timeout_seconds."""
+        """Raises FollowerError where the topic is not there, or its end is not reached in start_timeout_seconds.
+
+        A wait of more than 2 s is logged, with what is known of its cause.
+        """
         self._thread.start()
         try:
-            in_time = self._read_to_end.wait(self._start_timeout_seconds)
+            in_time = self._wait_for_end()
         except BaseException:  # a signal's handler can raise here
             self._end()
             raise
@@ -147,7 +155,7 @@ class WeightsFollower:
         if self._failure is not None:
             raise FollowerError(str(self._failure)) from self._failure
         raise FollowerError(
-            f"topic {self._topic!r} was not read to its end in {self._start_timeout_seconds:g} s: {self._why()}"
+            f"{self._where} was not read to its end in {self._start_timeout_seconds:g} s: {self._why()}"
         )
 
     def __exit__(
@@ -243,6 +251,16 @@ class WeightsFollower:
             raise FollowerError(str(self._failure)) from self._failure
         if not self._read_to_end.is_set() or self._stop.is_set():
             raise FollowerError("the follower answers inside its with block only")
+
+    def _wait_for_end(self) -> bool:
+        """Whether it was reached in time, or following has failed."""
+        most_seconds = self._start_timeout_seconds
+        at_once_seconds = min(SAY_AFTER_SECONDS, most_seconds)
+        if self._read_to_end.wait(at_once_seconds):
+            return True
+        if most_seconds > at_once_seconds:
+            log.warning("%s: %s", waiting_line(f"the end of {self._where}", most_seconds), self._why())
+        return self._read_to_end.wait(most_seconds - at_once_seconds)
 
     # The thread.
 

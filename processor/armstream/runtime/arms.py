@@ -5,7 +5,7 @@ of it in time may ask again with the same id, which changes things once.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -19,6 +19,7 @@ from armstream.runtime.intake import Record, partition_of
 from armstream.runtime.publication import TASK_KEY
 from armstream.runtime.topics import partition_count
 from armstream.settings import Settings
+from armstream.waiting import Say, waiting
 
 _REQUEST_SECONDS = 10.0
 _POLL_SECONDS = 0.2
@@ -35,17 +36,18 @@ class Answer:
     line: str
 
 
-def send(settings: Settings, command: Command, wait_seconds: float, say: Callable[[str], None]) -> Answer:
+def send(settings: Settings, command: Command, wait_seconds: float, say: Say) -> Answer:
     """Sends a command and waits for its outcome; `say` is told what it waits for.
 
     Raises Stopped where Kafka does not answer, or nobody took the command in time.
     """
     names = settings.topics.names
-    number = partition_of(command.bandit_id.encode(), partition_count(settings))
+    number = partition_of(command.bandit_id.encode(), partition_count(settings, say))
     with _reader(settings) as consumer:
         outputs = (names.rewards, names.dead_letters)
-        ends = {name: _watermarks(consumer, name, number)[1] for name in outputs}
-        _deliver(settings, names.commands, number, command)
+        with waiting(f"Kafka at {settings.kafka.bootstrap_servers}", 3 * _REQUEST_SECONDS, say):
+            ends = {name: _watermarks(consumer, name, number)[1] for name in outputs}
+            _deliver(settings, names.commands, number, command)
         consumer.assign([TopicPartition(name, number, end) for name, end in ends.items()])
         started, said = time.monotonic(), False
         while (waited := time.monotonic() - started) < wait_seconds:
@@ -62,16 +64,22 @@ def send(settings: Settings, command: Command, wait_seconds: float, say: Callabl
     )
 
 
-def listed(settings: Settings, bandit_id: str | None) -> Iterator[str]:
-    """A line for each bandit, or for one, and for its arms and experts. Raises Stopped where Kafka does not answer."""
-    names, count = settings.topics.names, partition_count(settings)
+def listed(settings: Settings, bandit_id: str | None, say: Say) -> Iterator[str]:
+    """A line for each bandit, or for one, and for its arms and experts; `say` is told of waits.
+
+    Raises Stopped where Kafka does not answer, or has no weights of the one that is asked for.
+    """
+    names, count = settings.topics.names, partition_count(settings, say)
     numbers = range(count) if bandit_id is None else [partition_of(bandit_id.encode(), count)]
-    with _reader(settings) as consumer:
+    where = f"{names.weights} and {names.bandit_snapshots} of Kafka at {settings.kafka.bootstrap_servers}"
+    with _reader(settings) as consumer, waiting(where, 2 * _REQUEST_SECONDS, say):
         vectors = _latest(consumer, names.weights, numbers)
         snapshots = _latest(consumer, names.bandit_snapshots, numbers)
     found = {key: value for key, value in vectors.items() if bandit_id is None or key == bandit_id.encode()}
+    if not found and bandit_id is not None:
+        raise Stopped(f"no weights of {bandit_id!r} yet: `armstream arms list` shows all that there are")
     if not found:
-        yield "no bandit has published weights yet" if bandit_id is None else f"no weights of {bandit_id!r} yet"
+        yield "no bandit has published weights yet"
     for key in sorted(found.keys() & snapshots.keys()):
         vector, snapshot = decode(found[key]), decode(snapshots[key])
         if isinstance(vector, WeightVector) and isinstance(snapshot, BanditSnapshot):
