@@ -21,19 +21,25 @@ MAY_IMPORT = {
     "events": {"events"},
     "wire": {"wire", "events"},
     "codec": {"codec", "wire", "events", "resources"},
-    "stages": {"stages", "rules", "learning", "events", "codec"},
+    "keys": {"keys"},
+    "logs": {"logs"},
+    "stages": {"stages", "rules", "learning", "events", "codec", "keys"},
     "rules": {"rules", "learning"},
-    "verify": {"verify", "events", "codec", "settings", "resources", "rules"},
+    "verify": {"verify", "events", "codec", "keys", "settings", "resources", "rules", "waiting"},
     "engine": {"engine", "learning", "events", "codec", "waiting"},
+    "operating": {"operating", "runtime", "events", "codec", "keys", "settings", "waiting"},
     "waiting": {"waiting"},
 }
 FACTS = "armstream.stages.rules"  # the settings as plain facts, a part of its own: it may do as the stages
 KNOW_KAFKA = {"armstream.verify.log"}  # of verify
+# Of runtime, what an operator's client may import: it shares neither the loop nor its transactions.
+FOR_OPERATING = {"failures", "intake", "topics"}
 IMPORTED_ONLY_BY = {
     "cli": {"cli"},
     "demo": {"cli", "demo"},
     "verify": {"cli", "verify"},
-    "runtime": {"cli", "runtime"},
+    "runtime": {"cli", "runtime", "operating"},
+    "operating": {"cli", "operating"},
     "yaml": {"settings", "layers"},
     "os.environ": {"settings", "cli"},  # the command hands it to settings
     "os.getenv": set[str](),
@@ -71,13 +77,15 @@ def broken_laws(module: str, imported: set[str]) -> list[str]:
             broken.append(f"{module} imports {name}: {part} may not import {other}")
         if other in IMPORTED_ONLY_BY and part not in IMPORTED_ONLY_BY[other]:
             broken.append(f"{module} imports {name}: {other} is for {sorted(IMPORTED_ONLY_BY[other])} only")
-        if part in ("learning", "stages", "rules") and (top in IMPURE or name in IMPURE):
+        if part in ("learning", "stages", "rules", "keys") and (top in IMPURE or name in IMPURE):
             broken.append(f"{module} imports {name}: {part} is pure")
         if part == "learning" and top not in {"armstream", "numpy", *sys.stdlib_module_names}:
             broken.append(f"{module} imports {name}: learning is the standard library and numpy")
         if part == "verify" and top == "confluent_kafka" and module not in KNOW_KAFKA:
             broken.append(f"{module} imports {name}: {' and '.join(sorted(KNOW_KAFKA))} know Kafka")
-        if part in ("events", "wire", "codec") and top == "confluent_kafka":
+        if part == "operating" and other == "runtime" and not set(name.split(".")[2:3]) <= FOR_OPERATING:
+            broken.append(f"{module} imports {name}: of runtime, operating may import {sorted(FOR_OPERATING)}")
+        if part in ("events", "wire", "codec", "keys") and top == "confluent_kafka":
             broken.append(f"{module} imports {name}: {part} knows no Kafka")
     return broken
 
@@ -128,7 +136,7 @@ def test_the_walk_finds_the_package() -> None:
         ("armstream.engine", "import armstream.runtime"),
         ("armstream.verify.learner", "from armstream.learning import Exp3IXBandit"),
         ("armstream.verify.history", "from armstream.stages.reward import match"),
-        ("armstream.verify.history", "from armstream.runtime.publication import TASK_KEY"),
+        ("armstream.verify.history", "from armstream.runtime.publication import cuts_of"),
         ("armstream.verify.history", "from confluent_kafka import Consumer"),
         ("armstream.runtime.loop", "from armstream.verify.rewards import exact"),
         ("armstream.runtime.loop", "import armstream.cli"),
@@ -137,6 +145,11 @@ def test_the_walk_finds_the_package() -> None:
         ("armstream.runtime.loop", "from os import getenv"),
         ("armstream.settings", "from armstream import runtime"),
         ("armstream.runtime.loop", "import armstream.demo.desk"),
+        ("armstream.runtime.loop", "from armstream.operating.command import send"),
+        ("armstream.operating.command", "from armstream.runtime.loop import Processor"),
+        ("armstream.operating.command", "from armstream.runtime import restore"),
+        ("armstream.operating.command", "from armstream.stages.state import TaskState"),
+        ("armstream.keys", "import time"),
     ],
 )
 def test_a_module_that_breaks_the_law_is_named(module: str, source: str) -> None:
@@ -155,6 +168,7 @@ def test_a_module_that_breaks_the_law_is_named(module: str, source: str) -> None
         ),
         ("armstream.runtime.loop", "import os, time\nfrom armstream.stages.reward import apply\nos.getpid()"),
         ("armstream.verify.log", "from confluent_kafka import Consumer\nfrom armstream.settings import Settings"),
+        ("armstream.operating.command", "from armstream.runtime.topics import partition_count"),
         ("armstream.settings", "import os, yaml\nos.environ"),
         ("armstream.cli", "import os\nfrom armstream import runtime, demo, settings, __version__\nos.environ"),
     ],

@@ -18,12 +18,12 @@ from pydantic_core import ErrorDetails
 
 from armstream.layers import Layers, SettingPath
 from armstream.learning.reward_bound import LEAST_BOUND_BPS
+from armstream.logs import MASK, masked
 from armstream.resources import resource
 from armstream.stages.rules import DAY_MICROS, SECOND_MICROS, BanditRules, LearningRules, RewardRules
 
 KAFKA_BATCH_BYTES = 1_048_588  # the default of max.message.bytes
 DEAD_LETTER_OVERHEAD_BYTES = 65_536
-MASK = "********"
 
 _LEGAL = r"^[a-zA-Z0-9._-]*$"
 _SECRET = re.compile(r"password|secret|private|credential|token|passphrase|\.pem$|_pem$|oauthbearer\.config|^ssl_key$")
@@ -178,9 +178,7 @@ class KafkaSettings(Section):
 
     def masked(self, text: str) -> str:
         """The text without secrets."""
-        for secret in sorted(self.secrets(), key=len, reverse=True):  # one may hold another
-            text = text.replace(secret, MASK)
-        return text
+        return masked(text, self.secrets())
 
     def masked_client(self) -> dict[str, str]:
         """`client` without what came from files, and with its secrets masked."""
@@ -198,9 +196,9 @@ class Topics:
     trades: tuple[str, ...]
     commands: str
     weights: str
-    rewards: str
     bandit_snapshots: str
     position_snapshots: str
+    rewards: str
     dead_letters: str
 
     @property
@@ -213,7 +211,14 @@ class Topics:
 
     @property
     def all(self) -> tuple[str, ...]:
-        return *self.inputs, *self.compacted, self.rewards, self.dead_letters
+        return tuple(name for _, name in self.by_setting())
+
+    def by_setting(self) -> Iterator[tuple[str, str]]:
+        """Every topic, inputs first: its setting and its name."""
+        for setting in self.__slots__:
+            names = getattr(self, setting)
+            for name in names if setting == "trades" else (names,):
+                yield setting, name
 
 
 class TopicSettings(Section):
@@ -250,9 +255,7 @@ class TopicSettings(Section):
 
     def conflicts(self) -> Iterator[Conflict]:
         seen: set[str] = set()
-        settings = ["trades"] * len(self.trades)
-        settings += ["commands", "weights", "bandit_snapshots", "position_snapshots", "rewards", "dead_letters"]
-        for setting, name in zip(settings, self.names.all, strict=True):
+        for setting, name in self.names.by_setting():
             if len(name) > 249 or name in {".", ".."}:
                 yield (setting,), f"{name[:60]!r} is not a legal topic name"
             if name in seen:

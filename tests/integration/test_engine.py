@@ -22,7 +22,7 @@ from armstream.engine import (
     WeightsFollower,
 )
 from armstream.events import Close, Fill, Reward, WeightVector
-from armstream.runtime.intake import partition_of
+from armstream.keys import partition_of
 from deploy.kafka.broker import Broker, start_kafka
 from tests.integration.processor import Job, eventually
 from tests.test_engine import fill_of, vector_of

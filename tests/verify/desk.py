@@ -12,7 +12,8 @@ import msgspec
 
 from armstream.codec import DecodeError, Event, decode, encode
 from armstream.events import BanditSnapshot, Close, Command, Fill, Input, Rejected, Source
-from armstream.runtime.publication import TASK_KEY, Publication, publish_task
+from armstream.keys import TASK_KEY
+from armstream.runtime.publication import Publication, publish_task
 from armstream.settings import Settings
 from armstream.stages.pipeline import Pipeline
 from armstream.stages.rules import RewardRules

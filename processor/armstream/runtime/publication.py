@@ -10,12 +10,10 @@ from typing import Any
 
 from armstream.codec import encode, encode_audited, encode_cut, encode_dead_letter
 from armstream.events import TaskSnapshot
+from armstream.keys import TASK_KEY, position_key
 from armstream.runtime.intake import Record
 from armstream.settings import Topics
 from armstream.stages.pipeline import Applied
-
-TASK_KEY = b"\0task"
-
 
 Output = dict[str, Any]  # a key and a value, as produce_batch takes them; no value is a tombstone
 
@@ -85,7 +83,7 @@ def publish_task(
         topics.position_snapshots,
         task,
         [
-            {"key": f"{position.bandit_id}\0{position.position_id}".encode(), "value": encode(position)}
+            {"key": position_key(position.bandit_id, position.position_id).encode(), "value": encode(position)}
             for position in applied.position_snapshots
         ]
         + [{"key": key.encode()} for key in applied.forgotten],

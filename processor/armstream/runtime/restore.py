@@ -15,9 +15,9 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from armstream.codec import decode
 from armstream.events import BanditSnapshot, PositionSnapshot, TaskSnapshot
+from armstream.keys import TASK_KEY
 from armstream.runtime.failures import Stopped
 from armstream.runtime.intake import Record
-from armstream.runtime.publication import TASK_KEY
 from armstream.settings import Settings
 from armstream.stages.pipeline import Pipeline
 from armstream.stages.state import SettingsMismatch, TaskState

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from heapq import heappush
 
 from armstream.events import ArmState, BanditSnapshot, DecisionSnapshot, ExpertState, PositionSnapshot
+from armstream.keys import position_key
 from armstream.learning import AdvisedBandit, ExpertLearned, RewardBound
 from armstream.stages.rules import BanditRules, Learner, LearningRules, RewardRules
 
@@ -23,11 +24,6 @@ _UNCHANGED = object()
 
 class SettingsMismatch(ValueError):
     """A bandit's snapshot was learned under other settings; the text names the bandit and what differs."""
-
-
-def position_key(bandit_id: str, position_id: str) -> str:
-    """No bandit_id holds a NUL, so no two positions share a key."""
-    return bandit_id + "\0" + position_id
 
 
 def _withheld(book: "Book", decision: DecisionSnapshot) -> str:
