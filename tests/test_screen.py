@@ -47,13 +47,12 @@ def full_watch(bandit_count: int = 15) -> Watch:
             watch.add_vector(
                 vector_of(f"STOCK-{number:02d}", version, (share, rest, rest, rest, rest)), is_new=version > 9
             )
-    watch.add_figures(Figures(events=1_000, rewards=400, bandits=15), 1.0)
+    watch.add_figures(Figures(events=1_000, rewards=400), 1.0)
     watch.add_figures(
         Figures(
             events=3_000,
             rewards=1_400,
             dead_letters=2,
-            bandits=15,
             lag_records=7,
             commit_seconds={0.01: 100.0, 0.1: 100.0},
         ),
@@ -72,9 +71,6 @@ def test_figures_are_sums_over_labels_of_what_a_prometheus_client_writes() -> No
     lag = Gauge("armstream_consumer_lag_records", "l", ["topic", "partition"], registry=registry)
     lag.labels("trades", "0").set(4)
     lag.labels("trades", "1").set(6)
-    bandits = Gauge("armstream_bandits", "b", ["partition"], registry=registry)
-    bandits.labels("0").set(2)
-    bandits.labels("1").set(1)
     Gauge("armstream_bandit_version", "v", ["bandit_id"], registry=registry).labels("x").set(99)
     seconds = Histogram("armstream_transaction_seconds", "s", buckets=(0.1, 1.0), registry=registry)
     for value in (0.05, 0.5, 0.6, 3.0):
@@ -83,7 +79,6 @@ def test_figures_are_sums_over_labels_of_what_a_prometheus_client_writes() -> No
         events=7,
         rewards=3,
         dead_letters=2,
-        bandits=3,
         lag_records=10,
         restore_remaining_records=0,
         commit_seconds={0.1: 1.0, 1.0: 3.0, float("inf"): 4.0},

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from armstream import __version__
+from armstream.resources import resource
 
 if TYPE_CHECKING:
     from armstream.events import Action
@@ -64,7 +65,9 @@ def _parser(with_demo: bool) -> argparse.ArgumentParser:
     )
     run.set_defaults(command=_run)
 
-    demo = _add(commands, "demo", "trade real prices with simulated engines", "armstream demo --rate 200 --for 60")
+    its_arms = resource("config", "demo.yaml")
+    example = f"armstream demo --config {its_arms} --rate 200 --for 60"
+    demo = _add(commands, "demo", "trade real prices with simulated engines", example)
     demo.set_defaults(command=_demo)
     if with_demo:
         from armstream.demo import add_arguments  # noqa: PLC0415 - loads numpy and the engine
