@@ -227,6 +227,26 @@ def test_a_restore_is_shown_while_it_lasts() -> None:
     assert "restoring" not in "\n".join(screen(watch.view(2.0), 80, 24))
 
 
+def test_what_the_topics_hold_is_shown_before_the_processor_answers_and_after() -> None:
+    watch = Watch("")
+    watch.add_vector(vector_of("eu", 1_203, (0.5, 0.5), ("a", "b")), is_new=False)
+    watch.add_vector(vector_of("us", 40, (0.9, 0.1), ("a", "b")), is_new=False)
+    held = "bandits 2  audit records 1,243"  # by hand: a version counts them
+    assert held in plain_line(watch.view(0.0))
+    first = "\n".join(screen(watch.view(0.0), 80, 24))
+    assert held in first
+    assert " 90% " in first
+    watch.add_figures(Figures(), 1.0)
+    assert held in plain_line(watch.view(1.0))
+    assert held in "\n".join(screen(watch.view(1.0), 80, 24))
+
+
+def test_what_to_paste_stands_in_the_border_and_takes_no_line_from_bandits() -> None:
+    watch = Watch("Kafka", hint="armstream arms list")
+    assert "armstream arms list" in screen(watch.view(0.0), 80, 24)[4]
+    assert max(map(len, screen(watch.view(0.0), 20, 24))) <= 20
+
+
 def test_a_latency_of_a_second_or_more_is_shown_in_seconds() -> None:
     watch = Watch("")
     watch.add_figures(Figures(commit_seconds={2.0: 0.0, 4.0: 0.0}), 0.0)

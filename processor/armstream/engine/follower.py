@@ -32,11 +32,12 @@ from armstream.engine.view import Status, WeightsView, weights_within
 from armstream.events import WeightVector
 from armstream.learning.advice import Expert
 from armstream.learning.weight_optimizer import mix
-from armstream.waiting import SAY_AFTER_SECONDS, waiting_line
+from armstream.waiting import waiting_line
 
 log = logging.getLogger(__name__)
 
 _REQUEST_SECONDS = 2.0
+_SAY_AFTER_SECONDS = _REQUEST_SECONDS + 1.0  # by then a first request has failed, and its cause is known
 _NEW_TOPIC_SECONDS = 5.0  # a topic that was just made, or its leader, may be unknown to a broker for a moment
 _POLL_SECONDS = 0.1
 _READ_RECORDS = 500
@@ -141,7 +142,7 @@ class WeightsFollower:
     def __enter__(self) -> Self:
         """Raises FollowerError where the topic is not there, or its end is not reached in start_timeout_seconds.
 
-        A wait of more than 2 s is logged, with what is known of its cause.
+        A wait of more than 3 s is logged, with what is known of its cause.
         """
         self._thread.start()
         try:
@@ -255,7 +256,7 @@ class WeightsFollower:
     def _wait_for_end(self) -> bool:
         """Whether it was reached in time, or following has failed."""
         most_seconds = self._start_timeout_seconds
-        at_once_seconds = min(SAY_AFTER_SECONDS, most_seconds)
+        at_once_seconds = min(_SAY_AFTER_SECONDS, most_seconds)
         if self._read_to_end.wait(at_once_seconds):
             return True
         if most_seconds > at_once_seconds:
@@ -316,7 +317,9 @@ class WeightsFollower:
         try:
             found = asked[self._topic].result()
         except KafkaException as failure:
-            self._note(failure.args[0])
+            # What a connection says of itself tells more than that nobody answered in time.
+            if failure.args[0].code() != KafkaError._TIMED_OUT or self._trouble is None:
+                self._note(failure.args[0])
             return None
         return _Topic(str(found.topic_id), [partition.id for partition in found.partitions])
 
