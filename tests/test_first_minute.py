@@ -8,7 +8,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,15 +18,14 @@ from tests.deploy.test_run import Started
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "start").glob("*.md"))]
 KAFKA, METRICS = "127.0.0.1:9092", "127.0.0.1:9464"
-BLOCK_SECONDS = 180.0
+COMMAND_SECONDS = 180.0
+RATE = 50  # events a second: verify derives all of it again
 
-pytestmark = pytest.mark.kafka
 
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
-    """`make run` that is trading, for all that is tried beside it."""
-    started = Started(tmp_path_factory.mktemp("first-minute"))
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Started]:
+    """`make run` that is trading."""
+    started = Started(tmp_path, "--rate", str(RATE))
     try:
         started.until_trading()
         yield started
@@ -36,23 +34,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
         started.end(60)
 
 
-def blocks(page: Path, languages: str) -> list[str]:
-    return re.findall(rf"^```(?:{languages})\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def blocks(languages: str) -> list[str]:
+    fence = re.compile(rf"^```(?:{languages})\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [block for page in PAGES for block in fence.findall(page.read_text(encoding="utf-8"))]
 
 
-PYTHON = [
-    pytest.param(block, id=f"{page.name}-{number}")
-    for page in PAGES
-    for number, block in enumerate(blocks(page, "python"))
-    if f'"bootstrap.servers": "{KAFKA}"' in block
-]
-COMMANDS = [
-    pytest.param(line.removeprefix("$ "), id=f"{page.name}: {line}")
-    for page in PAGES
-    for block in blocks(page, "sh|console")
-    for line in block.splitlines()
-    if line.removeprefix("$ ").startswith(".venv/bin/armstream ")
-]
+def engines() -> list[str]:
+    return [block for block in blocks("python") if f'"bootstrap.servers": "{KAFKA}"' in block]
+
+
+def commands() -> list[str]:
+    lines = [line.removeprefix("$ ") for block in blocks("sh|console") for line in block.splitlines()]
+    return [line for line in lines if line.startswith(".venv/bin/armstream ")]
 
 
 def bootstrap_servers(run: Started) -> str:
@@ -61,62 +54,52 @@ def bootstrap_servers(run: Started) -> str:
     return found
 
 
-def shell(run: Started, command: str) -> str:
-    """What it shows, in the checkout's folder as one would type it there."""
+def typed(run: Started, command: str) -> subprocess.CompletedProcess[str]:
+    """As one would in the checkout's folder."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ARMSTREAM__")}
+    environment["no_proxy"] = "127.0.0.1"
     servers = bootstrap_servers(run)
     if servers != KAFKA:
         environment["ARMSTREAM__KAFKA__BOOTSTRAP_SERVERS"] = servers
-    done = subprocess.run(
+    return subprocess.run(
         ["bash", "-c", command.replace(KAFKA, servers)],
         cwd=ROOT,
-        env=environment | {"no_proxy": "127.0.0.1"},
+        env=environment,
         capture_output=True,
         text=True,
-        timeout=BLOCK_SECONDS,
+        timeout=COMMAND_SECONDS,
         check=False,
     )
+
+
+def shown(run: Started, command: str) -> str:
+    done = typed(run, command)
     assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout[-2_000:]}\n{done.stderr[-2_000:]}"
     assert done.stdout.strip(), f"{command} showed nothing"
     return done.stdout
 
 
-def test_the_pages_have_an_engine_and_a_command_to_try() -> None:
-    assert PYTHON
-    assert COMMANDS
-
-
-@pytest.mark.parametrize("block", PYTHON)
-def test_an_engine_of_the_pages_trades_on_it_and_shows_something(run: Started, block: str, tmp_path: Path) -> None:
-    file = tmp_path / "engine.py"
-    file.write_text(block.replace(KAFKA, bootstrap_servers(run)))
-    shell(run, f"{sys.executable} {file}")
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_of_the_pages_works_on_it_and_shows_something(run: Started, command: str) -> None:
-    """Behind the engines, whose bandits some of the commands name."""
-    shell(run, command)
-
-
-def test_the_lines_that_it_prints_work_as_they_stand(run: Started) -> None:
+@pytest.mark.kafka
+def test_what_make_run_prints_and_what_the_first_pages_say_works_as_it_stands(run: Started, tmp_path: Path) -> None:
+    """One after the other on one run, as a reader does it: the commands name bandits that the engines made."""
     arms, verify, metrics = [line.strip() for line in run.pasted() if line.startswith("  ")]
-    shown = shell(run, arms)
-    assert all(f"{stock}-1d" in shown for stock in ("AAPL", "IBM"))
-    assert "momentum" in shown
-    assert "armstream_rewards_total" in shell(run, metrics)
-    assert re.search("verified|partial", shell(run, verify))
-
-
-def test_the_ports_are_the_usual_ones_or_it_said_why_not(run: Started) -> None:
+    bandits = shown(run, arms)
+    assert all(name in bandits for name in ("AAPL-1d", "IBM-20d", "momentum", "buy_and_hold"))
+    assert "armstream_rewards_total" in shown(run, metrics)
+    assert re.search("verified|partial", shown(run, verify))
     for what, address in {"Kafka": KAFKA, "metrics": METRICS}.items():
         port = address.partition(":")[2]
         assert address in run.text or f"{what}: port {port} is taken" in run.text
 
+    assert engines()
+    for number, engine in enumerate(engines()):
+        file = tmp_path / f"engine-{number}.py"
+        file.write_text(engine.replace(KAFKA, bootstrap_servers(run)))
+        shown(run, f".venv/bin/python {file}")
+    assert commands()
+    for command in commands():
+        shown(run, command)
 
-def test_a_bandit_that_is_not_there_is_1_with_one_line(run: Started) -> None:
-    command = [".venv/bin/armstream", "arms", "list", "nobody"]
-    environment = os.environ | {"ARMSTREAM__KAFKA__BOOTSTRAP_SERVERS": bootstrap_servers(run)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "no weights of 'nobody' yet: `armstream arms list` shows all that there are\n"
+    nobody = typed(run, ".venv/bin/armstream arms list nobody")
+    assert (nobody.returncode, nobody.stdout) == (1, "")
+    assert nobody.stderr == "no weights of 'nobody' yet: `armstream arms list` shows all that there are\n"
