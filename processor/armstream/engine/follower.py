@@ -401,7 +401,7 @@ class WeightsFollower:
         if self._view.confirmed_seconds > trouble.since_seconds:
             self._trouble = None
         elif trouble.lasts and time.monotonic() > trouble.since_seconds + patience_seconds:
-            raise FollowerError(f"topic {self._topic!r}: {trouble.text}")
+            raise FollowerError(f"{self._where}: {trouble.text}")
 
 
 def _read(consumer: Consumer) -> list[Message]:

@@ -73,7 +73,8 @@ class TradesPublisher:
             raise ValueError(f"topics must be one topic, or that of fills and that of closes, got {topics!r}")
         default = {**_DEFAULT, "error_cb": self._note}
         self._producer = Producer(settings_of(client_settings, default=default, forced=_FORCED, owned=_OWNED))
-        self._where = f"Kafka at {client_settings.get('bootstrap.servers')}"
+        named = " and ".join(dict.fromkeys(topics))
+        self._where = f"{named} of Kafka at {client_settings.get('bootstrap.servers')}"
         self._topics: Mapping[type[Fill | Close], str] = {Fill: topics[0], Close: topics[-1]}
         self._queue_timeout_seconds = queue_timeout_seconds
         self._flush_timeout_seconds = flush_timeout_seconds
