@@ -236,8 +236,9 @@ def _say_what_begins_anew(settings: Settings, rule: str) -> None:
             f"preset {rule}: {len(bandits)} bandits learned under {back or 'other settings'} and begin anew with their "
             f"next trade, which forgets what they learned: {', '.join(bandits)}"
         )
+        way_back = f'make run ARGS="--preset {back}"' if back else "the settings that you had"
         _say(
-            f'to go back: Ctrl-C before they trade, then make run ARGS="--preset {back or "..."}"; to keep both: '
+            f"to go back: Ctrl-C before they trade, then {way_back}; to keep both: "
             f'make run ARGS="--preset {rule} --data .kafka/{rule}"'
         )
 
