@@ -79,7 +79,6 @@ def _claim(port: int) -> socket.socket | None:
             # As servers do: what the last run's connections left in TIME_WAIT takes no port.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((HOST, port))
-            probe.listen()
     except OSError:
         claim.close()
         return None
