@@ -1,6 +1,7 @@
 """`make run`: Kafka, a processor and simulated engines, each a process of its own that shares nothing but Kafka.
 
-Law: they start in that order and stop in the other one, each in bounded time; where one dies, all stop.
+Law: they start in that order and stop in the other one, each in bounded time; where one dies, all stop. What the
+processor runs with is a file, which any `armstream` command of another terminal takes with --config.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import StringIO
@@ -24,11 +25,15 @@ from rich.live import Live
 from armstream import demo
 from armstream.engine import FollowerError, WeightsFollower
 from armstream.events import WeightVector
+from armstream.layers import Layers
+from armstream.operating.settings_change import to_begin_anew
+from armstream.runtime.failures import Stopped
 from armstream.screen import Figures, View, Watch, parse_figures, plain_line, render
 from armstream.settings import Settings, SettingsError, load
+from armstream.waiting import waiting
 from deploy.child import Child, tail
 from deploy.kafka.broker import Broker, NoKafkaError, start_kafka
-from deploy.kafka.node import free_port
+from deploy.ports import HOST, NoPortError, Ports
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "config" / "demo.yaml"
@@ -41,6 +46,7 @@ RULES = {  # name -> what is laid over demo.yaml
     "tsallis": "tsallis.yaml",
 }
 DATA = ROOT / ".kafka" / "run"  # Kafka's data and the logs, kept from run to run
+GIVEN = ("ARMSTREAM__KAFKA__BOOTSTRAP_SERVERS", "ARMSTREAM__METRICS__PORT")  # by this run, whoever else set them
 ARMSTREAM = (sys.executable, "-m", "armstream.cli")
 
 REFRESH_SECONDS = 0.5
@@ -71,6 +77,7 @@ class Run:
     start_unix: float
     broker: Broker
     data: Path
+    config: Path
     settings: Settings
     watch: Watch
     children: list[Child] = field(default_factory=list)
@@ -98,12 +105,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # the same as Ctrl-C
     try:
-        with start_kafka(arguments.data, say=_say) as broker:
-            summary = _run_on(broker, arguments, start, start_unix)
+        with (
+            Ports(arguments.data, _say) as ports,
+            start_kafka(arguments.data, say=_say, port=ports.kafka) as broker,
+        ):
+            summary = _run_on(broker, ports.metrics(), arguments, start, start_unix)
     except KeyboardInterrupt:
         _say("stopped before there was anything to sum up")
         return 0
-    except (RunError, NoKafkaError, FollowerError, SettingsError) as failure:
+    except (RunError, NoKafkaError, NoPortError, FollowerError, SettingsError, Stopped) as failure:
         _say(f"make run: {failure}")
         return 1
     _say(json.dumps(summary))
@@ -126,32 +136,42 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _run_on(broker: Broker, arguments: argparse.Namespace, start: float, start_unix: float) -> dict[str, object]:
-    environment = {"ARMSTREAM__LOG__FORMAT": "text"} | os.environ
-    environment |= {
-        "ARMSTREAM__KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
-        "ARMSTREAM__METRICS__PORT": str(free_port()),
-        **_laid_over(RULES[arguments.rule]),
-    }
-    run = Run(start, start_unix, broker, arguments.data, load(CONFIG, environment), Watch(broker.way))
-    _armstream("topics", "create", environment=environment)
-    address = arguments.data / "address"  # for engines of other terminals
-    address.write_text(broker.bootstrap_servers)
+def _run_on(
+    broker: Broker, metrics_port: int, arguments: argparse.Namespace, start: float, start_unix: float
+) -> dict[str, object]:
+    config = _write_settings(arguments, broker.bootstrap_servers, metrics_port)
+    environment = {name: value for name, value in os.environ.items() if name not in GIVEN}
+    settings = load(config, environment)
+    arms, verify, metrics = _to_paste(config, settings)
+    watch = Watch(broker.way, hint=f"{arms}   {metrics}")
+    run = Run(start, start_unix, broker, arguments.data, config, settings, watch)
+    with waiting("the topics", TOPICS_SECONDS, _say):
+        _create_topics(run.config, environment)
+    _say_what_begins_anew(settings, arguments.rule)
+    _say("\n  ".join(["to paste in another terminal, here:", arms, verify, metrics]))
+    connection = json.dumps({"bootstrap.servers": broker.bootstrap_servers})
+    _say(f"an engine connects with {connection}")
+    return _start_and_end(run, arguments, environment)
+
+
+def _start_and_end(run: Run, arguments: argparse.Namespace, environment: Mapping[str, str]) -> dict[str, object]:
+    address = run.data / "address"  # for engines of other terminals
+    address.write_text(run.broker.bootstrap_servers)
     try:
         _start_children(run, environment, ("--rate", str(arguments.rate), "--seed", str(arguments.seed)))
-        with _display(arguments.plain) as show:
-            _until_ready(run, show)
-            with WeightsFollower(
-                run.settings.kafka.connection(),
-                topic=run.settings.topics.names.weights,
-                start_timeout_seconds=FOLLOWER_SECONDS,
-                on_vector=run.take,
-            ) as follower:
+        with WeightsFollower(
+            run.settings.kafka.connection(),
+            topic=run.settings.topics.names.weights,
+            start_timeout_seconds=FOLLOWER_SECONDS,
+            on_vector=run.take,
+        ) as follower:  # before the screen, which so begins with what the last run left
+            with _display(arguments.plain) as show:
+                _until_ready(run, show)
                 _until_stopped(run, follower, arguments.for_seconds, show)
-                _ignore_signals()
-                if arguments.picture is not None:
-                    _draw(run.watch.view(run.elapsed_seconds), arguments.picture)
-                return _end(run, follower)
+            _ignore_signals()
+            if arguments.picture is not None:
+                _draw(run.watch.view(run.elapsed_seconds), arguments.picture)
+            return _end(run, follower)
     except BaseException as error:
         _ignore_signals()
         _stop(run.children, STOP_SECONDS if isinstance(error, KeyboardInterrupt) else STOP_AFTER_DEATH_SECONDS)
@@ -160,35 +180,82 @@ def _run_on(broker: Broker, arguments: argparse.Namespace, start: float, start_u
         address.unlink(missing_ok=True)
 
 
-def _laid_over(file_name: str | None) -> dict[str, str]:
-    """What a file of config/ says of learning, as variables; those are laid over demo.yaml."""
-    if file_name is None:
-        return {}
-    values = yaml.safe_load((CONFIG.parent / file_name).read_text(encoding="utf-8"))
-    learning = values.get("live_trading", values)["online_learning"]
-    return {
-        f"ARMSTREAM__ONLINE_LEARNING__{key.upper()}": value if isinstance(value, str) else json.dumps(value)
-        for key, value in learning.items()
+def _write_settings(arguments: argparse.Namespace, bootstrap_servers: str, metrics_port: int) -> Path:
+    """The file that all of this run is started with: demo.yaml, the preset over it, and where this run is."""
+    path: Path = arguments.data / "settings.yaml"
+    layers = _preset(arguments.rule)
+    here = {
+        "kafka": {"bootstrap_servers": bootstrap_servers},
+        "metrics": {"host": HOST, "port": metrics_port},
+        "log": {"format": "text"},
     }
+    layers.lay((), here, "make run")
+    head = f"# Written by make run, preset {arguments.rule}, at each start.\n"
+    path.write_text(head + yaml.safe_dump(layers.values, sort_keys=False), encoding="utf-8")
+    return path
 
 
-def _armstream(*command: str, environment: dict[str, str]) -> None:
-    whole = [*ARMSTREAM, *command, "--config", str(CONFIG)]
+def _preset(rule: str) -> Layers:
+    layers = Layers()
+    layers.lay_file(CONFIG)
+    file_name = RULES[rule]
+    if file_name is not None:
+        layers.lay_file(CONFIG.parent / file_name)
+    return layers
+
+
+def _to_paste(config: Path, settings: Settings) -> tuple[str, str, str]:
+    """Command lines for another terminal, in the folder where make was called."""
+    armstream, file = (os.path.relpath(path) for path in (Path(sys.executable).parent / "armstream", config))
+    return (
+        f"{armstream} arms list --config {file}",
+        f"{armstream} verify --config {file}",
+        f"curl http://{settings.metrics.host}:{settings.metrics.port}/metrics",
+    )
+
+
+def _create_topics(config: Path, environment: Mapping[str, str]) -> None:
+    command = [*ARMSTREAM, "topics", "create", "--config", str(config)]
     try:
         done = subprocess.run(
-            whole, env=environment, capture_output=True, text=True, timeout=TOPICS_SECONDS, check=False
+            command, env=environment, capture_output=True, text=True, timeout=TOPICS_SECONDS, check=False
         )
     except subprocess.TimeoutExpired as expired:
-        raise RunError(f"armstream {' '.join(command)} did not end in {TOPICS_SECONDS:g} s") from expired
+        raise RunError(f"armstream topics create did not end in {TOPICS_SECONDS:g} s") from expired
     if done.returncode != 0:
-        raise RunError(f"armstream {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+        raise RunError(f"armstream topics create failed:\n{done.stdout}{done.stderr}")
 
 
-def _start_children(run: Run, environment: dict[str, str], demo_arguments: Sequence[str]) -> None:
+def _say_what_begins_anew(settings: Settings, rule: str) -> None:
+    """Another preset on old data: which bandits it resets, and the way back."""
+    anew = to_begin_anew(settings, _say)
+    for learned_under in sorted(set(anew.values())):
+        bandits = [bandit_id for bandit_id, theirs in anew.items() if theirs == learned_under]
+        back = _preset_of(learned_under)
+        _say(
+            f"preset {rule}: {len(bandits)} bandits learned under {back or 'other settings'} and begin anew with their "
+            f"next trade, which forgets what they learned: {', '.join(bandits)}"
+        )
+        way_back = f'make run ARGS="--preset {back}"' if back else "the settings that you had"
+        _say(
+            f"to go back: Ctrl-C before they trade, then {way_back}; to keep both: "
+            f'make run ARGS="--preset {rule} --data .kafka/{rule}"'
+        )
+
+
+def _preset_of(learned_under: str) -> str | None:
+    """The name of the preset that gives these settings; None where none does."""
+    for rule in RULES:
+        if not Settings.model_validate(_preset(rule).values).learning_rules().difference(learned_under):
+            return rule
+    return None
+
+
+def _start_children(run: Run, environment: Mapping[str, str], demo_arguments: Sequence[str]) -> None:
     logs = run.data / "logs"
     logs.mkdir(exist_ok=True)
     for name, command in {"processor": ("run",), "demo": ("demo", *demo_arguments)}.items():
-        whole = [*ARMSTREAM, command[0], "--config", str(CONFIG), *command[1:]]
+        whole = [*ARMSTREAM, command[0], "--config", str(run.config), *command[1:]]
         run.children.append(Child(name, whole, environment, logs / f"{name}.log"))
 
 
@@ -255,6 +322,7 @@ def _end(run: Run, follower: WeightsFollower) -> dict[str, object]:
     weights topic, read_committed: the vectors of this run, and the bandits and the highest version of all runs.
     """
     processor, engines = run.children
+    _say("stopping: the engines close what is open, the processor finishes it, then Kafka stops; some 10 s")
     _stop([engines], STOP_SECONDS)
     figures = _drain(run)
     view = run.watch.view(run.elapsed_seconds)

@@ -167,7 +167,9 @@ def test_check_config_refuses_what_librdkafka_does_not_know(
 
 def test_the_demo_with_arms_that_it_has_not_is_1_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["demo", "--for", "1"]) == 1
-    assert capsys.readouterr().err.startswith("demo: the demo has no family lightgbm")
+    said = capsys.readouterr().err
+    assert said.startswith("demo: the demo has no family lightgbm")
+    assert Path(said.split("--config ")[1].strip()) == ROOT / "config" / "demo.yaml"
 
 
 def test_topics_without_a_broker_is_1_and_says_which(

@@ -25,6 +25,8 @@ from armstream.engine import (
     draw,
     weights_within,
 )
+from armstream.engine import follower as follower_module
+from armstream.engine import publisher as publisher_module
 from armstream.engine.view import WeightsView
 from armstream.events import ArmWeight, Close, Fill, Phase, WeightVector
 from deploy.kafka.node import free_port
@@ -451,13 +453,47 @@ def test_a_broker_that_never_answers_is_named_when_the_time_to_start_is_over() -
         {"bootstrap.servers": f"127.0.0.1:{free_port()}"}, topic="weights", start_timeout_seconds=0.5
     )
     with (
-        pytest.raises(FollowerError, match=r"'weights' was not read to its end in 0\.5 s: .*Connection refused"),
+        pytest.raises(FollowerError, match=r"'weights' .* was not read to its end in 0\.5 s: .*Connection refused"),
         follower,
     ):
         pass
 
 
+@pytest.fixture
+def told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher_module, "SAY_AFTER_SECONDS", 0.3)
+    monkeypatch.setattr(follower_module, "_REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(follower_module, "_SAY_AFTER_SECONDS", 1.0)
+
+
+@pytest.mark.usefixtures("told_at_once")
+def test_a_long_start_is_told_with_its_cause(caplog: pytest.LogCaptureFixture) -> None:
+    servers = f"127.0.0.1:{free_port()}"
+    with (
+        pytest.raises(FollowerError),
+        WeightsFollower({"bootstrap.servers": servers}, start_timeout_seconds=1.5),
+    ):
+        pass
+    (line,) = caplog.messages
+    assert line.startswith(f"waiting for the end of topic 'weights' of Kafka at {servers}, 1.5 s at most: ")
+    assert "a transaction stays open" not in line, "the cause of another wait"
+
+
 # Publishing, where nobody answers
+
+
+@pytest.mark.usefixtures("told_at_once")
+def test_a_long_flush_is_told_and_an_outage_once(caplog: pytest.LogCaptureFixture) -> None:
+    published = unheard({"log_level": 0}, flush_timeout_seconds=1.0)
+    published.publish(fill_of())
+    with pytest.raises(TimeoutError):
+        published.flush()
+    with pytest.raises(PublishError):
+        published.close()
+    waits = [line for line in caplog.messages if line.startswith("waiting for")]
+    assert len(waits) == 2, "flush, and close"
+    assert waits[0].endswith(" to take 1 events, 1 s at most")
+    assert len([line for line in caplog.messages if "Connection refused" in line]) == 1, "its code is told again later"
 
 
 def fill_of(event_id: str = "f1") -> Fill:

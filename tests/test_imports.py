@@ -33,10 +33,11 @@ MAY_IMPORT = {
     "intake": {"intake", "events", "codec", "keys"},
     "verify": {
         *("verify", "oracle", "rules", "stages", "facts", "intake"),
-        *("events", "codec", "keys", "settings", "persistence"),
+        *("events", "codec", "keys", "settings", "persistence", "waiting"),
     },
-    "engine": {"engine", "learning", "events", "codec"},
-    "operating": {"operating", "runtime", "intake", "events", "codec", "keys", "rules", "settings"},
+    "engine": {"engine", "learning", "events", "codec", "waiting"},
+    "operating": {"operating", "runtime", "intake", "events", "codec", "keys", "rules", "settings", "waiting"},
+    "waiting": {"waiting"},
 }
 # Modules that are a part of their own: settings as plain facts, what judges a record without state, state in a file.
 OWN_PARTS = {

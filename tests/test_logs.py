@@ -45,17 +45,32 @@ def test_what_json_cannot_hold_becomes_text() -> None:
 
 @pytest.mark.parametrize("line_format", ["json", "text"])
 def test_no_secret_is_shown_wherever_it_stands(line_format: str) -> None:
-    formatter = LineFormatter("json" if line_format == "json" else "text", ["hun", 'hun"ter', ""])
-    made = record("password=%s", 'hun"ter', conf={"sasl.password": "hun"})
+    formatter = LineFormatter("json" if line_format == "json" else "text", ["hunt", 'hunt"er', ""])
+    made = record("password=%s", 'hunt"er', conf={"sasl.password": "hunt"})
     try:
-        raise ValueError('hun"ter')
+        raise ValueError('hunt"er')
     except ValueError:
         made.exc_info = sys.exc_info()
     line = formatter.format(made)
     assert "hun" not in line
-    assert "ter" not in line.replace("Formatter", "")
+    assert 'er")' not in line
+    assert "er')" not in line
     assert "Traceback" in line
     assert line.count("********") == 4, "message, extra, the raise line and its text"
+
+
+def test_a_secret_that_is_a_part_of_ordinary_words_masks_none_of_them() -> None:
+    line = LineFormatter("text", ["a", "or", "the"]).format(record("waiting for the broker at kafka:9092"))
+    assert line.endswith("waiting for the broker at kafka:9092")
+
+
+def test_a_secret_that_is_too_short_to_be_masked_is_told_of_at_the_start(root: logging.Logger) -> None:
+    stream = io.StringIO()
+    configure("INFO", "text", ["a"], stream)
+    assert "a secret of kafka.client has fewer than 4 characters: lines do not mask it" in stream.getvalue()
+    configure("INFO", "text", ["hunter", ""], silent := io.StringIO())
+    assert silent.getvalue() == ""
+    assert root.level == logging.INFO
 
 
 def test_a_secret_of_digits_leaves_numbers_alone() -> None:

@@ -47,13 +47,12 @@ def full_watch(bandit_count: int = 15) -> Watch:
             watch.add_vector(
                 vector_of(f"STOCK-{number:02d}", version, (share, rest, rest, rest, rest)), is_new=version > 9
             )
-    watch.add_figures(Figures(events=1_000, rewards=400, bandits=15), 1.0)
+    watch.add_figures(Figures(events=1_000, rewards=400), 1.0)
     watch.add_figures(
         Figures(
             events=3_000,
             rewards=1_400,
             dead_letters=2,
-            bandits=15,
             lag_records=7,
             commit_seconds={0.01: 100.0, 0.1: 100.0},
         ),
@@ -72,9 +71,6 @@ def test_figures_are_sums_over_labels_of_what_a_prometheus_client_writes() -> No
     lag = Gauge("armstream_consumer_lag_records", "l", ["topic", "partition"], registry=registry)
     lag.labels("trades", "0").set(4)
     lag.labels("trades", "1").set(6)
-    bandits = Gauge("armstream_bandits", "b", ["partition"], registry=registry)
-    bandits.labels("0").set(2)
-    bandits.labels("1").set(1)
     Gauge("armstream_bandit_version", "v", ["bandit_id"], registry=registry).labels("x").set(99)
     seconds = Histogram("armstream_transaction_seconds", "s", buckets=(0.1, 1.0), registry=registry)
     for value in (0.05, 0.5, 0.6, 3.0):
@@ -83,7 +79,6 @@ def test_figures_are_sums_over_labels_of_what_a_prometheus_client_writes() -> No
         events=7,
         rewards=3,
         dead_letters=2,
-        bandits=3,
         lag_records=10,
         restore_remaining_records=0,
         commit_seconds={0.1: 1.0, 1.0: 3.0, float("inf"): 4.0},
@@ -230,6 +225,26 @@ def test_a_restore_is_shown_while_it_lasts() -> None:
     assert "restoring, 12,345 to go" in plain_line(watch.view(1.0))
     watch.add_figures(Figures(), 2.0)
     assert "restoring" not in "\n".join(screen(watch.view(2.0), 80, 24))
+
+
+def test_what_the_topics_hold_is_shown_before_the_processor_answers_and_after() -> None:
+    watch = Watch("")
+    watch.add_vector(vector_of("eu", 1_203, (0.5, 0.5), ("a", "b")), is_new=False)
+    watch.add_vector(vector_of("us", 40, (0.9, 0.1), ("a", "b")), is_new=False)
+    held = "bandits 2  audit records 1,243"  # by hand: a version counts them
+    assert held in plain_line(watch.view(0.0))
+    first = "\n".join(screen(watch.view(0.0), 80, 24))
+    assert held in first
+    assert " 90% " in first
+    watch.add_figures(Figures(), 1.0)
+    assert held in plain_line(watch.view(1.0))
+    assert held in "\n".join(screen(watch.view(1.0), 80, 24))
+
+
+def test_what_to_paste_stands_in_the_border_and_takes_no_line_from_bandits() -> None:
+    watch = Watch("Kafka", hint="armstream arms list")
+    assert "armstream arms list" in screen(watch.view(0.0), 80, 24)[4]
+    assert max(map(len, screen(watch.view(0.0), 20, 24))) <= 20
 
 
 def test_a_latency_of_a_second_or_more_is_shown_in_seconds() -> None:

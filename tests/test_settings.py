@@ -386,6 +386,12 @@ def test_secrets_reach_the_client_and_nothing_that_is_printed(tmp_path: Path) ->
     assert "sasl.username: desk" in settings.to_yaml()
 
 
+def test_a_secret_of_one_letter_is_masked_by_its_name_and_leaves_words_alone(tmp_path: Path) -> None:
+    settings = load(file_with(tmp_path, "kafka: {client: {sasl.password: a, sasl.username: desk}}"), {})
+    assert yaml.safe_load(settings.to_yaml())["kafka"]["client"]["sasl.password"] == "********"
+    assert settings.kafka.masked("a broker at localhost") == "a broker at localhost"
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -21,6 +21,15 @@ def main() -> None:
         armstream = str(environment / "bin" / "armstream")
         run(armstream, "--help", cwd=elsewhere)
         run(armstream, "check-config", cwd=elsewhere)
+        run(armstream, "check-config", "--config", demos_file(armstream, elsewhere), cwd=elsewhere)
+
+
+def demos_file(armstream: str, cwd: Path) -> str:
+    """The settings that `armstream demo` asks for where it is given none: a file of the wheel."""
+    refused = subprocess.run(
+        [armstream, "demo", "--for", "1"], cwd=cwd, capture_output=True, text=True, check=False, timeout=60
+    )
+    return refused.stderr.split("--config ")[1].strip()
 
 
 def run(*command: str, cwd: Path) -> None:

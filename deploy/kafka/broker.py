@@ -17,14 +17,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol, cast
 
+from armstream.waiting import waiting
 from deploy.kafka.java import JavaBroker, find_jars, find_java, has_data
-from deploy.kafka.node import Proxied, WayError, wait_until_it_answers
+from deploy.kafka.node import START_SECONDS, Proxied, WayError, free_port, wait_until_it_answers
 
 CACHE = Path(__file__).parents[2] / ".kafka"
 RUN_DATA = CACHE / "run"  # what `make run` keeps
 DEFAULT_IMAGE = "apache/kafka"
+GIVEN_SECONDS = 10
+IMAGE_SECONDS = 30  # to find a daemon, and to pull what a registry has
 
 Say = Callable[[str], None]
+Port = Callable[[], int]
 
 
 class NoKafkaError(Exception):
@@ -57,7 +61,7 @@ class GivenBroker:
 
     def __init__(self, bootstrap_servers: str) -> None:
         """Returns when it answers; raises WayError when it does not for 10 s."""
-        wait_until_it_answers(bootstrap_servers, 10)
+        wait_until_it_answers(bootstrap_servers, GIVEN_SECONDS)
         self.bootstrap_servers = bootstrap_servers
         self.way = f"KAFKA_BOOTSTRAP_SERVERS, {bootstrap_servers}"
 
@@ -85,16 +89,21 @@ class GivenBroker:
 
 @contextmanager
 def start_kafka(
-    data_dir: Path | None = None, say: Say = print, environment: Mapping[str, str] = os.environ
+    data_dir: Path | None = None,
+    say: Say = print,
+    environment: Mapping[str, str] = os.environ,
+    port: Port = free_port,
 ) -> Iterator[Broker]:
     """A broker that answers, stopped in order at the end. Call it from a thread that stays: see JavaBroker.
 
     What is in `data_dir` is there again the next time, as long as the way is the same; None is a fresh folder that is
-    removed. Raises NoKafkaError: no way worked, another process runs on data_dir, or the address in
-    KAFKA_BOOTSTRAP_SERVERS is not loopback and KAFKA_ALLOW_REMOTE=1 is not set.
+    removed. A broker of our own listens on the loopback port that `port` gives. Raises NoKafkaError: no way worked,
+    another process runs on data_dir, or the address in KAFKA_BOOTSTRAP_SERVERS is not loopback and KAFKA_ALLOW_REMOTE=1
+    is not set.
     """
     with _data_folder(data_dir) as folder:
-        broker = _first_that_works(_ways(folder, keep=data_dir is not None, say=say, environment=environment), say)
+        ways = _ways(folder, keep=data_dir is not None, say=say, environment=environment, port=port)
+        broker = _first_that_works(ways, say)
         try:
             say(f"kafka: {broker.way}")
             yield broker
@@ -110,7 +119,7 @@ def forget(data_dir: Path) -> None:
         _container().remove_volume(data_dir)
 
 
-def _ways(folder: Path, keep: bool, say: Say, environment: Mapping[str, str]) -> dict[str, Way]:
+def _ways(folder: Path, keep: bool, say: Say, environment: Mapping[str, str], port: Port) -> dict[str, Way]:
     ways: dict[str, Way] = {}
     given = environment.get("KAFKA_BOOTSTRAP_SERVERS")
     if given:
@@ -119,15 +128,15 @@ def _ways(folder: Path, keep: bool, say: Say, environment: Mapping[str, str]) ->
                 f"KAFKA_BOOTSTRAP_SERVERS={given} is not on this machine: "
                 "set KAFKA_ALLOW_REMOTE=1 if topics may be created there"
             )
-        ways["KAFKA_BOOTSTRAP_SERVERS"] = lambda: GivenBroker(given)
+        ways["KAFKA_BOOTSTRAP_SERVERS"] = lambda: _given(given, say)
     image = environment.get("KAFKA_IMAGE")
-    in_container = {"Docker": lambda: _in_container(image or DEFAULT_IMAGE, folder if keep else None)}
+    in_container = {"Docker": lambda: _in_container(image or DEFAULT_IMAGE, folder if keep else None, say, port)}
     if image:
         return ways | in_container
-    on_java = {"Java": lambda: _on_java(folder, say)}
+    on_java = {"Java": lambda: _on_java(folder, say, port)}
     # Data of an earlier run is on one of the two: a daemon that was started meanwhile does not hide it.
     ways |= on_java | in_container if has_data(folder) else in_container | on_java
-    ways["installing Java"] = lambda: _after_installing_java(folder, say)
+    ways["installing Java"] = lambda: _after_installing_java(folder, say, port)
     return ways
 
 
@@ -142,8 +151,15 @@ def _first_that_works(ways: Mapping[str, Way], say: Say) -> Broker:
     raise NoKafkaError("no Kafka: start Docker, or install Java 17 or later and Maven, or set KAFKA_BOOTSTRAP_SERVERS")
 
 
-def _in_container(image: str, data_dir: Path | None) -> Broker:
-    return cast(Broker, _container().ContainerBroker(image, data_dir))
+def _given(bootstrap_servers: str, say: Say) -> Broker:
+    with waiting(f"Kafka at {bootstrap_servers}", GIVEN_SECONDS, say):
+        return GivenBroker(bootstrap_servers)
+
+
+def _in_container(image: str, data_dir: Path | None, say: Say, port: Port) -> Broker:
+    container = _container()
+    with waiting(f"Kafka in a container of {image}", IMAGE_SECONDS + START_SECONDS, say):
+        return cast(Broker, container.ContainerBroker(image, data_dir, port))
 
 
 def _container() -> ModuleType:
@@ -153,12 +169,14 @@ def _container() -> ModuleType:
         raise WayError(f"{error.name} is not installed") from error
 
 
-def _on_java(folder: Path, say: Say) -> Broker:
+def _on_java(folder: Path, say: Say, port: Port) -> Broker:
     java = find_java()
-    return JavaBroker(folder, find_jars(CACHE, say), java)
+    jars = find_jars(CACHE, say)
+    with waiting(f"Kafka on {java}", START_SECONDS, say):
+        return JavaBroker(folder, jars, java, port)
 
 
-def _after_installing_java(folder: Path, say: Say) -> Broker:
+def _after_installing_java(folder: Path, say: Say, port: Port) -> Broker:
     if _has_java_and_maven():
         raise WayError("Java and Maven are here")
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
@@ -172,7 +190,7 @@ def _after_installing_java(folder: Path, say: Say) -> Broker:
         _run("apt-get", "install", "--yes", "--no-install-recommends", jre, "maven")
     except subprocess.SubprocessError as error:
         raise WayError(str(error)) from error
-    return _on_java(folder, say)
+    return _on_java(folder, say, port)
 
 
 def _has_java_and_maven() -> bool:

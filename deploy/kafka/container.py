@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -39,12 +39,14 @@ class KafkaContainer(DockerContainer):
     """apache/kafka, or an image that takes its settings. Its clients' address is known only when it runs, so it waits
     for the script that exports it. `inside` are the listeners that other containers call, NAME://host:port."""
 
-    def __init__(self, image: str, settings: Mapping[str, str], inside: Sequence[str] = ()) -> None:
+    def __init__(
+        self, image: str, settings: Mapping[str, str], inside: Sequence[str] = (), port: Callable[[], int] = free_port
+    ) -> None:
         super().__init__(image, entrypoint=["/bin/sh", "-c"])
         environment = {**settings, "log.dirs": DATA}
         self.with_envs(**{f"KAFKA_{name.upper().replace('.', '_')}": value for name, value in environment.items()})
-        for port in (PORT, PROXIED_PORT):
-            self.with_bind_ports(port, free_port())  # of our own choice: it stays through a restart
+        self.with_bind_ports(PORT, port())  # of our own choice: they stay through a restart
+        self.with_bind_ports(PROXIED_PORT, free_port())
         self._inside = inside
         self._advertised = f"127.0.0.1:{free_port()}"
         self.with_command([f"while [ ! -s {START_SCRIPT} ]; do sleep .1; done; . {START_SCRIPT}"])
@@ -66,14 +68,15 @@ class KafkaContainer(DockerContainer):
 class ContainerBroker:
     """A running container. With a data folder its data is a Docker volume named after the folder, which stays."""
 
-    def __init__(self, image: str, data_dir: Path | None) -> None:
+    def __init__(self, image: str, data_dir: Path | None, port: Callable[[], int] = free_port) -> None:
         """Starts it; returns when it answers. Raises WayError: no daemon, no image within 20 s, no answer in 90 s."""
         volume = None if data_dir is None else volume_of(data_dir)
         try:
             prepare(image)
-            self._container = KafkaContainer(image, ALONE)
             if volume is not None:
-                _remove_leftover(volume)
+                _remove_leftover(volume)  # it may have the port
+            self._container = KafkaContainer(image, ALONE, port=port)
+            if volume is not None:
                 self._container.with_name(volume).with_volume_mapping(volume, DATA, "rw")
         except DOCKER_ERRORS as error:
             raise WayError(_one_line(error)) from error

@@ -40,14 +40,14 @@ HEAP = "-Xmx1g"
 class JavaBroker:
     """A running node. It dies with the thread that made it: start it from one that stays."""
 
-    def __init__(self, data_dir: Path, jars: Path, java: str) -> None:
+    def __init__(self, data_dir: Path, jars: Path, java: str, port: Callable[[], int]) -> None:
         """Starts it; returns when it answers. Raises WayError, with the log's path, after 90 s or when it stops."""
         self._data_dir = data_dir
         self._log = data_dir / "broker.log"
         self._java = [java, HEAP, "-cp", f"{jars}/*", f"-Dlog4j2.configurationFile={HERE / 'log4j2.xml'}"]
         self._lock = _lock_or_end_who_holds_it(data_dir / "broker.lock")
         self._log.unlink(missing_ok=True)
-        self.bootstrap_servers = f"127.0.0.1:{free_port()}"
+        self.bootstrap_servers = f"127.0.0.1:{port()}"  # when a broker that was left behind has ended
         self.proxied = Proxied(f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
         self.way = f"Java, one node at {self.bootstrap_servers}"
         self._format()

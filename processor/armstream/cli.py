@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from armstream import __version__
+from armstream.resources import resource
 
 if TYPE_CHECKING:
     from armstream.events import Action
@@ -64,7 +65,9 @@ def _parser(with_demo: bool) -> argparse.ArgumentParser:
     )
     run.set_defaults(command=_run)
 
-    demo = _add(commands, "demo", "trade real prices with simulated engines", "armstream demo --rate 200 --for 60")
+    its_arms = resource("config", "demo.yaml")
+    example = f"armstream demo --config {its_arms} --rate 200 --for 60"
+    demo = _add(commands, "demo", "trade real prices with simulated engines", example)
     demo.set_defaults(command=_demo)
     if with_demo:
         from armstream.demo import add_arguments  # noqa: PLC0415 - loads numpy and the engine
@@ -221,9 +224,9 @@ def _topics_create(arguments: argparse.Namespace) -> int:
     from armstream.runtime.topics import check, create  # noqa: PLC0415 - loads the Kafka client
 
     try:
-        for name in create(settings):
+        for name in create(settings, _tell):
             print(f"made {name}")
-        return _show(check(settings))
+        return _show(check(settings, _tell))
     except Stopped as stopped:
         return _failed(str(stopped))
 
@@ -236,7 +239,7 @@ def _topics_check(arguments: argparse.Namespace) -> int:
     from armstream.runtime.topics import check  # noqa: PLC0415 - loads the Kafka client
 
     try:
-        return _show(check(settings))
+        return _show(check(settings, _tell))
     except Stopped as stopped:
         return _failed(str(stopped))
 
@@ -270,7 +273,7 @@ def _asked(arguments: argparse.Namespace) -> int:
     )
     try:
         check_command(command)
-        answer = send(settings, command, arguments.wait, lambda line: print(line, file=sys.stderr))
+        answer = send(settings, command, arguments.wait, _tell)
     except (Refused, Stopped) as refused:
         return _failed(str(refused))
     print(answer.line)
@@ -285,7 +288,7 @@ def _arms_list(arguments: argparse.Namespace) -> int:
     from armstream.runtime.failures import Stopped  # noqa: PLC0415
 
     try:
-        for line in listed(settings, arguments.bandit):
+        for line in listed(settings, arguments.bandit, _tell):
             print(line)
     except Stopped as stopped:
         return _failed(str(stopped))
@@ -334,8 +337,12 @@ def _settings(arguments: argparse.Namespace, overrides: dict[str, str] | None = 
     return settings
 
 
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 def _failed(lines: str) -> int:
-    print(lines, file=sys.stderr)
+    _tell(lines)
     return 1
 
 

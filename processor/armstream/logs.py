@@ -12,13 +12,21 @@ from math import isfinite
 from typing import IO, Literal
 
 MASK = "********"
+LEAST_MASKED_CHARACTERS = 4
+
+log = logging.getLogger(__name__)
 
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
-    """The text without the secrets."""
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):  # one may hold another
+    """The text without the secrets that have LEAST_MASKED_CHARACTERS or more.
+
+    A shorter one protects nothing, since whoever may ask can try them all, and is a part of ordinary words: masked, it
+    would make every line unreadable, and the holes would spell it. Settings are masked by name, whatever their length.
+    """
+    long_enough = (secret for secret in secrets if len(secret) >= LEAST_MASKED_CHARACTERS)
+    for secret in sorted(long_enough, key=len, reverse=True):  # one may hold another
         text = text.replace(secret, MASK)
     return text
 
@@ -26,7 +34,10 @@ def masked(text: str, secrets: Iterable[str]) -> str:
 def configure(
     level: str, line_format: Literal["json", "text"], secrets: Sequence[str] = (), stream: IO[str] | None = None
 ) -> None:
-    """Sends every logger's lines from `level` up to `stream` (standard error), with each of `secrets` masked."""
+    """Sends every logger's lines from `level` up to `stream` (standard error), with each of `secrets` masked.
+
+    One that is too short to be masked is told of.
+    """
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
     handler.setFormatter(LineFormatter(line_format, secrets))
     root = logging.getLogger()
@@ -34,6 +45,10 @@ def configure(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
+    if any(0 < len(secret) < LEAST_MASKED_CHARACTERS for secret in secrets):
+        log.warning(
+            "a secret of kafka.client has fewer than %d characters: lines do not mask it", LEAST_MASKED_CHARACTERS
+        )
 
 
 class LineFormatter(logging.Formatter):

@@ -36,7 +36,6 @@ class Figures:
     events: int = 0
     rewards: int = 0
     dead_letters: int = 0
-    bandits: int = 0
     lag_records: int = 0
     restore_remaining_records: int = 0
     commit_seconds: Buckets = field(default_factory=dict)
@@ -56,6 +55,7 @@ class View:
     """All that is on the screen. Latencies are (p50, p99) in seconds, None where nothing was measured."""
 
     title: str
+    hint: str  # command lines to try, in the panel's lower border
     elapsed_seconds: float
     figures: Figures | None  # None: the processor has not answered yet
     events_per_second: float
@@ -85,7 +85,6 @@ def parse_figures(metrics_text: str) -> Figures:
         events=total("records_total"),
         rewards=total("rewards_total"),
         dead_letters=total("dead_letters_total"),
-        bandits=total("bandits"),
         lag_records=total("consumer_lag_records"),
         restore_remaining_records=total("restore_remaining_records"),
         commit_seconds=buckets.get("armstream_transaction_seconds_bucket", {}),
@@ -116,8 +115,9 @@ def quantile(buckets: Buckets, share: float) -> float | None:
 class Watch:
     """Gathers vectors and scrapes, from any thread. Times are seconds since the start of the run."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, hint: str = "") -> None:
         self._title = title
+        self._hint = hint
         self._lock = threading.Lock()
         self._vectors: dict[str, WeightVector] = {}
         self._histories: dict[str, deque[tuple[float, ...]]] = {}
@@ -153,6 +153,7 @@ class Watch:
         now, new = scrapes[-1] if scrapes else (0.0, Figures())
         return View(
             title=self._title,
+            hint=self._hint,
             elapsed_seconds=elapsed_seconds,
             figures=new if scrapes else None,
             events_per_second=(new.events - old.events) / (now - then) if now > then else 0.0,
@@ -174,10 +175,10 @@ def plain_line(view: View) -> str:
     """One line for a log or a terminal that is none."""
     head = f"{view.elapsed_seconds:6.1f} s"
     if view.figures is None:
-        return f"{head}  the processor has not answered yet"
+        return f"{head}  the processor has not answered yet{_learned(view)}"
     return (
         f"{head}  events {view.figures.events} ({view.events_per_second:.0f}/s)  rewards {view.figures.rewards}  "
-        f"vectors {view.updates}  dead letters {view.figures.dead_letters}  bandits {view.figures.bandits}  "
+        f"vectors {view.updates}  dead letters {view.figures.dead_letters}{_learned(view)}  "
         f"lag {view.figures.lag_records}  commit {_latency(view.commit_seconds)}{_restore(view.figures)}"
     )
 
@@ -196,20 +197,28 @@ def render(view: View, width: int, height: int) -> RenderableType:
 
 def _figures(view: View, hidden_count: int) -> RenderableType:
     minutes, seconds = divmod(int(view.elapsed_seconds), 60)
-    lines = ["waiting for the processor's /metrics", "", ""]
+    lines = [f"waiting for the processor's /metrics{_learned(view)}", "", ""]
     if view.figures is not None:
         figures = view.figures
         lines = [
             f"{view.events_per_second:,.0f} events/s   {figures.events:,} events   {figures.rewards:,} rewards   "
             f"{view.updates:,} vectors   {figures.dead_letters:,} dead letters",
-            f"lag {figures.lag_records:,}   {figures.bandits:,} bandits{_restore(figures)}"
-            + (f"   {hidden_count} not shown" if hidden_count else ""),
+            f"lag {figures.lag_records:,}{_restore(figures)}"
+            + (f"   {hidden_count} not shown" if hidden_count else "")
+            + _learned(view),
             f"commit {_latency(view.commit_seconds)}   close to commit {_latency(view.close_to_commit_seconds)}",
         ]
     body = Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
     body.highlight_regex(r"\b[\d,.]+\b", "bold")
     title = Text.assemble(("armstream", "bold"), f"  {view.title}  {minutes}:{seconds:02d}")
-    return Panel(body, title=title, title_align="left", height=FIGURES_HEIGHT)
+    hint = Text(view.hint) if view.hint else None
+    return Panel(body, title=title, title_align="left", subtitle=hint, subtitle_align="left", height=FIGURES_HEIGHT)
+
+
+def _learned(view: View) -> str:
+    """What stands in the weights topic, of earlier runs too."""
+    record_count = sum(bandit.vector.version for bandit in view.bandits)  # what a version counts
+    return f"   bandits {len(view.bandits):,}  audit records {record_count:,}" if view.bandits else ""
 
 
 def _bandit(bandit: BanditView, width: int) -> Text:

@@ -135,6 +135,14 @@ def test_nothing_of_the_build_is_in_the_last_stage() -> None:
     assert "ARMSTREAM__METRICS__HOST=0.0.0.0" in last
 
 
+def test_every_image_has_the_label_by_which_a_build_removes_what_it_leaves_behind() -> None:
+    (label,) = re.findall(r"--filter label=(\S+)", (DEPLOY / "docker" / "build.sh").read_text(encoding="utf-8"))
+    for folder in ("docker", "kafka", "prometheus"):
+        text = (DEPLOY / folder / "Dockerfile").read_text(encoding="utf-8")
+        first = text.split("\nFROM ")[1].partition("\n")[2].partition("\nRUN ")[0]
+        assert f"LABEL {label}=" in first, f"{folder}: below the first layer, so that every stage on it has it"
+
+
 def test_pips_configuration_becomes_build_arguments() -> None:
     listed = (
         "global.index-url='https://example.test/simple'\n:env:.trusted-host='a.test\\nb.test'\nglobal.cert='/x.pem'\n"

@@ -161,7 +161,7 @@ def test_a_docker_daemon_that_does_not_answer_is_a_way_that_failed(monkeypatch: 
     monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{free_port()}")
     started = time.monotonic()
     with pytest.raises(WayError, match="no Docker daemon answers"):
-        ways._in_container("apache/kafka", None)
+        ways._in_container("apache/kafka", None, print, free_port)
     assert time.monotonic() - started < 5
 
 

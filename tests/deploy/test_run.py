@@ -59,6 +59,15 @@ class Started:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {seconds} s:\n{self.text}") from None
 
+    def lines(self) -> list[str]:
+        """What stands where the screen would be."""
+        return [line for line in self.text.splitlines() if re.match(r" *[\d.]+ s  ", line)]
+
+    def pasted(self) -> list[str]:
+        """The command lines that it prints for another terminal, and what an engine connects with."""
+        printed = [line for line in self.text.splitlines() if line not in self.lines()]
+        return [line for line in printed if line.startswith(("  ", "an engine connects"))]
+
     def summary(self) -> dict[str, float]:
         """The last line."""
         found: dict[str, float] = json.loads(self.text.splitlines()[-1])
@@ -139,12 +148,34 @@ def test_it_runs_for_a_time_sums_up_and_the_next_run_goes_on_until_interrupted(s
     assert 0 < summary["seconds_to_first_vector"] < START_SECONDS
 
     second = start("--rate", "300")
+    until(lambda: second.lines() != [], START_SECONDS, lambda: second.text)
+    assert "bandits 15  audit records" in second.lines()[0], "what the topics hold is shown at once"
+    assert second.pasted() == first.pasted(), "the same ports, the same file"
     second.until_trading()
     second.process.send_signal(signal.SIGINT)
     assert second.end() == 0, second.text
     # restored, a bandit's version goes on from where it was: 15 bandits share this run's rewards
     assert second.summary()["max_version"] > summary["max_version"]
     assert second.summary()["dead_letters"] == 0
+
+
+@pytest.mark.kafka
+def test_another_preset_on_old_data_says_which_bandits_begin_anew_and_the_way_back(
+    start: Callable[..., Started],
+) -> None:
+    first = start("--for", "6", "--rate", "300")
+    assert first.end() == 0, first.text
+    assert "begin anew" not in first.text
+
+    second = start("--for", "6", "--rate", "300", "--preset", "tsallis")
+    assert second.end() == 0, second.text
+    begun = "preset tsallis: 15 bandits learned under exp3ix and begin anew with their next trade"
+    (line,) = [line for line in second.text.splitlines() if line.startswith("preset ")]
+    assert line.startswith(begun)
+    assert {f"{stock}-{horizon}" for stock in ("AAPL", "IBM") for horizon in ("1d", "5d", "20d")} <= set(
+        line.partition(": ")[2].partition(": ")[2].split(", ")
+    )
+    assert 'then make run ARGS="--preset exp3ix"; to keep both: make run ARGS="--preset tsallis --data' in second.text
 
 
 @pytest.mark.kafka

@@ -55,7 +55,11 @@ def advised_desk(**learning: Any) -> Desk:
 
 @pytest.mark.parametrize(
     "learning",
-    [{}, {"eta": 0.2, "eta_auto": False, "gamma": 0.1}, {"estimator": "importance", "gamma": 0.2, "expected_decisions": 100}],
+    [
+        {},
+        {"eta": 0.2, "eta_auto": False, "gamma": 0.1},
+        {"estimator": "importance", "gamma": 0.2, "expected_decisions": 100},
+    ],
     ids=("implicit", "given", "importance"),
 )
 def test_trust_advice_and_commands_for_experts_are_derived_again(learning: dict[str, Any]) -> None:

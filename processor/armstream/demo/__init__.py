@@ -23,6 +23,7 @@ from armstream.demo.experts import experts_for
 from armstream.demo.families import FAMILIES
 from armstream.demo.market import load_bars
 from armstream.engine import TradesPublisher, WeightsFollower
+from armstream.resources import resource
 
 if TYPE_CHECKING:
     from armstream.settings import Settings
@@ -117,7 +118,8 @@ def _check_arms(arms: Sequence[str]) -> None:
     unknown = [arm for arm in arms if arm not in FAMILIES]
     if unknown:
         raise ValueError(
-            f"the demo has no family {', '.join(unknown)}; it has {', '.join(FAMILIES)}: --config config/demo.yaml"
+            f"the demo has no family {', '.join(unknown)}; it has {', '.join(FAMILIES)}: "
+            f"--config {resource('config', 'demo.yaml')}"
         )
 
 

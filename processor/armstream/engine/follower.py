@@ -4,6 +4,7 @@ What may pass (a broker that restarts, a leader that moves) makes the weights ST
 topic that is gone, a login that is refused) is raised to every caller.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -31,8 +32,12 @@ from armstream.engine.view import Status, WeightsView, weights_within
 from armstream.events import WeightVector
 from armstream.learning.advice import Expert
 from armstream.learning.blending import mix
+from armstream.waiting import waiting_line
+
+log = logging.getLogger(__name__)
 
 _REQUEST_SECONDS = 2.0
+_SAY_AFTER_SECONDS = _REQUEST_SECONDS + 1.0  # by then a first request has failed, and its cause is known
 _NEW_TOPIC_SECONDS = 5.0  # a topic that was just made, or its leader, may be unknown to a broker for a moment
 _POLL_SECONDS = 0.1
 _READ_RECORDS = 500
@@ -122,6 +127,7 @@ class WeightsFollower:
         self._client = settings_of(client_settings, default=_DEFAULT, forced=_FORCED, owned=_OWNED)
         self._connection = {"log_level": _LOG_LEVEL, **client_settings}
         self._topic = topic
+        self._where = f"topic {topic!r} of Kafka at {client_settings.get('bootstrap.servers')}"
         self._max_age_seconds = max_age_seconds
         self._ask_seconds = min(_ASK_SECONDS, max_age_seconds / 4)
         self._start_timeout_seconds = start_timeout_seconds
@@ -134,10 +140,13 @@ class WeightsFollower:
         self._thread = threading.Thread(target=self._run, name="weights-follower", daemon=True)
 
     def __enter__(self) -> Self:
-        """Raises FollowerError where the topic is not there, or its end is not reached in start_timeout_seconds."""
+        """Raises FollowerError where the topic is not there, or its end is not reached in start_timeout_seconds.
+
+        A wait of more than 3 s is logged, with what is known of its cause.
+        """
         self._thread.start()
         try:
-            in_time = self._read_to_end.wait(self._start_timeout_seconds)
+            in_time = self._wait_for_end()
         except BaseException:  # a signal's handler can raise here
             self._end()
             raise
@@ -147,7 +156,7 @@ class WeightsFollower:
         if self._failure is not None:
             raise FollowerError(str(self._failure)) from self._failure
         raise FollowerError(
-            f"topic {self._topic!r} was not read to its end in {self._start_timeout_seconds:g} s: {self._why()}"
+            f"{self._where} was not read to its end in {self._start_timeout_seconds:g} s: {self._why()}"
         )
 
     def __exit__(
@@ -244,6 +253,16 @@ class WeightsFollower:
         if not self._read_to_end.is_set() or self._stop.is_set():
             raise FollowerError("the follower answers inside its with block only")
 
+    def _wait_for_end(self) -> bool:
+        """Whether it was reached in time, or following has failed."""
+        most_seconds = self._start_timeout_seconds
+        at_once_seconds = min(_SAY_AFTER_SECONDS, most_seconds)
+        if self._read_to_end.wait(at_once_seconds):
+            return True
+        if most_seconds > at_once_seconds:
+            log.warning("%s: %s", waiting_line(f"the end of {self._where}", most_seconds), self._why())
+        return self._read_to_end.wait(most_seconds - at_once_seconds)
+
     # The thread.
 
     def _end(self) -> None:
@@ -298,7 +317,9 @@ class WeightsFollower:
         try:
             found = asked[self._topic].result()
         except KafkaException as failure:
-            self._note(failure.args[0])
+            # What a connection says of itself tells more than that nobody answered in time.
+            if failure.args[0].code() != KafkaError._TIMED_OUT or self._trouble is None:
+                self._note(failure.args[0])
             return None
         return _Topic(str(found.topic_id), [partition.id for partition in found.partitions])
 
@@ -380,7 +401,7 @@ class WeightsFollower:
         if self._view.confirmed_seconds > trouble.since_seconds:
             self._trouble = None
         elif trouble.lasts and time.monotonic() > trouble.since_seconds + patience_seconds:
-            raise FollowerError(f"topic {self._topic!r}: {trouble.text}")
+            raise FollowerError(f"{self._where}: {trouble.text}")
 
 
 def _read(consumer: Consumer) -> list[Message]:

@@ -1,6 +1,7 @@
 """Sends an engine's fills and closes. Law: an event is delivered once, on its bandit's partition, or the caller gets it
 back in an error."""
 
+import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,15 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from armstream.codec import decode, encode
 from armstream.engine.client import client_settings as settings_of
 from armstream.events import Close, Fill
+from armstream.waiting import SAY_AFTER_SECONDS, waiting, waiting_line
+
+log = logging.getLogger(__name__)
 
 _DEFAULT: Final[Mapping[str, Any]] = {
     "linger.ms": 2,
     "queue.buffering.max.messages": 10_000,
     "delivery.report.only.error": True,
+    "log_level": 2,  # an outage is told by _note, not by librdkafka's four lines a second
 }
 _FORCED: Final[Mapping[str, Any]] = {
     "enable.idempotence": True,
@@ -36,6 +41,7 @@ _OWNED: Final[Mapping[str, str]] = {
     "transactional.id": "an event is delivered by itself, in no transaction",
 }
 _ROOM_POLL_SECONDS = 0.05
+_SAY_AGAIN_SECONDS = 60.0
 _PURGED_SECONDS = 5.0  # what was purged needs no broker
 
 
@@ -65,12 +71,16 @@ class TradesPublisher:
         """
         if isinstance(topics, str) or len(topics) not in (1, 2):
             raise ValueError(f"topics must be one topic, or that of fills and that of closes, got {topics!r}")
-        self._producer = Producer(settings_of(client_settings, default=_DEFAULT, forced=_FORCED, owned=_OWNED))
+        default = {**_DEFAULT, "error_cb": self._note}
+        self._producer = Producer(settings_of(client_settings, default=default, forced=_FORCED, owned=_OWNED))
+        named = " and ".join(dict.fromkeys(topics))
+        self._where = f"{named} of Kafka at {client_settings.get('bootstrap.servers')}"
         self._topics: Mapping[type[Fill | Close], str] = {Fill: topics[0], Close: topics[-1]}
         self._queue_timeout_seconds = queue_timeout_seconds
         self._flush_timeout_seconds = flush_timeout_seconds
         self._lock = threading.Lock()
         self._undelivered: list[tuple[KafkaError, Message]] = []
+        self._said_at: dict[int, float] = {}  # by an error's code
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -91,19 +101,22 @@ class TradesPublisher:
         self._check_open(event)
         self._producer.poll(0)
         self._raise_undelivered(event)
+        if self._is_queued(event, value):
+            return
         end = time.monotonic() + self._queue_timeout_seconds
-        while not self._is_queued(event, value):
-            if time.monotonic() >= end:
-                why = f"the queue was full for {self._queue_timeout_seconds:g} s"
-                raise PublishError(f"{_named(event)} was not sent: {why}", (event,))
-            self._producer.poll(_ROOM_POLL_SECONDS)
+        with waiting(f"room in the queue to {self._where}", self._queue_timeout_seconds, log.warning):
+            while not self._is_queued(event, value):
+                if time.monotonic() >= end:
+                    why = f"the queue was full for {self._queue_timeout_seconds:g} s"
+                    raise PublishError(f"{_named(event)} was not sent: {why}", (event,))
+                self._producer.poll(_ROOM_POLL_SECONDS)
 
     def flush(self) -> None:
         """Returns when all events are delivered.
 
         Raises PublishError where some were not, TimeoutError where some are still tried after flush_timeout_seconds.
         """
-        left = self._producer.flush(self._flush_timeout_seconds)
+        left = self._flush()
         self._raise_undelivered()
         if left:
             raise TimeoutError(f"{left} events were not delivered in {self._flush_timeout_seconds:g} s")
@@ -114,11 +127,21 @@ class TradesPublisher:
             if self._closed:
                 return
             self._closed = True
-        if self._producer.flush(self._flush_timeout_seconds):
+        if self._flush():
             self._producer.purge()
             self._producer.flush(_PURGED_SECONDS)
         self._producer.close()
         self._raise_undelivered()
+
+    def _flush(self) -> int:
+        """How many events are still not delivered."""
+        most_seconds = self._flush_timeout_seconds
+        at_once_seconds = min(SAY_AFTER_SECONDS, most_seconds)
+        left = self._producer.flush(at_once_seconds)
+        if left and most_seconds > at_once_seconds:
+            log.warning(waiting_line(f"{self._where} to take {left} events", most_seconds))
+            left = self._producer.flush(most_seconds - at_once_seconds)
+        return left
 
     def _is_queued(self, event: Fill | Close, value: bytes) -> bool:
         """False where the queue is full. Raises PublishError."""
@@ -137,6 +160,12 @@ class TradesPublisher:
     def _check_open(self, event: Fill | Close) -> None:
         if self._closed:
             raise PublishError(f"{_named(event)} was not sent: the publisher is closed", (event,))
+
+    def _note(self, error: KafkaError) -> None:
+        now, said_at = time.monotonic(), self._said_at.get(error.code(), float("-inf"))
+        if now - said_at > _SAY_AGAIN_SECONDS:
+            self._said_at[error.code()] = now
+            log.warning("%s: %s", self._where, error.str())
 
     def _on_delivery(self, error: KafkaError | None, record: Message) -> None:
         if error is not None:

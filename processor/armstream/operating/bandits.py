@@ -5,24 +5,31 @@ from collections.abc import Iterator
 from armstream.codec import decode
 from armstream.events import BanditSnapshot, WeightVector
 from armstream.keys import partition_of
-from armstream.operating.reader import latest, reader
+from armstream.operating.reader import REQUEST_SECONDS, latest, reader
 from armstream.rules import UnknownRule, clips
 from armstream.runtime.failures import Stopped
 from armstream.runtime.topics import partition_count
 from armstream.settings import Settings
+from armstream.waiting import Say, waiting
 
 
-def listed(settings: Settings, bandit_id: str | None) -> Iterator[str]:
-    """A line for each bandit, or for one, and for its arms and experts. Raises Stopped where Kafka does not answer, and
-    for a bandit whose rule this version does not know."""
-    names, count = settings.topics.names, partition_count(settings)
+def listed(settings: Settings, bandit_id: str | None, say: Say) -> Iterator[str]:
+    """A line for each bandit, or for one, and for its arms and experts; `say` is told of waits.
+
+    Raises Stopped where Kafka does not answer, or has no weights of the one that is asked for, and for a bandit whose
+    rule this version does not know.
+    """
+    names, count = settings.topics.names, partition_count(settings, say)
     numbers = range(count) if bandit_id is None else [partition_of(bandit_id.encode(), count)]
-    with reader(settings) as consumer:
+    where = f"{names.weights} and {names.bandit_snapshots} of Kafka at {settings.kafka.bootstrap_servers}"
+    with reader(settings) as consumer, waiting(where, 2 * REQUEST_SECONDS, say):
         vectors = latest(consumer, names.weights, numbers)
         snapshots = latest(consumer, names.bandit_snapshots, numbers)
     found = {key: value for key, value in vectors.items() if bandit_id is None or key == bandit_id.encode()}
+    if not found and bandit_id is not None:
+        raise Stopped(f"no weights of {bandit_id!r} yet: `armstream arms list` shows all that there are")
     if not found:
-        yield "no bandit has published weights yet" if bandit_id is None else f"no weights of {bandit_id!r} yet"
+        yield "no bandit has published weights yet"
     for key in sorted(found.keys() & snapshots.keys()):
         vector, snapshot = decode(found[key]), decode(snapshots[key])
         if isinstance(vector, WeightVector) and isinstance(snapshot, BanditSnapshot):

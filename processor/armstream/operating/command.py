@@ -5,7 +5,6 @@ of it in time may ask again with the same id, which changes things once.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, Producer, TopicPartition
@@ -18,6 +17,7 @@ from armstream.runtime.failures import Stopped
 from armstream.runtime.intake import Record
 from armstream.runtime.topics import partition_count
 from armstream.settings import Settings
+from armstream.waiting import Say, waiting
 
 _SAY_AFTER_SECONDS = 2.0
 
@@ -30,17 +30,18 @@ class Answer:
     line: str
 
 
-def send(settings: Settings, command: Command, wait_seconds: float, say: Callable[[str], None]) -> Answer:
+def send(settings: Settings, command: Command, wait_seconds: float, say: Say) -> Answer:
     """Sends a command and waits for its outcome; `say` is told what it waits for.
 
     Raises Stopped where Kafka does not answer, or nobody took the command in time.
     """
     names = settings.topics.names
-    number = partition_of(command.bandit_id.encode(), partition_count(settings))
+    number = partition_of(command.bandit_id.encode(), partition_count(settings, say))
     with reader(settings) as consumer:
         outputs = (names.rewards, names.dead_letters)
-        ends = {name: watermarks(consumer, name, number)[1] for name in outputs}
-        _deliver(settings, names.commands, number, command)
+        with waiting(f"Kafka at {settings.kafka.bootstrap_servers}", 3 * REQUEST_SECONDS, say):
+            ends = {name: watermarks(consumer, name, number)[1] for name in outputs}
+            _deliver(settings, names.commands, number, command)
         consumer.assign([TopicPartition(name, number, end) for name, end in ends.items()])
         started, said = time.monotonic(), False
         while (waited := time.monotonic() - started) < wait_seconds:

@@ -15,6 +15,8 @@ from armstream.settings import Settings
 REQUEST_SECONDS = 10.0
 
 _POLL_SECONDS = 0.2
+_NO_TOPIC = (KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART)
+_NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 
 @contextmanager
@@ -39,10 +41,24 @@ def reader(settings: Settings) -> Iterator[Consumer]:
 
 
 def watermarks(consumer: Consumer, topic: str, number: int) -> tuple[int, int]:
-    found = consumer.get_watermark_offsets(TopicPartition(topic, number), REQUEST_SECONDS)
-    if found is None:
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no offsets of {topic}:{number}"))
-    return found
+    """The first offset and the one after the last. Waits for a leader where the partition was just made.
+
+    Raises Stopped where there is no such topic.
+    """
+    deadline = time.monotonic() + REQUEST_SECONDS
+    while True:
+        try:
+            found = consumer.get_watermark_offsets(TopicPartition(topic, number), REQUEST_SECONDS)
+        except KafkaException as failure:
+            if failure.args[0].code() in _NO_TOPIC:
+                raise Stopped(f"there is no topic {topic}: `armstream topics create`") from failure
+            if failure.args[0].code() not in _NO_LEADER_YET or time.monotonic() >= deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+            continue
+        if found is None:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no offsets of {topic}:{number}"))
+        return found
 
 
 def latest(consumer: Consumer, topic: str, numbers: Sequence[int]) -> dict[bytes, bytes]:

@@ -23,6 +23,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from armstream.runtime.failures import Stopped
 from armstream.runtime.publication import Publication
+from armstream.waiting import waiting
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +182,8 @@ class Committer:
         self._lines = _Lines()
         producer = Producer(self._configuration, logger=self._lines)
         try:
-            until_deadline(lambda: producer.init_transactions(_CALL_SECONDS), _RENEW_DEADLINE_SECONDS, serve)
+            with waiting(f"Kafka to open transactional id {self._name!r}", _RENEW_DEADLINE_SECONDS, log.warning):
+                until_deadline(lambda: producer.init_transactions(_CALL_SECONDS), _RENEW_DEADLINE_SECONDS, serve)
         except KafkaException as failure:
             raise Stopped(
                 f"transactional id {self._name!r} could not be opened within {_RENEW_DEADLINE_SECONDS:.0f} s: "

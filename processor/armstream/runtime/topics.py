@@ -22,6 +22,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its public 
 
 from armstream.runtime.failures import Stopped
 from armstream.settings import Settings
+from armstream.waiting import Say, waiting
 
 log = logging.getLogger(__name__)
 
@@ -109,15 +110,15 @@ def admin_client(settings: Settings) -> AdminClient:
         raise Stopped(f"kafka.client: {settings.kafka.masked(failure.args[0].str())}") from None
 
 
-def create(settings: Settings) -> list[str]:
-    """Makes the topics that are missing and gives their names; what exists stays as it is.
+def create(settings: Settings, say: Say = log.warning) -> list[str]:
+    """Makes the topics that are missing and gives their names; what exists stays as it is. `say` is told of waits.
 
     Raises Stopped: no broker answers, it refuses, or existing topics have another partition count than
     topics.partitions, since the new ones would not fit them.
     """
     admin = admin_client(settings)
     topics = expected(settings)
-    found = _metadata(admin, settings)
+    found = _metadata(admin, settings, say)
     existing = {topic.name: len(found[topic.name].partitions) for topic in topics if topic.name in found}
     if any(count != settings.topics.partitions for count in existing.values()):
         counts = ", ".join(f"{name} {count}" for name, count in existing.items())
@@ -127,16 +128,22 @@ def create(settings: Settings) -> list[str]:
         )
     missing = [topic for topic in topics if topic.name not in existing]
     if missing:
-        _create(admin, settings, missing)
+        with waiting(f"topics to be made by {_kafka(settings)}", 2 * _CREATE_SECONDS, say):
+            _create(admin, settings, missing)
     return [topic.name for topic in missing]
 
 
-def check(settings: Settings) -> list[Difference]:
-    """What differs from `expected`, nothing where all is well. Raises Stopped where no broker answers."""
+def check(settings: Settings, say: Say = log.warning) -> list[Difference]:
+    """What differs from `expected`, nothing where all is well; `say` is told of waits.
+
+    Raises Stopped where no broker answers.
+    """
     admin = admin_client(settings)
     topics = expected(settings)
-    metadata = _metadata(admin, settings)
-    found = _describe(admin, settings, {topic.name: metadata[topic.name] for topic in topics if topic.name in metadata})
+    metadata = _metadata(admin, settings, say)
+    there = {topic.name: metadata[topic.name] for topic in topics if topic.name in metadata}
+    with waiting(f"the settings of topics from {_kafka(settings)}", _REQUEST_SECONDS, say):
+        found = _describe(admin, settings, there)
     differences = list(_partition_differences(settings, {name: topic.partitions for name, topic in found.items()}))
     for topic in topics:
         if topic.name in found:
@@ -148,12 +155,12 @@ def check(settings: Settings) -> list[Difference]:
     return differences
 
 
-def partition_count(settings: Settings) -> int:
+def partition_count(settings: Settings, say: Say = log.warning) -> int:
     """The partition count that `check` found all topics to share.
 
     Raises Stopped where no broker answers, and where the first input topic is missing.
     """
-    first, found = settings.topics.names.inputs[0], _metadata(admin_client(settings), settings)
+    first, found = settings.topics.names.inputs[0], _metadata(admin_client(settings), settings, say)
     if first not in found:
         raise Stopped(f"there is no topic {first}: `armstream topics create`")
     return len(found[first].partitions)
@@ -245,9 +252,10 @@ def _command(settings: Settings, script: str, arguments: str) -> str:
     return f"{script} --bootstrap-server {settings.kafka.bootstrap_servers} {arguments}"
 
 
-def _metadata(admin: AdminClient, settings: Settings) -> dict[str, TopicMetadata]:
+def _metadata(admin: AdminClient, settings: Settings, say: Say) -> dict[str, TopicMetadata]:
     try:
-        return admin.list_topics(timeout=_REQUEST_SECONDS).topics
+        with waiting(_kafka(settings), _REQUEST_SECONDS, say):
+            return admin.list_topics(timeout=_REQUEST_SECONDS).topics
     except KafkaException as failure:
         raise _stopped(settings, failure) from failure
 
@@ -287,7 +295,7 @@ def _create(admin: AdminClient, settings: Settings, topics: Sequence[Topic]) -> 
 def _wait_until_known(admin: AdminClient, settings: Settings, names: set[str]) -> None:
     """Brokers learn of a new topic one after the other."""
     deadline = time.monotonic() + _CREATE_SECONDS
-    while missing := names - _metadata(admin, settings).keys():
+    while missing := names - _metadata(admin, settings, log.info).keys():
         if time.monotonic() >= deadline:
             raise Stopped(f"made, but not known everywhere after {_CREATE_SECONDS:.0f} s: {', '.join(sorted(missing))}")
         time.sleep(0.1)
@@ -301,4 +309,8 @@ def _result(settings: Settings, future: Future[T]) -> T:
 
 
 def _stopped(settings: Settings, failure: KafkaException) -> Stopped:
-    return Stopped(f"Kafka at {settings.kafka.bootstrap_servers}: {failure.args[0].str()}")
+    return Stopped(f"{_kafka(settings)}: {failure.args[0].str()}")
+
+
+def _kafka(settings: Settings) -> str:
+    return f"Kafka at {settings.kafka.bootstrap_servers}"

@@ -1,0 +1,29 @@
+"""What other settings will do to bandits that have learned. Law: the snapshots are asked, and nothing is changed."""
+
+from armstream.codec import decode
+from armstream.events import BanditSnapshot
+from armstream.operating.reader import REQUEST_SECONDS, latest, reader
+from armstream.runtime.topics import partition_count
+from armstream.settings import Settings
+from armstream.waiting import Say, waiting
+
+
+def to_begin_anew(settings: Settings, say: Say) -> dict[str, str]:
+    """The bandits that a processor with these settings resets: bandit_id -> what each was learned under.
+
+    That is LearningRules.determining_json. `say` is told of waits. Raises Stopped where Kafka does not answer.
+    """
+    rules = settings.bandit_registry()
+    if rules.on_settings_change != "reset":
+        return {}
+    topic, count = settings.topics.names.bandit_snapshots, partition_count(settings, say)
+    where = f"{topic} of Kafka at {settings.kafka.bootstrap_servers}"
+    with reader(settings) as consumer, waiting(where, REQUEST_SECONDS, say):
+        snapshots = [decode(value) for value in latest(consumer, topic, range(count)).values()]
+    found: dict[str, str] = {}
+    for snapshot in snapshots:
+        assert isinstance(snapshot, BanditSnapshot)
+        now = rules.of(snapshot.bandit_id)
+        if snapshot.arms and now is not None and now.difference(snapshot.settings):
+            found[snapshot.bandit_id] = snapshot.settings
+    return dict(sorted(found.items()))
