@@ -246,7 +246,7 @@ def _say_what_begins_anew(settings: Settings, rule: str) -> None:
 def _preset_of(learned_under: str) -> str | None:
     """The name of the preset that gives these settings; None where none does."""
     for rule in RULES:
-        if not Settings.model_validate(_preset(rule).values).learning_rules().difference(learned_under):
+        if not Settings.model_validate(_preset(rule).values).online_learning.for_learner().difference(learned_under):
             return rule
     return None
 

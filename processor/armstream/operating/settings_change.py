@@ -11,10 +11,10 @@ from armstream.waiting import Say, waiting
 def to_begin_anew(settings: Settings, say: Say) -> dict[str, str]:
     """The bandits that a processor with these settings resets: bandit_id -> what each was learned under.
 
-    That is LearningRules.determining_json. `say` is told of waits. Raises Stopped where Kafka does not answer.
+    That is LearningSettings.determining_json. `say` is told of waits. Raises Stopped where Kafka does not answer.
     """
-    rules = settings.bandit_registry()
-    if rules.on_settings_change != "reset":
+    registry = settings.bandit_registry()
+    if registry.on_settings_change != "reset":
         return {}
     topic, count = settings.topics.names.bandit_snapshots, partition_count(settings, say)
     where = f"{topic} of Kafka at {settings.kafka.bootstrap_servers}"
@@ -23,7 +23,7 @@ def to_begin_anew(settings: Settings, say: Say) -> dict[str, str]:
     found: dict[str, str] = {}
     for snapshot in snapshots:
         assert isinstance(snapshot, BanditSnapshot)
-        now = rules.of(snapshot.bandit_id)
+        now = registry.of(snapshot.bandit_id)
         if snapshot.arms and now is not None and now.difference(snapshot.settings):
             found[snapshot.bandit_id] = snapshot.settings
     return dict(sorted(found.items()))
