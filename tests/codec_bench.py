@@ -46,7 +46,7 @@ VECTOR = WeightVector(
     4_321, "LIVE", 0.5, "close-00001", NOW,
 )  # fmt: skip
 BANDIT = BanditSnapshot(
-    "equities-us", 4_321, 4_321, tuple(ArmState(name, -3.25, 866, 123.5) for name in ARMS), "exp3ix", "implicit",
+    "equities-us", 4_321, 4_321, tuple(ArmState(name, (-3.25,), 866, 123.5) for name in ARMS), "exp3ix", "implicit",
     "0123456789abcdef", NOW, NOW, False, "close-00001", NOW,
 )  # fmt: skip
 DECISION = DecisionSnapshot("AAPL", "BUY", 1.0, "", None, "momentum", 0.21, (), None, 4_321, {}, {})

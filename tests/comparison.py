@@ -26,10 +26,10 @@ from armstream.demo.families import FAMILIES
 from armstream.demo.market import Bar, load_bars
 from armstream.engine import Decision
 from armstream.events import Fill
-from armstream.learning import Exp3IXBandit, RewardTracker
+from armstream.learning import Exp3IXBandit, LearningSettings, RewardTracker
 from armstream.resources import resource
+from armstream.rules import new_learner
 from armstream.settings import load
-from armstream.stages.rules import LearningRules
 
 ARMS = tuple(FAMILIES)
 SEEDS = 20
@@ -63,11 +63,12 @@ class Played:
     best_weight: float
 
 
-def learning_rules() -> dict[str, LearningRules]:
+def learning_rules() -> dict[str, LearningSettings]:
     """Both files' rules over the demo's families, and the shipped one with other bounds, by what a table says."""
     families = {"online_learning": {"families": list(ARMS)}}
     importance, shipped = (
-        load(resource("config", file), {}, families).learning_rules() for file in ("documented.yaml", "default.yaml")
+        load(resource("config", file), {}, families).online_learning.for_learner()
+        for file in ("documented.yaml", "default.yaml")
     )
     fixed = {f"shipped, B = {bound:g}": replace(shipped, reward_bound_bps=bound) for bound in BOUNDS_BPS}
     return {"importance": importance, f"shipped, B {shipped.reward_bound_bps}": shipped, **fixed}
@@ -129,11 +130,11 @@ def play(bandit: Exp3IXBandit, book: Book, draws: Sequence[float]) -> Array:
     return earned_bps
 
 
-def play_all(rules: LearningRules, played_books: Sequence[Book], seed: int) -> Played:
+def play_all(rules: LearningSettings, played_books: Sequence[Book], seed: int) -> Played:
     """A bandit for each book; the random numbers are those of the book and the seed, whatever the rule."""
     earned, weights = [], []
     for number, book in enumerate(played_books):
-        bandit = rules.new_learner()
+        bandit = new_learner(rules)
         assert isinstance(bandit, Exp3IXBandit)  # both files are of that rule
         earned.append(play(bandit, book, default_rng([seed, number]).random(len(book.rewards_bps)).tolist()))
         weights.append(bandit.read().weights[book.best_arm])

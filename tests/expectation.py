@@ -18,6 +18,7 @@ from numpy.random import PCG64, Generator
 
 from armstream.learning import Exp3IXBandit
 from armstream.learning.reward_bound import WARM_UP_REWARDS
+from armstream.rules import new_learner
 from armstream.settings import load
 
 ARMS = ("lightgbm", "xgboost", "ridge", "lstm", "carry")
@@ -36,7 +37,7 @@ def shipped(reward_bound_bps: str) -> Exp3IXBandit:
         "ARMSTREAM__ONLINE_LEARNING__FAMILIES": f"[{', '.join(ARMS)}]",
         "ARMSTREAM__ONLINE_LEARNING__REWARD_BOUND_BPS": reward_bound_bps,
     }
-    learner = load(None, environment).learning_rules().new_learner()
+    learner = new_learner(load(None, environment).online_learning.for_learner())
     assert isinstance(learner, Exp3IXBandit)
     return learner
 

@@ -439,14 +439,18 @@ def test_another_writers_record_is_read_as_todays(tmp_path: Path) -> None:
     assert exact(read) == exact(msgspec.structs.replace(CLOSE, slippage=0.0, exec_type="UNKNOWN"))
 
 
-def test_a_snapshot_from_before_choices_had_a_version_is_read() -> None:
-    schema = json.loads((resource("schemas", "old") / "BanditSnapshot-1.avsc").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("form", ["BanditSnapshot-1.avsc", "BanditSnapshot-2.avsc"])
+def test_a_snapshot_from_before_an_arm_had_several_numbers_is_read(form: str) -> None:
+    """The first form had no choices_version either."""
+    schema = json.loads((resource("schemas", "old") / form).read_text(encoding="utf-8"))
     header = bytes.fromhex(
         "c301" + fastavro.schema.fingerprint(fastavro.schema.to_parsing_canonical_form(schema), "CRC-64-AVRO")
     )
-    snapshot = events.BanditSnapshot("b", 9, 3, (events.ArmState("a", 0.5, 3, -2.0),), "exp3ix", "implicit", "{}")
+    snapshot = events.BanditSnapshot("b", 9, 3, (events.ArmState("a", (0.5,), 3, -2.0),), "exp3ix", "implicit", "{}")
     values = msgspec.to_builtins(snapshot)
-    del values["choices_version"]
+    values["arms"][0]["state"] = 0.5
+    fields = {field["name"] for field in schema["fields"]}
+    values = {name: value for name, value in values.items() if name in fields}
     record = header + avro(fastavro.parse_schema(schema, {}), values)
     assert exact(codec.decode(record)) == exact(snapshot)
 

@@ -11,6 +11,7 @@ from numpy.random import default_rng
 from armstream.demo.market import Bar
 from armstream.learning import AdvisedBandit, Exp3IXBandit, TsallisBandit
 from armstream.resources import resource
+from armstream.rules import new_learner
 from armstream.settings import load
 from tests.comparison import Book
 from tests.evidence import markets
@@ -89,8 +90,8 @@ def test_the_shipped_rules_are_those_of_the_files(rule: str, file: str | None) -
     learner = RULES[rule].make(1_000, "logged")
     assert isinstance(learner, Exp3IX)
     path = None if file is None else resource("config", file)
-    rules = load(path, {}, {"online_learning": {"families": learner.bandit.arm_names}}).learning_rules()
-    shipped_bandit = rules.new_learner()
+    rules = load(path, {}, {"online_learning": {"families": learner.bandit.arm_names}}).online_learning.for_learner()
+    shipped_bandit = new_learner(rules)
     assert isinstance(shipped_bandit, Exp3IXBandit)
     not_the_rule = {"generator"}
     played, shipped = (
@@ -106,7 +107,7 @@ def test_the_shipped_rules_are_those_of_the_files(rule: str, file: str | None) -
 def test_the_shipped_rules_of_tsallis_are_those_of_the_files(rule: str, file: str) -> None:
     learner = RULES[rule].make(1_000, "logged")
     assert isinstance(learner, Tsallis)
-    shipped_bandit = load(resource("config", file), {}).learning_rules().new_learner()
+    shipped_bandit = new_learner(load(resource("config", file), {}).online_learning.for_learner())
     assert isinstance(shipped_bandit, TsallisBandit)
     played, shipped = (
         [bandit.to_dict()[key] for key in ("algorithm", "reward_bound_bps", "eta", "fixed_share")]
@@ -120,7 +121,7 @@ def test_the_shipped_exp4_is_that_of_the_file() -> None:
     learner = RULES["EXP4"].make(1_000, "logged")
     assert isinstance(learner, Exp4)
     families = {"online_learning": {"families": learner.bandit.arm_names}}
-    shipped = load(resource("config", "exp4.yaml"), {}, families).learning_rules().new_learner()
+    shipped = new_learner(load(resource("config", "exp4.yaml"), {}, families).online_learning.for_learner())
     assert isinstance(shipped, AdvisedBandit)
     for bandit in (learner.bandit, shipped):
         assert bandit.is_warming

@@ -16,7 +16,7 @@ from armstream.resources import resource
 # Record: its CRC-64-AVRO fingerprint, and the SHA-256 of its whole JSON (sorted keys, no blanks), first 16 digits: the
 # fingerprint sees neither defaults nor logical types. To change one is to change the wire: put the old schema in old/.
 PINNED = {
-    "BanditSnapshot": ("a0cba9bdf2d303cc", "461279f76f3108f7"),
+    "BanditSnapshot": ("b6e20a77f28d61de", "de5558f397eb2313"),
     "Close": ("82943938cc60d055", "cb848f83a59c6cca"),
     "Command": ("031bcf4306fe19ce", "927fd8c67007aa01"),
     "CommandApplied": ("b6abb1915c779ce2", "ee15ae93062624a7"),

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from armstream.resources import resource
+from armstream.rules import new_learner
 from armstream.settings import Settings, SettingsError, load, rows
 
 
@@ -72,45 +73,45 @@ def test_a_limit_has_an_upper_bound_and_is_positive() -> None:
 
 
 def test_the_shipped_rule_is_neus() -> None:
-    rules = load(None, {}).learning_rules()
+    rules = load(None, {}).online_learning.for_learner()
     assert (rules.estimator, rules.gamma, rules.eta, rules.eta_max) == ("implicit", 0.0, None, None)
     assert rules.attribution == "full_information"
     assert rules.reward_bound_bps == "auto"
 
 
 def test_settings_that_a_snapshot_left_out_were_a_bound_of_100() -> None:
-    rules = load(None, {}).learning_rules()
+    rules = load(None, {}).online_learning.for_learner()
     assert rules.difference('{"arms": ["lightgbm", "xgboost", "ridge", "lstm"]}') == (
         "reward_bound_bps was 100.0 and is 'auto'"
     )
 
 
 def test_a_rule_that_clips_nothing_looks_for_no_bound(tmp_path: Path) -> None:
-    rules = load(file_with(tmp_path, "online_learning: {estimator: importance}"), {}).learning_rules()
+    rules = load(file_with(tmp_path, "online_learning: {estimator: importance}"), {}).online_learning.for_learner()
     assert rules.reward_bound_bps == 100.0
     text = "online_learning: {estimator: importance, algorithm: exp4, gamma: 0.1, experts: {uniform: uniform}}"
-    assert load(file_with(tmp_path, text), {}).learning_rules().reward_bound_bps == "auto"
+    assert load(file_with(tmp_path, text), {}).online_learning.for_learner().reward_bound_bps == "auto"
 
 
 def test_the_documented_file_is_the_documented_rule() -> None:
-    rules = load(resource("config", "documented.yaml"), {}).learning_rules()
+    rules = load(resource("config", "documented.yaml"), {}).online_learning.for_learner()
     assert (rules.estimator, rules.gamma, rules.eta, rules.eta_max) == ("importance", 0.05, None, 0.07)
     assert rules.attribution == "simultaneous"
 
 
 def test_the_tracking_file_is_the_shipped_rule_at_a_constant_rate_with_a_fixed_share() -> None:
-    rules = load(resource("config", "tracking.yaml"), {}).learning_rules()
+    rules = load(resource("config", "tracking.yaml"), {}).online_learning.for_learner()
     assert (rules.estimator, rules.eta, rules.fixed_share) == ("implicit", 0.05, 0.0005)
-    assert replace(rules, eta=None, fixed_share=0.0) == load(None, {}).learning_rules()
-    rules.new_learner()
+    assert replace(rules, eta=None, fixed_share=0.0) == load(None, {}).online_learning.for_learner()
+    new_learner(rules)
 
 
 def test_the_tracking_file_of_tsallis_is_its_rule_at_a_constant_rate_with_a_fixed_share() -> None:
-    rules = load(resource("config", "tracking-tsallis.yaml"), {}).learning_rules()
+    rules = load(resource("config", "tracking-tsallis.yaml"), {}).online_learning.for_learner()
     assert (rules.eta, rules.fixed_share) == (0.1, 0.0005)
-    plain = load(resource("config", "tsallis.yaml"), {}).learning_rules()
+    plain = load(resource("config", "tsallis.yaml"), {}).online_learning.for_learner()
     assert replace(rules, eta=None, fixed_share=0.0) == plain
-    assert rules.new_learner().read().eta == 0.1
+    assert new_learner(rules).read().eta == 0.1
 
 
 def test_the_file_lies_over_the_defaults_the_environment_over_it_and_the_command_line_over_both(tmp_path: Path) -> None:
@@ -188,11 +189,14 @@ colour: red
             "online_learning: {algorithm: exp4}",
             "online_learning.experts: must name one or more where algorithm is exp4: {bandit: exp3ix}",
         ),
-        ("online_learning: {experts: {a: engine}}", "online_learning.experts: is for exp4, and algorithm is exp3ix"),
-        ("online_learning: {horizon: 500}", "online_learning.horizon: is for exp4, and algorithm is exp3ix"),
+        (
+            "online_learning: {experts: {a: engine}}",
+            "online_learning.experts: is not for exp3ix, but for exp4: leave it out",
+        ),
+        ("online_learning: {horizon: 500}", "online_learning.horizon: is not for exp3ix, but for exp4: leave it out"),
         (
             "online_learning: {algorithm: exp4, experts: {a: engine}, fixed_share: 0.1}",
-            "online_learning.fixed_share: is not for exp4: leave it out",
+            "online_learning.fixed_share: is not for exp4, but for exp3ix, tsallis: leave it out",
         ),
         (
             "online_learning: {algorithm: exp4, experts: {a: engine}, estimator: importance}",
@@ -300,7 +304,7 @@ def test_an_empty_section_changes_nothing(tmp_path: Path) -> None:
 )
 def test_arm_mode_says_what_the_arms_are(mode: str, arms: tuple[str, ...], tmp_path: Path) -> None:
     learning = f"{{arm_mode: {mode}, families: [ridge, lstm], horizons: [1, 5d]}}"
-    assert load(file_with(tmp_path, f"online_learning: {learning}"), {}).learning_rules().arms == arms
+    assert load(file_with(tmp_path, f"online_learning: {learning}"), {}).online_learning.for_learner().arms == arms
 
 
 def test_rules_carry_every_setting_in_the_stages_units(tmp_path: Path) -> None:
@@ -312,12 +316,12 @@ online_learning: {enabled: false, estimator: importance, gamma: 0.1, eta: 0.2, e
   blend_alpha: 0.5, warm_start_steps: 11, ramp_steps: 12, attribution: simultaneous, families: [x, y]}
 """
     settings = load(file_with(tmp_path, text), {})
-    rewards = settings.reward_rules()
+    rewards = settings.task_limits()
     assert (rewards.dedupe_window_micros, rewards.orphan_ttl_micros) == (2_000_000, 3_000_000)
     assert (rewards.max_holding_micros, settings.max_future_micros) == (345_600_000_000, 5_000_000)
     assert (rewards.max_events_per_position, rewards.max_bandits, rewards.max_open_positions) == (6, 7, 8)
     assert (rewards.max_waiting_closes, rewards.max_positions_remembered) == (9, 10)
-    learning = settings.learning_rules()
+    learning = settings.online_learning.for_learner()
     found = {name: getattr(learning, name) for name in learning.__slots__}
     assert found == {
         "arms": ("x", "y"),
@@ -422,7 +426,7 @@ online_learning: {families: [x, y], gamma: 0.1}
 bandits: {mode: registered, on_settings_change: keep,
   overrides: {eu: {gamma: 0.2, families: [x, y, z]}, us: {}}}
 """
-    rules = load(file_with(tmp_path, text), {}).bandit_rules()
+    rules = load(file_with(tmp_path, text), {}).bandit_registry()
     eu, us = rules.of("eu"), rules.of("us")
     assert eu is not None
     assert (eu.gamma, eu.arms) == (0.2, ("x", "y", "z"))

@@ -31,21 +31,18 @@ IN_DOCUMENTS: Mapping[str, frozenset[str]] = {
     HORIZON: frozenset({"docs/operating/settings.md"}),  # TODO(lead): until the setting is expected_decisions
 }
 IN_CODE: Mapping[str, tuple[str, ...]] = {  # TODO(lead): what begins with one of these
-    BOOK: ("processor/armstream/stages/",),
+    BOOK: (),
     FULL_INFORMATION: (
         "config/default.yaml",
         "processor/armstream/learning/",
         "processor/armstream/settings.py",
-        "processor/armstream/stages/",
     ),
     DOCUMENTED: (
-        "config/default.yaml",
         "config/documented.yaml",
-        "processor/armstream/events.py",
         "processor/armstream/layers.py",
-        "processor/armstream/learning/",
-        "processor/armstream/saved_optimizer.py",
+        "processor/armstream/learning/exp3ix.py",
         "processor/armstream/settings.py",
+        "processor/armstream/standalone/",
         "processor/armstream/verify/",
     ),
     HORIZON: (
@@ -54,7 +51,7 @@ IN_CODE: Mapping[str, tuple[str, ...]] = {  # TODO(lead): what begins with one o
         "processor/armstream/engine/view.py",  # holding times
         "processor/armstream/learning/",
         "processor/armstream/settings.py",
-        "processor/armstream/stages/",
+        "processor/armstream/standalone/",
         "processor/armstream/verify/",
     ),
 }

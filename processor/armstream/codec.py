@@ -75,12 +75,16 @@ Check = Callable[[bytes, int], int]  # from where a value begins to where it end
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """A schema that records are written with, and the event that they are read as."""
+    """A schema that records are written with, and the event that they are read as.
+
+    `lists` names fields, by record, that hold many values in the event and held one when this schema was written.
+    """
 
     event_type: type[Event]
     schema: Any
     reader_schema: Any  # None where it is the writer's own
     check: Check
+    lists: frozenset[str] = frozenset()
 
 
 def load_writers(old: Path) -> Mapping[bytes, Writer]:
@@ -98,8 +102,10 @@ def load_writers(old: Path) -> Mapping[bytes, Writer]:
         schema = _parse(path)
         if schema["name"] not in current:
             raise ValueError(f"{path.name}: {schema['name']} is the name of no record in schemas/")
-        event_type, reader_schema = current[schema["name"]]
-        writers.setdefault(_header(schema), Writer(event_type, schema, reader_schema, _check_of(schema, {})))
+        event_type, today = current[schema["name"]]
+        lists = _fields_of(today, is_list=True) & _fields_of(schema, is_list=False)
+        reader_schema = parse_schema(_with_one_value(today, lists), {})
+        writers.setdefault(_header(schema), Writer(event_type, schema, reader_schema, _check_of(schema, {}), lists))
     return MappingProxyType(writers)
 
 
@@ -115,6 +121,54 @@ def _without_logical_types(schema: Any) -> Any:
     if isinstance(schema, list):
         return [_without_logical_types(part) for part in schema]
     return schema
+
+
+def _fields_of(schema: Any, is_list: bool) -> frozenset[str]:
+    """Record.field of all fields in a parsed schema that are arrays, or of all that are not."""
+    if isinstance(schema, list):
+        return frozenset().union(*(_fields_of(part, is_list) for part in schema))
+    if not isinstance(schema, dict):
+        return frozenset()
+    if schema["type"] != "record":
+        return _fields_of(schema.get("items", schema.get("values")), is_list)
+    inner = [_fields_of(field["type"], is_list) for field in schema["fields"]]
+    own = {f"{schema['name']}.{one['name']}" for one in schema["fields"] if _is_list(one["type"]) == is_list}
+    return frozenset(own).union(*inner)
+
+
+def _is_list(schema: Any) -> bool:
+    return isinstance(schema, dict) and schema["type"] == "array"
+
+
+def _with_one_value(schema: Any, lists: frozenset[str]) -> Any:
+    """The schema with the item's type for each field of `lists`."""
+    if isinstance(schema, list):
+        return [_with_one_value(part, lists) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema["type"] == "record":
+        types = {
+            one["name"]: one["type"]["items"]
+            if f"{schema['name']}.{one['name']}" in lists
+            else _with_one_value(one["type"], lists)
+            for one in schema["fields"]
+        }
+        fields = [{**one, "type": types[one["name"]]} for one in schema["fields"]]
+        return {"type": "record", "name": schema["name"], "fields": fields}
+    return {**schema, **{key: _with_one_value(schema[key], lists) for key in ("items", "values") if key in schema}}
+
+
+def _listed(values: Any, schema: Any, lists: frozenset[str]) -> Any:
+    """Values as read by a schema `_with_one_value`, with a list of one in the place of each of these."""
+    if isinstance(values, list) and _is_list(schema):
+        return [_listed(value, schema["items"], lists) for value in values]
+    if not (isinstance(values, dict) and isinstance(schema, dict) and schema["type"] == "record"):
+        return values
+    return {
+        field["name"]: [value] if f"{schema['name']}.{field['name']}" in lists else _listed(value, field["type"], lists)
+        for field in schema["fields"]
+        for value in [values[field["name"]]]
+    }
 
 
 def _header(schema: Any) -> bytes:
@@ -313,6 +367,8 @@ def decode_slowly(record: bytes | None, writers: Mapping[bytes, Writer] = WRITER
         raise DecodeError(f"{len(record) - end} bytes after the {writer.event_type.__name__}, which ends at byte {end}")
     try:
         values = schemaless_reader(BytesIO(record[_HEADER_SIZE:]), writer.schema, writer.reader_schema)
+        if writer.lists:
+            values = _listed(values, writer.reader_schema, writer.lists)
         return msgspec.convert(values, writer.event_type)
     except Exception as error:  # the bytes are right, so a writer's schema that does not resolve; a dead letter says so
         raise DecodeError(f"{writer.event_type.__name__}: {error}") from error

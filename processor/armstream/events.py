@@ -193,13 +193,14 @@ class DeadLetter(Struct, frozen=True, gc=False):
 
 
 class ArmState(Struct, frozen=True, gc=False):
-    """One arm of a learner; `state` is its log_weight (importance) or cumulative loss (implicit).
+    """One arm of a learner; `state` are the rule's numbers of it: a log weight (importance), a cumulative loss
+    (implicit, reduced_variance), or none (where experts are what is learned of).
 
     `added_version`: decisions made from an older vector did not know it.
     """
 
     name: str
-    state: float
+    state: tuple[float, ...]
     pulls: int
     cumulative_reward_bps: float
     added_version: int = 1
@@ -216,7 +217,8 @@ class ExpertState(Struct, frozen=True, gc=False):
 class BanditSnapshot(Struct, frozen=True, gc=False):
     """All that a bandit needs to go on bit for bit. No arms: closes wait, no valid fill created its learner yet.
 
-    `settings` are those that the learner was made under, as LearningRules.determining_json gives them.
+    `settings` are those that the learner was made under, as LearningSettings.determining_json gives them; `state` are
+    the rule's own numbers.
     `choices_version` is the version at which the arms or the experts last changed.
     `reward_bound_bps` is None, and `warm_up_rewards_bps` hold what was seen, until an automatic bound is found.
     """
@@ -238,12 +240,8 @@ class BanditSnapshot(Struct, frozen=True, gc=False):
     choices_version: int = 1
     reward_bound_bps: float | None = None
     warm_up_rewards_bps: tuple[float, ...] = ()
+    state: tuple[float, ...] = ()
     schema_version: int = 1
-
-
-def has_bound(learned: WeightVector | BanditSnapshot) -> bool:
-    """Whether rewards are clipped to reward_bound_bps: by every rule but the documented one."""
-    return (learned.algorithm, learned.estimator) != ("exp3ix", "importance")
 
 
 class TaskSnapshot(Struct, frozen=True, gc=False):

@@ -15,7 +15,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from armstream.events import WeightVector, has_bound
+from armstream.events import WeightVector
+from armstream.rules import clips
 
 HISTORY_VECTORS = 400  # kept for each bandit, the oldest dropped
 WINDOW_SECONDS = 10.0  # rates and latencies are those of the last seconds
@@ -244,7 +245,7 @@ def _height_of(vector: WeightVector) -> int:
 
 def _bound(vector: WeightVector) -> str:
     """What the bandit clips its rewards to; a bound of 0 is an automatic one that is not found yet."""
-    if not has_bound(vector):
+    if not clips(vector):
         return ""
     return f"  B {vector.reward_bound_bps:,.1f} bps" if vector.reward_bound_bps else "  finding B"
 

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from armstream.layers import Layers, SettingPath
+from armstream.learning import LearningSettings
 from armstream.learning.reward_bound import LEAST_BOUND_BPS
+from armstream.learning.settings import DEFAULT_ALGORITHM, RULES_OWN
 from armstream.resources import resource
-from armstream.stages.rules import DAY_MICROS, SECOND_MICROS, BanditRules, LearningRules, RewardRules
+from armstream.rules import RULES, UnknownRule, new_learner, rule_named
+from armstream.stages.facts import DAY_MICROS, SECOND_MICROS, BanditRegistry, TaskLimits
 
 KAFKA_BATCH_BYTES = 1_048_588  # the default of max.message.bytes
 DEAD_LETTER_OVERHEAD_BYTES = 65_536
@@ -69,23 +72,6 @@ _REFUSED: Mapping[tuple[str, str | None], str] = {
     ),
 }
 
-_NOT_FOR_TSALLIS: Mapping[str, object] = {
-    "estimator": "implicit",
-    "gamma": 0.0,
-    "eta_max": None,
-    "implicit": None,
-    "transform": "none",
-    "transform_bps": None,
-    "min_weight": 1e-10,
-}
-_NOT_FOR_EXP4: Mapping[str, object] = {
-    "attribution": "full_information",
-    "eta_max": None,
-    "transform": "none",
-    "transform_bps": None,
-    "fixed_share": 0.0,
-}
-_FOR_EXP4: Mapping[str, object] = {"experts": {}, "horizon": 10_000}
 _FOR_ALL_BANDITS = frozenset({"enabled", "algorithm", "save_interval", "state_file"})
 
 Conflict = tuple[SettingPath, str]
@@ -115,6 +101,13 @@ def _client_text(value: object) -> object:
     return str(value) if isinstance(value, int | float) else value
 
 
+def _known_rule(name: str) -> str:
+    try:
+        return rule_named(name).name
+    except UnknownRule as unknown:
+        raise ValueError(f"must be one of {', '.join(sorted(RULES))}") from unknown
+
+
 def _one_or_more(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
@@ -126,7 +119,7 @@ def _or_host_name(value: object) -> object:
 ArmName = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=100)]
 TopicName = Annotated[str, Field(pattern=_LEGAL, min_length=1, max_length=249)]
 Names = Annotated[tuple[ArmName, ...], Field(strict=False)]
-Experts = Mapping[ArmName, Literal["engine", "uniform", "exp3ix", "follow_best"] | Mapping[ArmName, float]]
+Experts = Mapping[ArmName, str | Mapping[ArmName, float]]
 ClientConfiguration = dict[str, str | int | float | bool]
 ClientSettings = Mapping[str, Annotated[str, BeforeValidator(_client_text)]]
 
@@ -306,10 +299,12 @@ class RewardSettings(Section):
 
 
 class OnlineLearningSettings(Section):
-    """The learning rule, under the documented names."""
+    """The learning rule by its name, and what it may be told; which of that it takes, the rule says."""
 
     enabled: bool = True
-    algorithm: Literal["exp3ix", "exp4", "tsallis"] = "exp3ix"
+    algorithm: Annotated[str, AfterValidator(_known_rule), Field(json_schema_extra={"enum": sorted(RULES)})] = (
+        DEFAULT_ALGORITHM
+    )
     estimator: Literal["implicit", "importance"] = "implicit"
     gamma: Annotated[float, Field(ge=0, le=1)] = 0.0
     eta: Annotated[float | None, Field(gt=0, le=1e6)] = None
@@ -341,9 +336,9 @@ class OnlineLearningSettings(Section):
             return self.horizons
         return tuple(f"{family}:{horizon}" for family in self.families for horizon in self.horizons)
 
-    def rules(self) -> LearningRules:
+    def for_learner(self) -> LearningSettings:
         """What a learner is made from."""
-        return LearningRules(
+        return LearningSettings(
             arms=self.arms,
             enabled=self.enabled,
             algorithm=self.algorithm,
@@ -367,22 +362,16 @@ class OnlineLearningSettings(Section):
         )
 
     def _reward_bound_bps(self) -> float | Literal["auto"]:
-        """The documented rule clips nothing, so that there is no bound to find: its vectors say 100 as ever."""
-        clips_nothing = self.algorithm == "exp3ix" and self.estimator == "importance"
-        return 100.0 if clips_nothing and self.reward_bound_bps == "auto" else self.reward_bound_bps
+        """What clips nothing has no bound to find: its vectors say 100 as ever."""
+        clips = rule_named(self.algorithm).clips(self.estimator)
+        return self.reward_bound_bps if clips or self.reward_bound_bps != "auto" else 100.0
 
     def conflicts(self) -> Iterator[Conflict]:
         if self.eta_auto and self.eta is not None:
             yield ("eta",), "is computed where eta_auto is true: set eta_auto to false, or leave eta out"
         if not self.eta_auto and self.eta is None:
             yield ("eta",), "must be given where eta_auto is false"
-        if self.algorithm == "tsallis" and self.attribution == "simultaneous":
-            yield ("attribution",), "must be full_information where algorithm is tsallis, which guesses no propensity"
-        if self.algorithm == "tsallis":
-            for setting, unset in _NOT_FOR_TSALLIS.items():
-                if getattr(self, setting) != unset:
-                    yield (setting,), "is not for tsallis: leave it out"
-        yield from self._exp4_conflicts()
+        yield from self._conflicts_of_the_rule()
         scale = None if self.transform == "none" else self.transform_bps
         if self.reward_bound_bps == "auto" and scale is not None and scale < LEAST_BOUND_BPS:
             yield ("transform_bps",), f"must be at least {LEAST_BOUND_BPS:g} where reward_bound_bps is auto"
@@ -399,21 +388,15 @@ class OnlineLearningSettings(Section):
             setting = "horizons" if self.arm_mode == "horizon" else "families"
             yield (setting,), f"must give at least two arms, {self.arms[0]} is one"
 
-    def _exp4_conflicts(self) -> Iterator[Conflict]:
-        if self.algorithm != "exp4":
-            for setting, unset in _FOR_EXP4.items():
-                if getattr(self, setting) != unset:
-                    yield (setting,), f"is for exp4, and algorithm is {self.algorithm}"
-            return
-        for setting, unset in _NOT_FOR_EXP4.items():
-            if getattr(self, setting) != unset:
-                yield (setting,), "is not for exp4: leave it out"
-        if not self.experts:
-            yield ("experts",), "must name one or more where algorithm is exp4: {bandit: exp3ix}"
-        if self.estimator == "importance" and self.gamma == 0.0:
-            yield ("gamma",), "must be above 0 where exp4's estimator is importance"
-        if self.estimator == "importance" and self.implicit is not None:
-            yield ("implicit",), "is for the implicit estimator: leave it out"
+    def _conflicts_of_the_rule(self) -> Iterator[Conflict]:
+        rule, learning = rule_named(self.algorithm), self.for_learner()
+        for setting, unset in RULES_OWN.items():
+            if setting in rule.takes or getattr(learning, setting) == unset:
+                continue
+            takers = ", ".join(each.name for each in RULES.values() if setting in each.takes)
+            yield (setting,), f"is not for {rule.name}, but for {takers}: leave it out"
+        for setting, why in rule.refusals(learning):
+            yield (setting,), why
 
 
 class BanditsSettings(Section):
@@ -479,7 +462,7 @@ class Settings(Section):
             expert_count = len(learning.experts)
             yield (*path, "experts"), f"names {expert_count} experts, above limits.experts, {self.limits.experts}"
         try:
-            learning.rules().new_learner()
+            new_learner(learning.for_learner())
         except ValueError as error:
             yield path, str(error)
 
@@ -528,9 +511,9 @@ class Settings(Section):
             "enable.partition.eof": True,  # what lies before the end is read, marks of transactions too
         }
 
-    def reward_rules(self) -> RewardRules:
+    def task_limits(self) -> TaskLimits:
         """The windows in microseconds, and the limits of one task."""
-        return RewardRules(
+        return TaskLimits(
             dedupe_window_micros=self.rewards.dedupe_window_seconds * SECOND_MICROS,
             orphan_ttl_micros=self.rewards.orphan_ttl_seconds * SECOND_MICROS,
             max_holding_micros=self.rewards.max_holding_days * DAY_MICROS,
@@ -541,15 +524,11 @@ class Settings(Section):
             max_positions_remembered=self.limits.positions_remembered,
         )
 
-    def learning_rules(self) -> LearningRules:
-        """The rules of every bandit that has none of its own."""
-        return self.online_learning.rules()
-
-    def bandit_rules(self) -> BanditRules:
-        """Which bandits there may be, and the rules of each."""
-        return BanditRules(
-            self.learning_rules(),
-            {bandit_id: self._overridden(bandit_id).rules() for bandit_id in self.bandits.overrides},
+    def bandit_registry(self) -> BanditRegistry:
+        """Which bandits there may be, and the learning settings of each."""
+        return BanditRegistry(
+            self.online_learning.for_learner(),
+            {bandit_id: self._overridden(bandit_id).for_learner() for bandit_id in self.bandits.overrides},
             self.bandits.mode == "registered",
             self.bandits.on_settings_change,
             self.limits.arms,

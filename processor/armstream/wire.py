@@ -404,7 +404,9 @@ _REWARD: Final = struct.Struct("<ddd??")  # quantity, reward_bps, weight, applie
 _REWARD_ARM: Final = struct.Struct("<dBdBd")  # share, some propensity, some estimate
 _ARM_WEIGHT: Final = struct.Struct("<dd")  # weight, probability
 _RATES: Final = struct.Struct("<ddd")  # gamma, eta, reward_bound_bps
-_ARM_STATES: Final = tuple(struct.Struct(f"<d{size}sd") for size in range(11))  # state, pulls, cumulative_reward_bps
+_ARM_STATES: Final = tuple(
+    struct.Struct(f"<BdB{size}sd") for size in range(11)
+)  # one number, pulls, cumulative_reward_bps
 _COUNTED: Final = struct.Struct("<?d")  # counted, filled_quantity
 _FOUR_DOUBLES: Final = struct.Struct("<4d")
 _FIVE_DOUBLES: Final = struct.Struct("<5d")
@@ -479,8 +481,12 @@ def write_bandit_snapshot(header: bytes, snapshot: BanditSnapshot) -> bytes:
         pieces.append(_long(len(arms)))
         for arm in arms:
             pulls = _long(arm.pulls)
-            numbers = _ARM_STATES[len(pulls)].pack(arm.state, pulls, arm.cumulative_reward_bps)
-            pieces += (_name(arm.name), numbers, _long(arm.added_version))
+            if len(arm.state) == 1:  # nearly every rule's
+                numbers = _ARM_STATES[len(pulls)].pack(2, arm.state[0], 0, pulls, arm.cumulative_reward_bps)
+                pieces += (_name(arm.name), numbers, _long(arm.added_version))
+            else:
+                earned = _DOUBLE.pack(arm.cumulative_reward_bps)
+                pieces += (_name(arm.name), _doubles(arm.state), pulls, earned, _long(arm.added_version))
     pieces += (
         b"\0",
         _name(snapshot.algorithm),
@@ -496,6 +502,7 @@ def write_bandit_snapshot(header: bytes, snapshot: BanditSnapshot) -> bytes:
         _long(snapshot.choices_version),
         _optional_double(snapshot.reward_bound_bps),
         _doubles(snapshot.warm_up_rewards_bps),
+        _doubles(snapshot.state),
         _long(snapshot.schema_version),
     )
     return b"".join(pieces)

@@ -21,6 +21,7 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 from armstream.events import DecisionSnapshot
 from armstream.learning import Exp3IXBandit
 from armstream.resources import resource
+from armstream.rules import new_learner
 from armstream.settings import load
 
 COMMIT_SECONDS = 0.1
@@ -58,7 +59,7 @@ class NaiveLoop:
 
     def __init__(self, settings_path: Path) -> None:
         settings = load(settings_path, {})
-        self.topics, self.rules = settings.topics.names, settings.learning_rules()
+        self.topics, self.rules = settings.topics.names, settings.online_learning.for_learner()
         self.learners: dict[str, Exp3IXBandit] = {}
         self.versions: dict[str, int] = {}
         self.positions: dict[tuple[str, str], dict[str, Any]] = {}
@@ -127,7 +128,7 @@ class NaiveLoop:
         if fill["event_id"] in position["fill_ids"]:
             return
         if fill["bandit_id"] not in self.learners:
-            learner = self.rules.new_learner()
+            learner = new_learner(self.rules)
             assert isinstance(learner, Exp3IXBandit)  # the bench compares by the shipped rule
             self.learners[fill["bandit_id"]] = learner
             self.versions[fill["bandit_id"]] = 0

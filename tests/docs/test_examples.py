@@ -14,7 +14,7 @@ def test_the_rules_for_single_bandits_are_valid(tmp_path: Path) -> None:
     (text,) = blocks(page("operating/settings.md"), "yaml")
     file = tmp_path / "mine.yaml"
     file.write_text(text)
-    rules = load(file, {}).bandit_rules()
+    rules = load(file, {}).bandit_registry()
     ours = rules.of("eu-equities")
     assert ours is not None
     assert (ours.gamma, ours.reward_bound_bps, rules.of("us-equities")) == (0.02, 60, None)

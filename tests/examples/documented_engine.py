@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from armstream.demo.families import FAMILIES, LOOKBACK_BARS
 from armstream.demo.market import Bar, load_bars
 from armstream.learning import EnsembleWeightOptimizer, TradeResult, blend, update_after_trade
-from armstream.saved_optimizer import SavedOptimizer
+from armstream.standalone.saved_optimizer import SavedOptimizer
 
 HELD_BARS = 5
 FEES_BPS, SLIPPAGE_BPS = 2.0, 2.0  # declared: 1 bps a side, and 2 of slippage

@@ -9,8 +9,8 @@ import pytest
 from armstream.demo.families import FAMILIES
 from armstream.demo.market import STOCKS, Bar, load_bars
 from armstream.learning import EnsembleWeightOptimizer
-from armstream.persistence import read_json
-from armstream.saved_optimizer import SavedOptimizer
+from armstream.standalone.persistence import read_json
+from armstream.standalone.saved_optimizer import SavedOptimizer
 from tests.examples.documented_engine import BASE_WEIGHTS, Engine, run, trades
 
 

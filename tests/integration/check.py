@@ -386,7 +386,7 @@ def replay(
     settings: Settings, partition_count: int, records: Sequence[Record], sizes: Iterable[int], skip: frozenset[Place]
 ) -> Replayed:
     """Feeds one task's records to the stages in batches of `sizes`."""
-    pipeline = Pipeline(TaskState(settings.reward_rules(), settings.bandit_rules()))
+    pipeline = Pipeline(TaskState(settings.task_limits(), settings.bandit_registry()))
     intake = Intake(partition_count, settings.limits.record_bytes, settings.max_future_micros, skip)
     cut = dict.fromkeys(settings.topics.names.inputs, 0)
     replayed, at = Replayed(), 0

@@ -14,7 +14,7 @@ import numpy as np
 
 from armstream.learning import Exp3IXBandit, Exp4Bandit
 from armstream.learning.advice import Expert
-from armstream.learning.experts import FollowTheBest, uniform
+from armstream.learning.exp4.experts import FollowTheBest, uniform
 
 N_ARMS = 5
 BEST, OTHERS = 0.65, 0.5

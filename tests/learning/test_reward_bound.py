@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from armstream.learning import Exp3IXBandit, RewardBound
+from tests.learning.held import put_back
 
 
 def bound_after(rewards_bps: Sequence[float]) -> RewardBound:
@@ -213,7 +214,7 @@ def twin_by_json(bandit: Exp3IXBandit) -> Exp3IXBandit:
 def twin_by_restore(bandit: Exp3IXBandit) -> Exp3IXBandit:
     twin = automatic()
     names, state, pulls = bandit.arm_names, bandit.state, bandit.arm_pulls
-    twin.restore(names, state, pulls, bandit.cumulative_rewards, bandit.total_steps, bandit.reward_bound)
+    put_back(twin, names, state, pulls, bandit.cumulative_rewards, bandit.total_steps, bandit.reward_bound)
     return twin
 
 
@@ -235,7 +236,7 @@ def test_a_twin_made_at_any_point_goes_on_bit_for_bit_and_alone(
 
 def test_restoring_without_a_bound_keeps_the_one_there_is() -> None:
     bandit = warmed(automatic(), ONE_TO_100)
-    bandit.restore(["a", "b"], [0.0, 1.0], [1, 2], [3.0, 4.0], 3)
+    put_back(bandit, ["a", "b"], [0.0, 1.0], [1, 2], [3.0, 4.0], 3)
     assert bandit.reward_bound_bps == pytest.approx(95.05)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mpmath import mp, mpf
 
 from armstream.learning import RewardBound, TradeResult, TsallisBandit, update_after_trade
+from tests.learning.held import put_back
 from tests.learning.reference import slow_tsallis
 
 
@@ -24,7 +25,7 @@ def learner(n_arms: int = 3, bound_bps: float = 100.0, seed: int | None = 1) -> 
 def at(losses: Sequence[float], decisions: int, bound_bps: float = 100.0) -> TsallisBandit:
     """A learner that has learned these losses."""
     bandit = learner(len(losses), bound_bps)
-    bandit.restore(bandit.arm_names, losses, [0] * len(losses), [0.0] * len(losses), decisions)
+    put_back(bandit, bandit.arm_names, losses, [0] * len(losses), [0.0] * len(losses), decisions)
     return bandit
 
 
@@ -316,7 +317,7 @@ def test_permuting_the_arms_permutes_the_result() -> None:
 def test_a_given_rate_stays_whatever_was_counted() -> None:
     """As in the reading of two arms by hand, where 4 / sqrt(n + 1) was 2; a propensity alone is learned at it too."""
     bandit = TsallisBandit(2, reward_bound_bps=100.0, eta=2.0)
-    bandit.restore(bandit.arm_names, [5 / 12, 0.0], [0, 0], [0.0, 0.0], 1_000_000)
+    put_back(bandit, bandit.arm_names, [5 / 12, 0.0], [0, 0], [0.0, 0.0], 1_000_000)
     assert bandit.read().probabilities == pytest.approx([9 / 25, 16 / 25], rel=1e-15)
     assert bandit.read().eta == bandit.update(0, 0.0, 0.5).eta == 2.0
 
@@ -335,7 +336,7 @@ def test_a_fixed_share_by_hand() -> None:
 def test_a_fixed_share_mixes_by_the_rate_of_its_own_round() -> None:
     """n = 3 is a rate of 2 when the fourth decision is learned, whatever its own was; all shared out is 1/2 each."""
     bandit = TsallisBandit(2, reward_bound_bps=100.0, fixed_share=1.0)
-    bandit.restore(bandit.arm_names, [7.0, 0.0], [0, 0], [0.0, 0.0], 3)
+    put_back(bandit, bandit.arm_names, [7.0, 0.0], [0, 0], [0.0, 0.0], 3)
     bandit.update(0, 50.0, probabilities=[0.6, 0.4], eta=0.1)
     assert bandit.state == pytest.approx([2**0.5, 2**0.5], rel=1e-14)
     bandit.update_many({"arm_0": 1.0}, 50.0)
@@ -351,7 +352,7 @@ def test_histories_with_a_fixed_share_are_the_formula_at_50_digits(
     bandit = TsallisBandit(4, reward_bound_bps=100.0, eta=eta, fixed_share=fixed_share)
     for operation in history:
         plain, counted, rate = learner(4), bandit.total_steps, bandit.eta
-        plain.restore(plain.arm_names, bandit.state, [0] * 4, [0.0] * 4, counted)
+        put_back(plain, plain.arm_names, bandit.state, [0] * 4, [0.0] * 4, counted)
         learn(bandit, operation)
         learn(plain, operation)
         expected = plain.state
@@ -523,11 +524,11 @@ REFUSED: dict[str, Callable[[TsallisBandit], object]] = {
     "merging another bound": lambda b: b.merge(learner(3, bound_bps=50.0)),
     "merging another rate": lambda b: b.merge(TsallisBandit(3, reward_bound_bps=100.0, eta=0.1)),
     "merging another share": lambda b: b.merge(TsallisBandit(3, reward_bound_bps=100.0, fixed_share=0.1)),
-    "restoring too few": lambda b: b.restore(["a", "b", "c"], [0.0, 0.0], [0, 0, 0], [0.0] * 3, 0),
-    "restoring nan": lambda b: b.restore(["a", "b"], [0.0, math.nan], [0, 0], [0.0, 0.0], 0),
-    "restoring too much": lambda b: b.restore(["a", "b"], [0.0, 1e101], [0, 0], [0.0, 0.0], 0),
-    "restoring negative pulls": lambda b: b.restore(["a", "b"], [0.0, 0.0], [0, -1], [0.0, 0.0], 0),
-    "restoring negative steps": lambda b: b.restore(["a", "b"], [0.0, 0.0], [0, 0], [0.0, 0.0], -1),
+    "restoring too few": lambda b: put_back(b, ["a", "b", "c"], [0.0, 0.0], [0, 0, 0], [0.0] * 3, 0),
+    "restoring nan": lambda b: put_back(b, ["a", "b"], [0.0, math.nan], [0, 0], [0.0, 0.0], 0),
+    "restoring too much": lambda b: put_back(b, ["a", "b"], [0.0, 1e101], [0, 0], [0.0, 0.0], 0),
+    "restoring negative pulls": lambda b: put_back(b, ["a", "b"], [0.0, 0.0], [0, -1], [0.0, 0.0], 0),
+    "restoring negative steps": lambda b: put_back(b, ["a", "b"], [0.0, 0.0], [0, 0], [0.0, 0.0], -1),
 }
 
 
@@ -619,7 +620,8 @@ def test_twins_by_json_copy_and_restore_go_on_bit_for_bit_and_apart(
     for operation in before:
         learn(bandit, operation)
     restored = TsallisBandit(2, seed=6, **parameters)
-    restored.restore(
+    put_back(
+        restored,
         *(bandit.arm_names, bandit.state, bandit.arm_pulls, bandit.cumulative_rewards),
         *(bandit.total_steps, bandit.reward_bound),
     )
@@ -683,7 +685,7 @@ def test_nothing_that_is_given_out_is_the_learners_own() -> None:
 
 def test_get_stats_tells_what_each_arm_did() -> None:
     bandit = at([5 / 12, 0.0], 3)
-    bandit.restore(["a", "b"], [5 / 12, 0.0], [2, 1], [6.0, -1.0], 3)
+    put_back(bandit, ["a", "b"], [5 / 12, 0.0], [2, 1], [6.0, -1.0], 3)
     stats = bandit.get_stats()
     assert {key: stats[key] for key in ("n_arms", "total_steps", "gamma", "eta")} == {
         **{"n_arms": 2, "total_steps": 3, "gamma": 0.0},

@@ -29,11 +29,12 @@ from armstream.events import (
     Source,
     WeightVector,
 )
+from armstream.learning import LearningSettings
 from armstream.runtime.intake import Record
 from armstream.runtime.metrics import REWARD_BPS, SECONDS, Histogram, Metrics
 from armstream.settings import Settings
+from armstream.stages.facts import BanditRegistry, TaskLimits
 from armstream.stages.pipeline import APPLIED, DEAD_LETTER, DUPLICATE, Applied
-from armstream.stages.rules import BanditRules, LearningRules, RewardRules
 from armstream.stages.state import TaskState
 
 # The contract: names, types and labels.
@@ -90,7 +91,7 @@ EXPERTS = (ExpertWeight("base", 0.25, (1.0,)), ExpertWeight("regime", 0.75))
 
 
 def snapshot(bandit_id: str, version: int, rewards: Mapping[str, float]) -> BanditSnapshot:
-    arms = tuple(ArmState(name, 0.0, 1, reward_bps) for name, reward_bps in rewards.items())
+    arms = tuple(ArmState(name, (0.0,), 1, reward_bps) for name, reward_bps in rewards.items())
     return BanditSnapshot(bandit_id, version, version - 1, arms, "exp3ix", "implicit", "")
 
 
@@ -125,7 +126,7 @@ def message(topic: str, ago_seconds: float = 0.0) -> Record:
 
 
 def state_of(bandits: int) -> TaskState:
-    state = TaskState(RewardRules(), BanditRules(LearningRules(arms=("a", "b"))))
+    state = TaskState(TaskLimits(), BanditRegistry(LearningSettings(arms=("a", "b"))))
     for number in range(bandits):
         state.restore_bandit(BanditSnapshot(f"b{number}", 0, 0, (), "exp3ix", "implicit", ""))
     return state

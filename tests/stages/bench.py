@@ -9,8 +9,8 @@ import time
 
 from armstream.events import Fill, Input
 from armstream.learning import Exp3IXBandit
+from armstream.stages.facts import BanditRegistry, TaskLimits
 from armstream.stages.pipeline import Pipeline
-from armstream.stages.rules import BanditRules, RewardRules
 from armstream.stages.state import TaskState
 from tests.stages.events import ARMS, START, close, fill, learning_rules, source_of
 
@@ -38,7 +38,7 @@ def recorded(pairs: int, step_micros: int) -> list[Input]:
 
 def run(events: list[Input]) -> float:
     """CPU seconds for all of it, in batches, each committed."""
-    pipeline = Pipeline(TaskState(RewardRules(), BanditRules(learning_rules())))
+    pipeline = Pipeline(TaskState(TaskLimits(), BanditRegistry(learning_rules())))
     started = time.process_time()
     for start in range(0, len(events), BATCH):
         pipeline.apply(events[start : start + BATCH], source_of)

@@ -3,7 +3,8 @@
 from typing import Any
 
 from armstream.events import Close, Fill, Source
-from armstream.stages.rules import LearningRules, RewardRules
+from armstream.learning import LearningSettings
+from armstream.stages.facts import TaskLimits
 
 ARMS = ("ridge", "mlp", "boost")
 START = 1_700_000_000_000_000  # UTC microseconds
@@ -32,11 +33,11 @@ def source_of(index: int) -> Source:
     return Source("trades", 0, index, b"key", b"record %d" % index)
 
 
-def short_rules(**fields: int) -> RewardRules:
+def short_rules(**fields: int) -> TaskLimits:
     """Windows of a thousandth of a second or so, so that a short history crosses them."""
     given = {"dedupe_window_micros": 1_000, "orphan_ttl_micros": 400, "max_holding_micros": 4_000} | fields
-    return RewardRules(**given)
+    return TaskLimits(**given)
 
 
-def learning_rules(**fields: Any) -> LearningRules:
-    return LearningRules(**({"arms": ARMS} | fields))
+def learning_rules(**fields: Any) -> LearningSettings:
+    return LearningSettings(**({"arms": ARMS} | fields))

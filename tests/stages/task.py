@@ -14,8 +14,9 @@ from armstream.events import (
     Reward,
     WeightVector,
 )
+from armstream.learning import LearningSettings
+from armstream.stages.facts import BanditRegistry, TaskLimits
 from armstream.stages.pipeline import Applied, Pipeline
-from armstream.stages.rules import BanditRules, LearningRules, RewardRules
 from armstream.stages.state import TaskState
 from tests.stages.events import source_of
 
@@ -37,10 +38,10 @@ class Published:
 class Task:
     """One task's life: `apply` publishes and commits, `abort` does neither, `restart` goes on from the snapshots."""
 
-    def __init__(self, reward_rules: RewardRules, learning_rules: LearningRules, **bandit_rules: Any) -> None:
+    def __init__(self, reward_rules: TaskLimits, learning_rules: LearningSettings, **bandit_rules: Any) -> None:
         self.reward_rules = reward_rules
         self.learning_rules = learning_rules
-        self.bandit_rules = BanditRules(learning_rules, **bandit_rules)
+        self.bandit_rules = BanditRegistry(learning_rules, **bandit_rules)
         self.state = TaskState(reward_rules, self.bandit_rules)
         self.pipeline = Pipeline(self.state)
         self.published = Published()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from armstream.events import BanditSnapshot, Command, CommandApplied, Reward
-from armstream.learning.weight_optimizer import effective_alpha
+from armstream.learning.blending import effective_alpha
 from tests.stages.events import ARMS, START, close, fill, learning_rules, short_rules
 from tests.stages.task import Task
 
@@ -74,7 +74,7 @@ def test_disabled_learning_publishes_rewards_and_touches_no_learner() -> None:
         ("boost", 0.5, None, None),
     ]
     assert task.bandit().total_steps == 0
-    assert [arm.state for arm in task.bandit().arms] == [0.0, 0.0, 0.0]
+    assert [arm.state for arm in task.bandit().arms] == [(0.0,)] * 3
     assert not task.position().counted
     assert [arm.weight for arm in task.published.weights["book"].arms] == pytest.approx([1 / 3] * 3)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from armstream.events import Command, CommandApplied
-from armstream.stages.rules import COMMANDS_REMEMBERED, SETTINGS_CHANGE
+from armstream.stages.facts import COMMANDS_REMEMBERED, SETTINGS_CHANGE
 from armstream.stages.state import SettingsMismatch
 from tests.stages.events import ARMS, START, close, fill, learning_rules, short_rules
 from tests.stages.task import Task
@@ -94,7 +94,8 @@ def test_reset_forgets_what_was_learned_and_keeps_arms_and_versions() -> None:
     task.apply(command("ADD_ARM", "k1", arm="lstm"), command("RESET", "k2"))
     snapshot = task.bandit()
     assert (snapshot.version, snapshot.total_steps) == (3, 0)
-    assert [(arm.name, arm.state, arm.pulls) for arm in snapshot.arms] == [(name, 0.0, 0) for name in (*ARMS, "lstm")]
+    names = (*ARMS, "lstm")
+    assert [(arm.name, arm.state, arm.pulls) for arm in snapshot.arms] == [(name, (0.0,), 0) for name in names]
     assert list(weights(task).values()) == [0.25] * 4
 
 

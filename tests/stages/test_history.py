@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 
 from armstream.codec import encode
 from armstream.events import Close, Fill, Input, Reward
-from armstream.stages.rules import LearningRules, RewardRules
+from armstream.learning import LearningSettings
+from armstream.stages.facts import TaskLimits
 from tests.stages import reference
 from tests.stages.events import ARMS, learning_rules, short_rules
 from tests.stages.histories import histories, merged, positions
 from tests.stages.task import Published, Task
 
 EXPERTS = (("base", {"ridge": 1.0, "mlp": 1.0}), ("bandit", "exp3ix"), ("best", "follow_best"), ("regime", "engine"))
-RULES: tuple[LearningRules, ...] = (
+RULES: tuple[LearningSettings, ...] = (
     learning_rules(),
     learning_rules(reward_bound_bps="auto"),
     learning_rules(algorithm="tsallis"),
@@ -41,7 +42,7 @@ def cut(events: Sequence[Input], sizes: Sequence[int]) -> list[Sequence[Input]]:
 def run(
     events: Sequence[Input],
     sizes: Sequence[int] = (),
-    rules: LearningRules = RULES[0],
+    rules: LearningSettings = RULES[0],
     between: Callable[[Task, Sequence[Input]], object] = lambda *_: None,
 ) -> Task:
     """A task that applied it all; `between` is called before each batch, with it."""
@@ -138,7 +139,7 @@ def test_rewards_dead_letters_and_versions_are_those_of_the_reference(events: li
 @settings(max_examples=60)
 @given(histories(), splits, splits, st.sampled_from(RULES))
 def test_batch_boundaries_do_not_matter(
-    events: list[Input], one: list[int], other: list[int], rules: LearningRules
+    events: list[Input], one: list[int], other: list[int], rules: LearningSettings
 ) -> None:
     first, second = run(events, one, rules), run(events, other, rules)
     assert as_bytes(first.published) == as_bytes(second.published)
@@ -148,7 +149,7 @@ def test_batch_boundaries_do_not_matter(
 @settings(max_examples=60)
 @given(histories(), splits, st.sampled_from(RULES))
 def test_a_batch_rolled_back_and_applied_again_is_as_applied_once(
-    events: list[Input], sizes: list[int], rules: LearningRules
+    events: list[Input], sizes: list[int], rules: LearningSettings
 ) -> None:
     def abort_first(task: Task, batch: Sequence[Input]) -> None:
         before = counts(task)
@@ -163,7 +164,7 @@ def test_a_batch_rolled_back_and_applied_again_is_as_applied_once(
 @settings(max_examples=60)
 @given(histories(), splits, st.sampled_from(RULES))
 def test_a_restart_between_any_two_batches_goes_on_bit_for_bit(
-    events: list[Input], sizes: list[int], rules: LearningRules
+    events: list[Input], sizes: list[int], rules: LearningSettings
 ) -> None:
     undisturbed = run(events, sizes, rules)
     restarted = run(events, sizes, rules, lambda task, _: task.restart())
@@ -207,6 +208,6 @@ def test_counts_are_those_of_the_positions_kept(events: list[Input]) -> None:
 
 def test_rules_refuse_a_holding_shorter_than_the_dedupe_window() -> None:
     with pytest.raises(ValueError, match="max_holding"):
-        RewardRules(dedupe_window_micros=10, max_holding_micros=9)
+        TaskLimits(dedupe_window_micros=10, max_holding_micros=9)
     with pytest.raises(ValueError, match="max_bandits"):
-        RewardRules(max_bandits=0)
+        TaskLimits(max_bandits=0)

@@ -9,8 +9,8 @@ import pytest
 
 import armstream.stages
 from armstream.events import ArmState, BanditSnapshot, Source
+from armstream.stages.facts import BanditRegistry
 from armstream.stages.pipeline import ApplyFailure, Pipeline
-from armstream.stages.rules import BanditRules
 from armstream.stages.state import SettingsMismatch, TaskState
 from tests.stages.events import ARMS, START, close, fill, learning_rules, short_rules, source_of
 from tests.stages.task import Task
@@ -47,7 +47,7 @@ def test_snapshots_come_once_each_in_the_order_of_first_touch(task: Task) -> Non
 
 
 def test_a_batch_must_end_before_the_next_begins() -> None:
-    pipeline = Pipeline(TaskState(short_rules(), BanditRules(learning_rules())))
+    pipeline = Pipeline(TaskState(short_rules(), BanditRegistry(learning_rules())))
     with pytest.raises(RuntimeError, match="no batch"):
         pipeline.commit()
     pipeline.apply([fill()], source_of)
@@ -100,7 +100,7 @@ def test_restore_gives_back_every_field_of_a_bandit(task: Task) -> None:
         "book",
         version=17,
         total_steps=9,
-        arms=tuple(ArmState(name, 0.5, 3, -2.0) for name in ARMS),
+        arms=tuple(ArmState(name, (0.5,), 3, -2.0) for name in ARMS),
         algorithm="exp3ix",
         estimator="implicit",
         settings=task.learning_rules.determining_json(),
@@ -127,7 +127,7 @@ def test_restore_gives_back_every_field_of_a_bandit(task: Task) -> None:
 )
 def test_state_learned_under_other_settings_is_refused(task: Task, fields: dict[str, Any], words: str) -> None:
     task.apply(fill(), close())
-    other = TaskState(short_rules(), BanditRules(learning_rules(**fields)))
+    other = TaskState(short_rules(), BanditRegistry(learning_rules(**fields)))
     with pytest.raises(SettingsMismatch) as mismatch:
         other.restore_bandit(task.bandit())
     assert str(mismatch.value).startswith("bandit 'book' was learned under other settings: ")
@@ -136,7 +136,7 @@ def test_state_learned_under_other_settings_is_refused(task: Task, fields: dict[
 
 def test_a_bandit_that_learned_nothing_fits_any_settings(task: Task) -> None:
     task.apply(close())
-    TaskState(short_rules(), BanditRules(learning_rules(gamma=0.01))).restore_bandit(task.bandit())
+    TaskState(short_rules(), BanditRegistry(learning_rules(gamma=0.01))).restore_bandit(task.bandit())
 
 
 @pytest.mark.parametrize("steps", [Task.going_on, Task.restart])

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from armstream.events import DeadLetter, Header, Input, Reward, Source
+from armstream.stages.facts import BanditRegistry, TaskLimits
 from armstream.stages.pipeline import Pipeline
 from armstream.stages.reward import MAX_WAITING_BYTES, awaiting, match, opened, with_left
-from armstream.stages.rules import BanditRules, RewardRules
 from armstream.stages.state import TaskState
 from tests.stages import reference
 from tests.stages.events import START, close, fill, learning_rules, short_rules, source_of
@@ -334,7 +334,7 @@ def test_a_close_that_would_wait_past_the_limit_takes_nothing_with_it() -> None:
 
 
 def test_records_wait_in_a_position_only_as_long_as_its_snapshot_stays_bounded() -> None:
-    pipeline = Pipeline(TaskState(RewardRules(), BanditRules(learning_rules())))
+    pipeline = Pipeline(TaskState(TaskLimits(), BanditRegistry(learning_rules())))
     half = MAX_WAITING_BYTES // 2 - 3  # with its key of three bytes
 
     def large(index: int) -> Source:
@@ -348,7 +348,7 @@ def test_records_wait_in_a_position_only_as_long_as_its_snapshot_stays_bounded()
 
 
 def test_a_done_position_keeps_its_ids_and_refuses_another_fill() -> None:
-    task = Task(RewardRules(), learning_rules())
+    task = Task(TaskLimits(), learning_rules())
     task.apply(fill("f1", quantity=40.0, order_quantity=100.0), close("c1", quantity=40.0))
     assert task.position().decision is not None  # 60 may still be filled
     applied = task.apply(fill("f2", quantity=60.0, order_quantity=100.0), close("c2", quantity=60.0))

@@ -7,7 +7,7 @@ from numpy.random import default_rng
 
 from armstream.engine import draw
 from armstream.events import Command, Fill
-from armstream.stages.rules import RewardRules
+from armstream.stages.facts import TaskLimits
 from tests.stages.events import ARMS, START, close, fill, learning_rules, short_rules
 from tests.stages.task import Task
 
@@ -27,7 +27,7 @@ def logged_fill(position_id: str = "p1", **fields: Any) -> Fill:
 
 
 def states(task: Task) -> list[float]:
-    return [arm.state for arm in task.bandit().arms]
+    return [number for arm in task.bandit().arms for number in arm.state]
 
 
 def test_the_whole_distribution_of_the_decision_teaches_by_hand() -> None:
@@ -83,7 +83,7 @@ def test_a_distribution_over_as_many_other_arms_is_not_taken_for_one_over_todays
 @pytest.mark.parametrize("algorithm", ["exp3ix", "tsallis"])
 def test_an_arm_that_cannot_trade_does_not_win(algorithm: Any) -> None:
     """An engine draws among two arms that earn 10 and 5 bps; the third keeps its share of the three, about a third."""
-    task = Task(RewardRules(), learning_rules(algorithm=algorithm, reward_bound_bps=40.0))
+    task = Task(TaskLimits(), learning_rules(algorithm=algorithm, reward_bound_bps=40.0))
     rng, vector = default_rng(3), None
     for number in range(300):
         decision = draw("book", vector, rng, arms=ARMS, available=ARMS[:2], position_id=f"p{number}")
@@ -101,7 +101,7 @@ def test_an_arm_that_cannot_trade_does_not_win(algorithm: Any) -> None:
 def test_an_arm_that_is_added_while_decisions_are_in_flight_does_not_win_by_their_losses(algorithm: Any) -> None:
     """It comes with the mean weight, about a quarter, before the rewards of a hundred decisions that others made; the
     processor is another one by then."""
-    task = Task(RewardRules(), learning_rules(algorithm=algorithm, reward_bound_bps=40.0))
+    task = Task(TaskLimits(), learning_rules(algorithm=algorithm, reward_bound_bps=40.0))
     rng, vector, in_flight = default_rng(3), None, []
     for number in range(300):
         decision = draw("book", vector, rng, arms=ARMS, position_id=f"p{number}")

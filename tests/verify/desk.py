@@ -14,8 +14,8 @@ from armstream.codec import DecodeError, Event, decode, encode
 from armstream.events import BanditSnapshot, Close, Command, Fill, Input, Rejected, Source
 from armstream.runtime.publication import TASK_KEY, Publication, publish_task
 from armstream.settings import Settings
+from armstream.stages.facts import TaskLimits
 from armstream.stages.pipeline import Pipeline
-from armstream.stages.rules import RewardRules
 from armstream.stages.state import TaskState
 from armstream.verify.commands import first_settings
 from armstream.verify.history import check_partition
@@ -41,11 +41,11 @@ class Desk:
     """A task and the topics that it reads and writes, `topics` by name. A transaction takes one more offset."""
 
     settings: Settings = field(default_factory=settings_of)
-    reward_rules: RewardRules = field(default_factory=RewardRules)
+    reward_rules: TaskLimits = field(default_factory=TaskLimits)
     topics: dict[str, list[Source]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
-        self.pipeline = Pipeline(TaskState(self.reward_rules, self.settings.bandit_rules()))
+        self.pipeline = Pipeline(TaskState(self.reward_rules, self.settings.bandit_registry()))
         self.next_offset = dict.fromkeys(self.settings.topics.names.inputs, 0)
         self.first: dict[str, int] = defaultdict(int)
         self.ends: dict[str, int] = defaultdict(int)

@@ -117,7 +117,7 @@ def test_where_the_command_is_no_longer_kept_what_it_changed_is_not_known_and_sa
 def restarted_under(desk: Desk, **sections: Any) -> Desk:
     """The same topics, other settings, state restored from the snapshots."""
     other = Desk(settings_of(**sections), desk.reward_rules, desk.topics)
-    state = TaskState(desk.reward_rules, other.settings.bandit_rules())
+    state = TaskState(desk.reward_rules, other.settings.bandit_registry())
     for topic in (desk.names.bandit_snapshots, desk.names.position_snapshots):
         for value in latest(desk.topics[topic]).values():
             snapshot = decode(value)

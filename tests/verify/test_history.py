@@ -217,7 +217,7 @@ def test_offsets_of_the_group_that_are_not_the_tasks_are_found(desk: Desk) -> No
 
 def test_a_blend_that_todays_settings_do_not_give_is_named_and_no_difference() -> None:
     desk = traded({})
-    sooner = settings_of(online_learning={"warm_start_steps": 2}).bandit_rules()
+    sooner = settings_of(online_learning={"warm_start_steps": 2}).bandit_registry()
     account = check_partition(desk.log(), replace(desk.rules, bandits=sooner))
     assert account.not_checked_count == 4  # the vectors of two and more steps
     assert "warm_start_steps" in account.not_checked[0]

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from armstream.stages.rules import LearningRules
+from armstream.learning import LearningSettings
 from armstream.verify.learner import Learner
 from tests.learning.reference import SlowBandit
 
 ARMS = ("a", "b", "c", "d", "e")
 
 
-def rules(**given: Any) -> LearningRules:
-    return LearningRules(ARMS, **given)
+def rules(**given: Any) -> LearningSettings:
+    return LearningSettings(ARMS, **given)
 
 
 def test_the_documented_rule_by_hand() -> None:

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace, settings: "Settings") -> int:
 
     Raises ValueError where the settings name an arm that no family here has, FollowerError, PublishError, TimeoutError.
     """
-    arms = settings.learning_rules().arms
+    arms = settings.online_learning.arms
     _check_arms(arms)
     experts = experts_for(arms)
     with _on_stop_signals(_leave):

@@ -30,7 +30,7 @@ from armstream.engine.decision import Decision, draw
 from armstream.engine.view import Status, WeightsView, weights_within
 from armstream.events import WeightVector
 from armstream.learning.advice import Expert
-from armstream.learning.weight_optimizer import mix
+from armstream.learning.blending import mix
 
 _REQUEST_SECONDS = 2.0
 _NEW_TOPIC_SECONDS = 5.0  # a topic that was just made, or its leader, may be unknown to a broker for a moment

@@ -12,6 +12,8 @@ MAX_REWARD_BPS = 1e12
 MAX_WEIGHT = 1e6
 SMALLEST, LARGEST = 1e-200, 1e200  # of rates, floors and scales: logs divided by them stay finite
 FINITE = float_info.max
+SUM_TOLERANCE = 1e-6  # of a logged distribution: it may come in single precision
+MIN_LOGGED_PROPENSITY = 1e-80  # below it a sum of losses may leave what a learner holds
 
 
 def legal_number(what: str, value: object, low: float, high: float) -> float:
@@ -43,6 +45,22 @@ def legal_arm_names(names: Iterable[str]) -> tuple[str, ...]:
     return legal
 
 
+def names_of(n_arms: int, arm_names: Sequence[str] | None) -> tuple[str, ...]:
+    """Those given, else arm_0, arm_1, ... ValueError where there are not `n_arms` of them."""
+    count = index(n_arms)
+    names = tuple(f"arm_{i}" for i in range(count)) if arm_names is None else tuple(arm_names)
+    if len(names) != count:
+        raise ValueError(f"n_arms is {count}, but {len(names)} arm names were given")
+    return names
+
+
+def legal_seed(seed: int | None) -> int | None:
+    """ValueError where it is negative."""
+    if seed is not None and index(seed) < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
+    return seed
+
+
 def legal_arm(arm: int, n_arms: int) -> int:
     arm = index(arm)
     if not 0 <= arm < n_arms:
@@ -64,6 +82,17 @@ def illegal_reward(reward: float, weight: float) -> ValueError:
 
 def illegal_propensity(propensity: float) -> ValueError:
     return ValueError(f"propensity must be above 0 and at most 1, got {propensity!r}")
+
+
+def unlogged_draw(rule: str, arm: str | None, propensity: float | None) -> str:
+    """Why a rule that guesses no propensity cannot take this decision; "" where it can."""
+    if arm is None:
+        return ""
+    if propensity is None:
+        return f"a drawn arm needs its logged propensity: {rule} guesses none"
+    if propensity < MIN_LOGGED_PROPENSITY:
+        return f"propensity must not be below {MIN_LOGGED_PROPENSITY:g} with {rule}, got {propensity!r}"
+    return ""
 
 
 def unknown_arm(arm_name: str, names: Iterable[str]) -> ValueError:

@@ -19,26 +19,30 @@ theorem, and gives up the freedom of order.
 A loss is (B - clip(reward_bps, -B, B)) / (2 B), B the reward bound (reward_bound.py).
 """
 
-import copy
 import logging
-from bisect import bisect_right
-from collections.abc import Collection, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import fsum, sqrt
 from typing import Any, Literal, NamedTuple, Self
 
-import numpy as np
-
-from armstream.learning.arms import ArmLearner, Reading, Update, legal_seed, names_of
+from armstream.learning.contract import (
+    Decision,
+    Learned,
+    Logged,
+    Observed,
+    Part,
+    Reading,
+    Rule,
+    Update,
+    legal_reward,
+)
+from armstream.learning.drawing import DrawingLearner, refuse_more_than_drawn
 from armstream.learning.refusals import (
-    FINITE,
     LARGEST,
-    MAX_REWARD_BPS,
     MAX_WEIGHT,
     SMALLEST,
+    SUM_TOLERANCE,
     generator_from,
     illegal_propensity,
-    illegal_reward,
     legal_arm,
     legal_arm_names,
     legal_count,
@@ -46,16 +50,19 @@ from armstream.learning.refusals import (
     legal_numbers,
     legal_propensities,
     legal_shares,
+    names_of,
     refuse_asleep,
     refuse_overflow,
+    unlogged_draw,
 )
 from armstream.learning.reward_bound import RewardBound
+from armstream.learning.settings import LearningSettings
+from armstream.learning.transforms import share_out
 
 _log = logging.getLogger(__name__)
 
 MAX_LOSS = 1e100  # either way, of a cumulative one: the probability of every arm stays above 0 in floats
 MAX_NEWTON_STEPS = 100  # 35 for a thousand equal arms
-SUM_TOLERANCE = 1e-6  # of a logged distribution: it may come in single precision
 LEAST_INITIAL_WEIGHT = 1e-10
 LEAST_ETA, MAX_ETA = 1e-9, 1e6  # of a given one: a loss made from p stays one
 
@@ -69,7 +76,7 @@ class Draw(NamedTuple):
     eta: float
 
 
-class TsallisBandit(ArmLearner):
+class TsallisBandit(DrawingLearner):
     """One learner over K named arms.
 
     `n_arms` names may be given, else they are arm_0, arm_1, ... `reward_bound_bps` "auto" takes the 95th percentile of
@@ -81,7 +88,10 @@ class TsallisBandit(ArmLearner):
     TypeError, as early. Nothing here is safe to call from two threads.
     """
 
-    __slots__ = ("_fixed_share", "_generator", "_given_bound", "_given_eta", "_losses", "_seed")
+    __slots__ = ("_fixed_share", "_given_eta")
+
+    _title = "Tsallis-INF"
+    _log = _log
 
     def __init__(
         self,
@@ -93,20 +103,11 @@ class TsallisBandit(ArmLearner):
         eta: float | None = None,
         fixed_share: float = 0.0,
     ) -> None:
-        self._given_bound = RewardBound.given(reward_bound_bps)
-        super().__init__(names_of(n_arms, arm_names), self._given_bound)
+        super().__init__(names_of(n_arms, arm_names), RewardBound.given(reward_bound_bps), seed)
         self._given_eta = None if eta is None else legal_number("eta", eta, LEAST_ETA, MAX_ETA)
         self._fixed_share = legal_number("fixed_share", fixed_share, 0.0, 1.0)
-        self._seed = legal_seed(seed)
-        self._generator: np.random.Generator | None = None  # made when it first draws: nothing in the stream does
-        self._losses = [0.0] * len(self._names)
 
     # What it is.
-
-    @property
-    def state(self) -> list[float]:
-        """The losses L: all that was learned; a fresh list."""
-        return self._losses.copy()
 
     @property
     def gamma(self) -> float:
@@ -118,21 +119,23 @@ class TsallisBandit(ArmLearner):
         """The rate of the next decision: the given one, or 4 / sqrt(n + 1)."""
         return 4.0 / sqrt(self._total_steps + 1) if self._given_eta is None else self._given_eta
 
+    @property
+    def reads_distribution(self) -> bool:
+        """b is of all arms."""
+        return True
+
     # Reading and choosing.
 
     def read(self) -> Reading:
         """Probabilities, which are the weights too, and the rate behind them; fresh lists of K floats."""
         eta = self.eta
-        probabilities = _probabilities(self._losses, eta)
+        probabilities = _probabilities(self._state, eta)
         return Reading(probabilities, probabilities.copy(), eta)
 
     def decide(self) -> Draw:
         """An arm drawn by exactly one number of the generator, with all that its update needs. Counts nothing."""
         _, probabilities, eta = self.read()
-        drawn = self._drawing_generator().random()
-        arm = min(bisect_right(list(accumulate(probabilities)), drawn), len(probabilities) - 1)
-        if _log.isEnabledFor(logging.DEBUG):
-            _log.debug("Tsallis-INF selected arm %d (%s) with p=%.3g", arm, self._names[arm], probabilities[arm])
+        arm = self._draw_from(probabilities)
         return Draw(arm, probabilities[arm], probabilities, eta)
 
     def select_arm(self) -> int:
@@ -140,6 +143,26 @@ class TsallisBandit(ArmLearner):
         return self.decide().arm
 
     # Learning.
+
+    def learn(self, decision: Decision, part: Part, new_decision: bool, observed: Sequence[Observed] = ()) -> Update:
+        """As `update`, by the decision's whole distribution where that was logged, else by its propensity."""
+        arm, logged, is_whole, asleep = decision
+        if observed:
+            refuse_more_than_drawn(observed, arm)
+        return self.update(
+            arm,
+            part.reward_bps,
+            logged.propensity,
+            probabilities=logged.probabilities if is_whole else None,
+            eta=logged.eta if is_whole else None,
+            weight=part.weight,
+            new_decision=new_decision,
+            asleep=() if is_whole else asleep,
+        )
+
+    def learn_blend(self, shares: Mapping[str, float], part: Part, new_decision: bool, attribution: str) -> Update:
+        """As `update_many`."""
+        return self.update_many(shares, part.reward_bps, attribution, weight=part.weight, new_decision=new_decision)
 
     def update(
         self,
@@ -167,9 +190,8 @@ class TsallisBandit(ArmLearner):
         predictors that specialize', STOC 1997): those of probability 0, and with `propensity` alone those `asleep`.
         The estimate in the result is what L_arm moved by. While `is_warming`, a legal reward goes into the bound only.
         """
-        if not (-MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS and 0.0 <= weight <= MAX_WEIGHT):
-            raise illegal_reward(reward, weight)
-        reward, weight, arm = float(reward), float(weight), legal_arm(arm, len(self._names))
+        reward, weight = legal_reward(reward, weight)
+        arm = legal_arm(arm, len(self._names))
         p, baselines, eta = self._legal_decision(arm, propensity, probabilities, eta)
         if asleep:
             refuse_asleep(asleep, arm, len(self._names))
@@ -180,14 +202,8 @@ class TsallisBandit(ArmLearner):
             return Update((), (), (), eta, "NONE")
         unrealised = 0.5 - baselines[arm] if new_decision else 0.0
         estimate = (weight * self._signal(reward) + unrealised) / p + (baselines[arm] if new_decision else 0.0)
-        moves = baselines if new_decision else [0.0] * len(baselines)
-        moves[arm] = estimate
-        played = p * estimate
-        if probabilities is not None and 0.0 in probabilities:
-            played = fsum(each * move for each, move in zip(probabilities, moves, strict=True))
-            asleep = [sleeper for sleeper, each in enumerate(probabilities) if each == 0.0]
-        for sleeper in asleep:
-            moves[sleeper] = played
+        others = baselines if new_decision else [0.0] * len(baselines)
+        moves = self._moves(arm, p, estimate, others, probabilities or (), asleep)
         self._apply(moves, {arm: weight * reward}, new_decision)
         update = Update((arm,), (p,), (estimate,), eta, "LOGGED")
         if _log.isEnabledFor(logging.DEBUG):
@@ -213,9 +229,7 @@ class TsallisBandit(ArmLearner):
 
         sequential is a ValueError: its later arms have no propensity that was logged.
         """
-        if not (-MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS and 0.0 <= weight <= MAX_WEIGHT):
-            raise illegal_reward(reward, weight)
-        reward, weight = float(reward), float(weight)
+        reward, weight = legal_reward(reward, weight)
         shares = legal_shares(contributions, self._index_of)
         logged = None if propensities is None else legal_propensities(propensities, self._index_of, shares)
         if attribution not in ("simultaneous", "full_information"):
@@ -241,34 +255,7 @@ class TsallisBandit(ArmLearner):
             self._log_update(update, reward)
         return update
 
-    def merge(self, other: Self) -> None:
-        """Add what `other` learned apart from zero: losses, counts and n add; this generator stays.
-
-        With logged decisions and no fixed share that is what one learner of them all would have. A bound that is known
-        is taken by the one that warms up; two warm-ups are joined, `other`'s rewards last. ValueError unless both have
-        the same arms in the same order, were made with the same parameters and have no two bounds now.
-        """
-        if self._names != other._names:
-            raise ValueError(f"cannot merge: arms {', '.join(self._names)} against {', '.join(other._names)}")
-        if self._parameters() != other._parameters():
-            raise ValueError(f"cannot merge: made with {self._parameters()} against {other._parameters()}")
-        reward_bound = self._reward_bound.merged(other._reward_bound)
-        losses = [a + b for a, b in zip(self._losses, other._losses, strict=True)]
-        rewards = [a + b for a, b in zip(self._cumulative_rewards, other._cumulative_rewards, strict=True)]
-        legal_numbers("losses", losses, len(losses), -MAX_LOSS, MAX_LOSS)
-        refuse_overflow(rewards)
-        self._reward_bound, self._losses, self._cumulative_rewards = reward_bound, losses, rewards
-        self._pulls = [a + b for a, b in zip(self._pulls, other._pulls, strict=True)]
-        self._total_steps += other._total_steps
-
-    def reset(self) -> None:
-        """Forget everything learned and counted; arms and the generator stay. The bound is the constructor's again:
-        one that was set is forgotten, an automatic one warms up anew."""
-        self._reward_bound = self._given_bound
-        self._losses = [0.0] * len(self._names)
-        self._forget_counts()
-
-    # Arms that come and go.
+    # Arms that come.
 
     def add_arm(self, arm_name: str, initial_weight: float = 1.0) -> int:
         """Add an arm and return its index; the others keep their losses, and make room by a lower x.
@@ -280,20 +267,9 @@ class TsallisBandit(ArmLearner):
         names = legal_arm_names((*self._names, arm_name))
         eta = self.eta
         above_x = sqrt(len(self._names) / max(initial_weight, LEAST_INITIAL_WEIGHT))
-        newcomer = min(self._losses) + (above_x - _root(_distances(self._losses, eta))) * 2.0 / eta
-        self._losses = [*self._losses, legal_number("losses", newcomer, -MAX_LOSS, MAX_LOSS)]
-        self._pulls.append(0)
-        self._cumulative_rewards.append(0.0)
-        self._set_names(names)
-        return len(names) - 1
-
-    def remove_arm(self, arm_name: str) -> None:
-        """Forget an arm; the others keep their losses. ValueError when unknown or one of two."""
-        arm = self.get_arm_index(arm_name)
-        names = legal_arm_names(self._names[:arm] + self._names[arm + 1 :])
-        self._losses = self._losses[:arm] + self._losses[arm + 1 :]
-        del self._pulls[arm], self._cumulative_rewards[arm]
-        self._set_names(names)
+        newcomer = min(self._state) + (above_x - _root(_distances(self._state, eta))) * 2.0 / eta
+        self._state = [*self._state, legal_number("losses", newcomer, -MAX_LOSS, MAX_LOSS)]
+        return self._append_name(names)
 
     # Showing, keeping and bringing back.
 
@@ -310,8 +286,8 @@ class TsallisBandit(ArmLearner):
             "total_steps": self._total_steps,
             "arm_pulls": self._pulls.copy(),
             "cumulative_rewards": self._cumulative_rewards.copy(),
-            "losses": self._losses.copy(),
-            **self._parameters(),
+            "losses": self._state.copy(),
+            **self._parameters_to_merge(),
             "reward_bound": self._reward_bound.to_dict(),
             "generator": self._drawing_generator().bit_generator.state,
         }
@@ -328,65 +304,36 @@ class TsallisBandit(ArmLearner):
         names = legal_arm_names(state["arm_names"])
         parameters = {key: state[key] for key in _PARAMETER_KEYS}
         bandit = cls(legal_count("n_arms", state["n_arms"]), names, **parameters)
-        pulls, rewards = state["arm_pulls"], state["cumulative_rewards"]
-        reward_bound = RewardBound.from_dict(state["reward_bound"])
-        bandit.restore(names, state["losses"], pulls, rewards, state["total_steps"], reward_bound)
+        bandit.restore(
+            Learned(
+                names,
+                [(loss,) for loss in state["losses"]],
+                state["arm_pulls"],
+                state["cumulative_rewards"],
+                state["total_steps"],
+                RewardBound.from_dict(state["reward_bound"]),
+            )
+        )
         bandit._generator = generator_from(state["generator"])
         return bandit
 
-    def restore(
-        self,
-        arm_names: Sequence[str],
-        state: Sequence[float],
-        arm_pulls: Sequence[int],
-        cumulative_rewards: Sequence[float],
-        total_steps: int,
-        reward_bound: RewardBound | None = None,
-    ) -> None:
-        """Put back, bit for bit, what the properties of the same names gave; the generator stays, and so does the
-        bound where none is given.
-
-        The arms may differ from the constructor's. ValueError, with nothing changed, for what no learner could hold.
-        """
-        names = legal_arm_names(arm_names)
-        losses = legal_numbers("state", state, len(names), -MAX_LOSS, MAX_LOSS)
-        rewards = legal_numbers("cumulative_rewards", cumulative_rewards, len(names), -FINITE, FINITE)
-        if len(arm_pulls) != len(names):
-            raise ValueError(f"arm_pulls must have {len(names)} entries, got {len(arm_pulls)}")
-        pulls = [legal_count("arm_pulls", pulls) for pulls in arm_pulls]
-        self._total_steps = legal_count("total_steps", total_steps)
-        self._losses, self._pulls, self._cumulative_rewards = losses, pulls, rewards
-        if reward_bound is not None:
-            self._reward_bound = reward_bound
-        self._set_names(names)
-
-    def copy(self) -> Self:
-        """An independent learner in the same state; a generator that has drawn goes on in both alike."""
-        twin = object.__new__(type(self))
-        for name in (
-            *("_fixed_share", "_given_bound", "_given_eta", "_reward_bound", "_seed"),
-            *("_names", "_index_of", "_losses", "_total_steps"),
-        ):
-            setattr(twin, name, getattr(self, name))  # these are only ever replaced
-        twin._pulls = self._pulls.copy()
-        twin._cumulative_rewards = self._cumulative_rewards.copy()
-        twin._generator = copy.deepcopy(self._generator)
-        return twin
-
-    __copy__ = copy
-
     # Inside.
 
-    def _drawing_generator(self) -> np.random.Generator:
-        if self._generator is None:
-            self._generator = np.random.Generator(np.random.PCG64(self._seed))
-        return self._generator
+    def _give(self, twin: Self) -> None:
+        super()._give(twin)
+        twin._given_eta, twin._fixed_share = self._given_eta, self._fixed_share
 
-    def _parameters(self) -> dict[str, Any]:
+    def _parameters_to_merge(self) -> dict[str, Any]:
         """What it was made with, as the constructor takes it."""
         bound = self._given_bound.bound_bps
         values = ("auto" if bound is None else bound, self._given_eta, self._fixed_share)
         return dict(zip(_PARAMETER_KEYS, values, strict=True))
+
+    def _legal_state(self, state: Sequence[float], n_arms: int) -> list[float]:
+        return legal_numbers("losses", state, n_arms, -MAX_LOSS, MAX_LOSS)
+
+    def _state_without(self, arm: int) -> list[float]:
+        return self._state[:arm] + self._state[arm + 1 :]
 
     def _legal_decision(
         self, arm: int, propensity: float | None, probabilities: Sequence[float] | None, eta: float | None
@@ -416,6 +363,27 @@ class TsallisBandit(ArmLearner):
         least = rate * rate
         return p, [0.5 if each >= least else 0.0 for each in legal], rate
 
+    def _moves(
+        self,
+        arm: int,
+        p: float,
+        estimate: float,
+        others: Sequence[float],
+        probabilities: Sequence[float],
+        asleep: Collection[int],
+    ) -> list[float]:
+        """What L moves by: the drawn arm by its estimate, the others by `others`, and those that could not be drawn (of
+        probability 0, or `asleep`) by what was played, sum_a p_a (what L_a moves by)."""
+        moves = [*others]
+        moves[arm] = estimate
+        played = p * estimate
+        if 0.0 in probabilities:
+            played = fsum(each * move for each, move in zip(probabilities, moves, strict=True))
+            asleep = [sleeper for sleeper, each in enumerate(probabilities) if each == 0.0]
+        for sleeper in asleep:
+            moves[sleeper] = played
+        return moves
+
     def _signal(self, reward: float) -> float:
         """loss - 1/2 = -clip(reward, -B, B) / (2 B)."""
         bound = self._reward_bound.bound_bps
@@ -424,7 +392,7 @@ class TsallisBandit(ArmLearner):
 
     def _apply(self, moves: Sequence[float], earned: Mapping[int, float], new_decision: bool) -> None:
         """Move L and count `earned` (arm index to bps): all of it, or a ValueError and nothing."""
-        losses = [loss + move for loss, move in zip(self._losses, moves, strict=True)]
+        losses = [loss + move for loss, move in zip(self._state, moves, strict=True)]
         _refuse_too_large(losses)
         if new_decision and self._fixed_share > 0.0:
             losses = self._mixed(losses)
@@ -433,7 +401,7 @@ class TsallisBandit(ArmLearner):
         for arm, reward in earned.items():
             rewards[arm] += reward
         refuse_overflow(rewards)
-        self._losses, self._cumulative_rewards = losses, rewards
+        self._state, self._cumulative_rewards = losses, rewards
         if new_decision:
             for arm in earned:
                 self._pulls[arm] += 1
@@ -441,17 +409,34 @@ class TsallisBandit(ArmLearner):
 
     def _mixed(self, losses: Sequence[float]) -> list[float]:
         """fixed_share: p <- (1 - alpha) p + alpha / K, by the rate of this round, and back to losses."""
-        eta, alpha = self.eta, self._fixed_share
-        mixed = [(1.0 - alpha) * p + alpha / len(losses) for p in _probabilities(losses, eta)]
-        return [2.0 / (eta * sqrt(p)) for p in mixed]
+        eta = self.eta
+        return [2.0 / (eta * sqrt(p)) for p in share_out(_probabilities(losses, eta), self._fixed_share)]
 
-    def _log_update(self, update: Update, reward: float) -> None:
-        weights = self.read().weights
-        for arm, estimate in zip(update.arms, update.estimates, strict=True):
-            _log.debug(
-                "Tsallis-INF update: arm=%d, reward=%.2fbps, r_hat=%.2f, eta=%.3g, new_weight=%.4g",
-                *(arm, reward, estimate, update.eta, weights[arm]),
-            )
+    # Taking back.
+
+    @property
+    def _forgets(self) -> str:
+        return "a fixed share was mixed in since" if self._fixed_share else ""
+
+    def _moves_of(self, decision: Decision, update: Update, new_decision: bool) -> list[float]:
+        baselines = self._baselines(decision, update.eta) if new_decision else [0.0] * len(self._names)
+        return self._moves(decision.arm, update.propensities[0], update.estimates[0], baselines, *_of(decision))
+
+    def _own_moves(self, decision: Decision, update: Update) -> list[float]:
+        arm, (p,), baselines = decision.arm, update.propensities, self._baselines(decision, update.eta)
+        estimate = (0.5 - baselines[arm]) / p + baselines[arm]
+        return self._moves(arm, p, estimate, baselines, *_of(decision))
+
+    def _baselines(self, decision: Decision, eta: float) -> list[float]:
+        """b of all arms; none without the whole distribution."""
+        if not decision.is_whole:
+            return [0.0] * len(self._names)
+        return [0.5 if each >= eta * eta else 0.0 for each in decision.logged.probabilities]
+
+
+def _of(decision: Decision) -> tuple[Sequence[float], Collection[int]]:
+    """The whole distribution, which says by its zeros who was asleep, or else who was."""
+    return (decision.logged.probabilities, ()) if decision.is_whole else ((), decision.asleep)
 
 
 def _refuse_too_large(losses: Sequence[float]) -> None:
@@ -500,3 +485,32 @@ _KEYS = (
     *("algorithm", "n_arms", "arm_names", "total_steps", "arm_pulls", "cumulative_rewards", "losses"),
     *(*_PARAMETER_KEYS, "reward_bound", "generator"),
 )
+
+
+class Tsallis(Rule):
+    """Tsallis-INF, which guesses no propensity: its rate shrinks as 1 / sqrt(n), and a guess would feed itself."""
+
+    name = "tsallis"
+    takes = frozenset({"fixed_share", "attribution"})
+
+    def new_learner(self, settings: LearningSettings) -> TsallisBandit:
+        return TsallisBandit(
+            len(settings.arms),
+            settings.arms,
+            reward_bound_bps=settings.reward_bound_bps,
+            eta=settings.eta,
+            fixed_share=settings.fixed_share,
+        )
+
+    def refusals(self, settings: LearningSettings) -> Iterator[tuple[str, str]]:
+        if settings.attribution == "simultaneous":
+            yield "attribution", "must be full_information where algorithm is tsallis, which guesses no propensity"
+
+    def published_estimator(self, settings: LearningSettings) -> str:  # noqa: ARG002 - it has one
+        return "reduced_variance"
+
+    def fill_refusal(self, logged: Logged) -> str:
+        return unlogged_draw(self.name, logged.arm, logged.propensity)
+
+    def withheld(self, logged: Logged) -> str:
+        return "no propensity was logged with the draw" if self.fill_refusal(logged) else ""

@@ -13,7 +13,8 @@ from typing import cast
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from armstream.codec import decode, encode
-from armstream.events import BanditSnapshot, Command, CommandApplied, DeadLetter, WeightVector, has_bound
+from armstream.events import BanditSnapshot, Command, CommandApplied, DeadLetter, WeightVector
+from armstream.rules import clips
 from armstream.runtime.failures import Stopped
 from armstream.runtime.intake import Record, partition_of
 from armstream.runtime.publication import TASK_KEY
@@ -81,7 +82,7 @@ def listed(settings: Settings, bandit_id: str | None) -> Iterator[str]:
 def _lines(vector: WeightVector, snapshot: BanditSnapshot) -> Iterator[str]:
     state = "PAUSED" if snapshot.paused else vector.phase
     bound = f"{vector.reward_bound_bps:,.1f} bps" if vector.reward_bound_bps else "not found yet"
-    clipped = f"  reward bound {bound}" if has_bound(vector) else ""
+    clipped = f"  reward bound {bound}" if clips(vector) else ""
     yield f"{vector.bandit_id}  {state}  version {vector.version}  {vector.total_steps} decisions{clipped}"
     earned = {arm.name: arm for arm in snapshot.arms}
     width = max(len(arm.name) for arm in vector.arms)

@@ -26,7 +26,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
 from armstream import __version__
-from armstream.events import Action, BanditSnapshot, CommandApplied, ErrorClass, Reward, WeightVector, has_bound
+from armstream.events import Action, BanditSnapshot, CommandApplied, ErrorClass, Reward, WeightVector
+from armstream.rules import clips
 from armstream.runtime.intake import Record
 from armstream.settings import Settings
 from armstream.stages.pipeline import APPLIED, Applied
@@ -285,7 +286,7 @@ def _clipped_shares(bandits: Sequence[tuple[str, _Bandit]]) -> dict[tuple[str], 
     return {
         (bandit_id,): sum(bandit.clipped) / CLIPPED_WINDOW_REWARDS
         for bandit_id, bandit in bandits
-        if len(bandit.clipped) == CLIPPED_WINDOW_REWARDS and has_bound(bandit.snapshot)
+        if len(bandit.clipped) == CLIPPED_WINDOW_REWARDS and clips(bandit.snapshot)
     }
 
 

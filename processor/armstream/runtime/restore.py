@@ -67,7 +67,7 @@ class Restorer:
             {**self._configuration, "isolation.level": "read_uncommitted", "enable.partition.eof": False}, logger=log
         )
         self._patience_seconds = settings.kafka.transaction_timeout_ms / 1_000 + _BROKER_CLEAN_UP_SECONDS
-        self._bandit_rules = settings.bandit_rules()
+        self._bandit_registry = settings.bandit_registry()
 
     def close(self) -> None:
         self._ends_consumer.close()
@@ -180,7 +180,7 @@ class Restorer:
     ) -> Generator[None, None, Task]:
         next_offset = {**starts, **committed}
         self._refuse_lost_input(number, next_offset, starts)
-        state = TaskState(self._settings.reward_rules(), self._bandit_rules)
+        state = TaskState(self._settings.task_limits(), self._bandit_registry)
         values = [value for topic in snapshots.values() for value in topic.values()]
         slice_records = self._settings.limits.restore_slice_records
         for start in range(0, len(values), slice_records):

@@ -156,16 +156,16 @@ class _Batch:
             self._bury(index, letter)
 
     def _teach(self, index: int, event: Fill | Close, taken: Taken) -> None:
-        book = taken.book
+        bandit = taken.bandit
         counted = taken.before is not None and taken.before.counted
         for segment in taken.segments:
             reward = learn(self._state, taken, segment, not counted)
             counted = counted or reward.applied
             self._audit.append(reward)
             self._audit_indexes.append(index)
-            if is_clipped(book, reward):
+            if is_clipped(bandit, reward):
                 self._clipped.append(len(self._audit) - 1)
-        book.cause_event_id, book.ts_event = event.event_id, event.ts_event
+        bandit.cause_event_id, bandit.ts_event = event.event_id, event.ts_event
 
     def begin_anew(self) -> None:
         """Right before the first event: its record stands for the moment."""
@@ -187,7 +187,7 @@ class _Batch:
 
     def result(self) -> Applied:
         state = self._state
-        books = state.touched_books()
+        bandits = state.touched_bandits()
         position_snapshots, forgotten = state.changed_positions()
         return Applied(
             self._outcomes,
@@ -195,8 +195,8 @@ class _Batch:
             self._audit_indexes,
             self._dead_letters,
             self._dead_letter_indexes,
-            [weight_vector(book) for book, advanced in books if advanced],
-            [state.bandit_snapshot(book) for book, _ in books],
+            [weight_vector(bandit) for bandit, advanced in bandits if advanced],
+            [state.bandit_snapshot(bandit) for bandit, _ in bandits],
             position_snapshots,
             forgotten,
             self._clipped,

@@ -19,19 +19,19 @@ from armstream.events import (
     Source,
     WaitingClose,
 )
-from armstream.learning import AdvisedBandit
-from armstream.stages.rules import LearningRules, RewardRules
-from armstream.stages.state import MIN_LOGGED_PROPENSITY, Book, TaskState
+from armstream.learning import LearningSettings
+from armstream.rules import rule_named
+from armstream.stages.facts import TaskLimits
+from armstream.stages.state import Bandit, TaskState
 from armstream.stages.validation import (
     Refused,
     check_advice,
     check_bandit_id,
     check_close,
     check_fill,
-    check_logged_draw,
 )
+from armstream.stages.withholding import why_unlearnable, why_withheld
 
-MAX_REWARD_BPS = 1e12
 LEFT_TOLERANCE = 1e-9  # of an event's own quantity: what is left at most that is nothing
 MAX_WAITING_BYTES = 262_144  # of the records that wait in one position, which its snapshot carries
 
@@ -46,7 +46,7 @@ _NO_MATCHES: list[Match] = []
 
 
 class Segment(Struct, frozen=True, gc=False):
-    """A quantity of one fill realised by one close. `refusal` says why no learner may take it, "" where one may."""
+    """A quantity of one fill realised by one close. `withheld` says why no learner may take it, "" where one may."""
 
     fill_event_id: str
     close_event_id: str
@@ -54,16 +54,16 @@ class Segment(Struct, frozen=True, gc=False):
     reward_bps: float
     weight: float
     ts_event: int
-    refusal: str
+    withheld: str
 
 
 class Taken(Struct, frozen=True, gc=False):
-    """What an accepted event did: its book, touched; its position before and after; what it realised.
+    """What an accepted event did: its bandit, touched; its position before and after; what it realised.
 
     `decision` is the position's, which `after` has no more once the position is done.
     """
 
-    book: Book
+    bandit: Bandit
     before: PositionSnapshot | None
     after: PositionSnapshot
     segments: tuple[Segment, ...]
@@ -78,40 +78,43 @@ def take_fill(state: TaskState, fill: Fill) -> Taken | None:
 
     Raises Refused, with nothing changed, for a dead letter.
     """
-    rules = state.reward_rules
-    key, book, before = state.look_up(fill.bandit_id, fill.position_id)
+    limits = state.limits
+    key, bandit, before = state.look_up(fill.bandit_id, fill.position_id)
     was = before or _NOTHING
     if fill.event_id in was.fill_ids:
         return None
-    own_rules = state.bandit_rules.of(fill.bandit_id) if book is None or book.learner is None else book.rules
-    if own_rules is None:
+    settings = state.registry.of(fill.bandit_id) if bandit is None or bandit.learner is None else bandit.settings
+    if settings is None:
         check_bandit_id(fill.bandit_id)
         raise Refused("UNKNOWN_BANDIT", f"bandit {fill.bandit_id!r} is not registered (bandits.mode: registered)")
-    check_fill(fill, book.arm_index if book is not None and book.learner is not None else own_rules.arms)
-    if own_rules.algorithm != "exp3ix":
-        check_logged_draw(fill, own_rules.algorithm, MIN_LOGGED_PROPENSITY)
-    if fill.advice or own_rules.algorithm == "exp4":
-        _check_advice(fill, book, own_rules)
-    if book is None:
+    check_fill(fill, bandit.arm_index if bandit is not None and bandit.learner is not None else settings.arms)
+    refusal = (rule_named(settings.algorithm) if bandit is None or bandit.rule is None else bandit.rule).fill_refusal(
+        fill
+    )
+    if refusal:
+        raise Refused("VALIDATION", refusal)
+    if fill.advice or settings.experts:
+        _check_advice(fill, bandit, settings)
+    if bandit is None:
         check_bandit_id(fill.bandit_id)
-    elif fill.ts_event < book.fill_watermark - rules.dedupe_window_micros:
-        raise _late("fill", fill.ts_event, book.fill_watermark, rules)
-    _refuse_without_room(state, book, before)
+    elif fill.ts_event < bandit.fill_watermark - limits.dedupe_window_micros:
+        raise _late("fill", fill.ts_event, bandit.fill_watermark, limits)
+    _refuse_without_room(state, bandit, before)
     decision, filled_quantity = agreed_decision(was, fill)
 
     fills, closes, matches = (*was.fills, opened(fill)), was.closes, _NO_MATCHES
     if closes:
         fills, closes, matches = match(fills, closes)
-    if fills and not was.fills and state.open_position_count >= rules.max_open_positions:
-        raise Refused("LIMIT", f"{rules.max_open_positions} positions are open already")
+    if fills and not was.fills and state.open_position_count >= limits.max_open_positions:
+        raise Refused("LIMIT", f"{limits.max_open_positions} positions are open already")
 
-    book = state.touch(fill.bandit_id)
-    if book.learner is None:
-        state.create_learner(book, own_rules)
-    if fill.ts_event > book.fill_watermark:
-        book.fill_watermark = fill.ts_event
-        book.floor = min(book.fill_watermark, book.close_watermark)
-    segments = _segments_of(state, book, decision, matches) if matches else _NO_SEGMENTS
+    bandit = state.touch(fill.bandit_id)
+    if bandit.learner is None:
+        state.create_learner(bandit, settings)
+    if fill.ts_event > bandit.fill_watermark:
+        bandit.fill_watermark = fill.ts_event
+        bandit.floor = min(bandit.fill_watermark, bandit.close_watermark)
+    segments = _segments_of(state, bandit, decision, matches) if matches else _NO_SEGMENTS
     after = PositionSnapshot(
         fill.bandit_id,
         fill.position_id,
@@ -125,7 +128,7 @@ def take_fill(state: TaskState, fill: Fill) -> Taken | None:
         closes,
     )
     state.put(key, before, after)
-    return Taken(book, before, after, segments, decision)
+    return Taken(bandit, before, after, segments, decision)
 
 
 def take_close(state: TaskState, close: Close, index: int, source_of: Callable[[int], Source]) -> Taken | None:
@@ -133,34 +136,34 @@ def take_close(state: TaskState, close: Close, index: int, source_of: Callable[[
 
     None for a duplicate. Raises Refused, with nothing changed, for a dead letter.
     """
-    rules = state.reward_rules
-    key, book, before = state.look_up(close.bandit_id, close.position_id)
+    limits = state.limits
+    key, bandit, before = state.look_up(close.bandit_id, close.position_id)
     was = before or _NOTHING
     if close.event_id in was.close_ids:
         return None
     check_close(close)
-    if book is None:
+    if bandit is None:
         check_bandit_id(close.bandit_id)
-    elif close.ts_event < book.close_watermark - rules.dedupe_window_micros:
-        raise _late("close", close.ts_event, book.close_watermark, rules)
-    _refuse_without_room(state, book, before)
+    elif close.ts_event < bandit.close_watermark - limits.dedupe_window_micros:
+        raise _late("close", close.ts_event, bandit.close_watermark, limits)
+    _refuse_without_room(state, bandit, before)
 
     fills, closes, matches = was.fills, (*was.closes, awaiting(close)), _NO_MATCHES
     if fills:
         fills, closes, matches = match(fills, closes)
     if closes:
-        if state.waiting_close_count >= rules.max_waiting_closes:
-            raise Refused("LIMIT", f"{rules.max_waiting_closes} closes wait for their fills already")
+        if state.waiting_close_count >= limits.max_waiting_closes:
+            raise Refused("LIMIT", f"{limits.max_waiting_closes} closes wait for their fills already")
         closes = (*closes[:-1], with_source(closes[-1], source_of(index)))
         if sum(_source_bytes(waiting.source) for waiting in closes) > MAX_WAITING_BYTES:
             raise Refused("LIMIT", f"the records that wait in the position have more than {MAX_WAITING_BYTES} bytes")
 
-    book = state.touch(close.bandit_id)
-    if close.ts_event > book.close_watermark:
-        book.close_watermark = close.ts_event
-        book.floor = min(book.fill_watermark, book.close_watermark)
+    bandit = state.touch(close.bandit_id)
+    if close.ts_event > bandit.close_watermark:
+        bandit.close_watermark = close.ts_event
+        bandit.floor = min(bandit.fill_watermark, bandit.close_watermark)
     decision = was.decision
-    segments = _segments_of(state, book, decision, matches) if matches else _NO_SEGMENTS
+    segments = _segments_of(state, bandit, decision, matches) if matches else _NO_SEGMENTS
     after = PositionSnapshot(
         close.bandit_id,
         close.position_id,
@@ -174,14 +177,14 @@ def take_close(state: TaskState, close: Close, index: int, source_of: Callable[[
         closes,
     )
     state.put(key, before, after)
-    return Taken(book, before, after, segments, decision)
+    return Taken(bandit, before, after, segments, decision)
 
 
-def _check_advice(fill: Fill, book: Book | None, rules: LearningRules) -> None:
+def _check_advice(fill: Fill, bandit: Bandit | None, settings: LearningSettings) -> None:
     """A decision from a vector before the experts last changed may know others than there are."""
-    learner = None if book is None else book.learner
-    experts = learner.experts if isinstance(learner, AdvisedBandit) else tuple(name for name, _ in rules.experts)
-    changed = 1 if book is None else book.choices_version
+    learner = None if bandit is None else bandit.learner
+    experts = tuple(name for name, _ in settings.experts) if learner is None else learner.experts
+    changed = 1 if bandit is None else bandit.choices_version
     check_advice(fill, experts, is_older=fill.weights_version is not None and fill.weights_version < changed)
 
 
@@ -198,26 +201,26 @@ def _source_bytes(source: Source) -> int:
 
 def _any_counts(segments: tuple[Segment, ...]) -> bool:
     for segment in segments:  # noqa: SIM110 - any() with a generator costs five times as much, on every event
-        if not segment.refusal:
+        if not segment.withheld:
             return True
     return False
 
 
-def _late(kind: str, ts_event: int, watermark: int, rules: RewardRules) -> Refused:
-    behind_seconds, allowed_seconds = (watermark - ts_event) / 1e6, rules.dedupe_window_micros / 1e6
+def _late(kind: str, ts_event: int, watermark: int, limits: TaskLimits) -> Refused:
+    behind_seconds, allowed_seconds = (watermark - ts_event) / 1e6, limits.dedupe_window_micros / 1e6
     return Refused("LATE", f"{behind_seconds:.6f} s behind the newest {kind}; {allowed_seconds:g} s are allowed")
 
 
-def _refuse_without_room(state: TaskState, book: Book | None, before: PositionSnapshot | None) -> None:
-    rules = state.reward_rules
+def _refuse_without_room(state: TaskState, bandit: Bandit | None, before: PositionSnapshot | None) -> None:
+    limits = state.limits
     if before is not None:
-        if len(before.fill_ids) + len(before.close_ids) >= rules.max_events_per_position:
-            raise Refused("LIMIT", f"the position has {rules.max_events_per_position} events already")
+        if len(before.fill_ids) + len(before.close_ids) >= limits.max_events_per_position:
+            raise Refused("LIMIT", f"the position has {limits.max_events_per_position} events already")
         return
-    if state.position_count >= rules.max_positions_remembered:
-        raise Refused("LIMIT", f"{rules.max_positions_remembered} positions are remembered already")
-    if book is None and state.bandit_count >= rules.max_bandits:
-        raise Refused("LIMIT", f"there are {rules.max_bandits} bandits already")
+    if state.position_count >= limits.max_positions_remembered:
+        raise Refused("LIMIT", f"{limits.max_positions_remembered} positions are remembered already")
+    if bandit is None and state.bandit_count >= limits.max_bandits:
+        raise Refused("LIMIT", f"there are {limits.max_bandits} bandits already")
 
 
 # The decision that all fills of a position share.
@@ -324,15 +327,15 @@ def _close_with(close: WaitingClose, left: float, source: Source) -> WaitingClos
 
 
 def _segments_of(
-    state: TaskState, book: Book, decision: DecisionSnapshot | None, matches: list[Match]
+    state: TaskState, bandit: Bandit, decision: DecisionSnapshot | None, matches: list[Match]
 ) -> tuple[Segment, ...]:
     assert decision is not None  # only fills are matched, and a fill brings its decision
-    halted = state.halted(book, decision)
-    return tuple([segment_of(decision, matched, halted) for matched in matches])
+    withheld = why_withheld(state, bandit, decision)
+    return tuple([segment_of(decision, matched, withheld) for matched in matches])
 
 
-def segment_of(decision: DecisionSnapshot, matched: Match, halted: str) -> Segment:
-    """One match as a segment. `halted` says why the bandit takes no rewards now, "" where it does.
+def segment_of(decision: DecisionSnapshot, matched: Match, withheld: str) -> Segment:
+    """One match as a segment. `withheld` says why the bandit learns nothing of it, "" where it does.
 
     net = sign (close.price - fill.price) q multiplier - fill.fees q / fill.quantity
           - (close.fees + close.slippage) q / close.quantity, in basis points of fill.price q multiplier.
@@ -348,8 +351,7 @@ def segment_of(decision: DecisionSnapshot, matched: Match, halted: str) -> Segme
     )
     notional = fill.price * quantity * multiplier
     reward_bps = net / notional * 10_000.0 if notional else nan
-    if not -MAX_REWARD_BPS <= reward_bps <= MAX_REWARD_BPS:
-        halted = f"a reward of {reward_bps!r} bps is not finite or beyond {MAX_REWARD_BPS:g}"
+    withheld = why_unlearnable(reward_bps) or withheld
     ts_event = close.ts_event if close.ts_event > fill.ts_event else fill.ts_event
     weight = quantity / (decision.order_quantity or fill.quantity)
-    return Segment(fill.event_id, close.event_id, quantity, reward_bps, weight, ts_event, halted)
+    return Segment(fill.event_id, close.event_id, quantity, reward_bps, weight, ts_event, withheld)

@@ -69,21 +69,9 @@ def check_fill(fill: Fill, arms: Collection[str]) -> None:
         raise _unknown_arm(fill.arm, arms)
 
 
-def check_logged_draw(fill: Fill, algorithm: str, least: float) -> None:
-    """What a rule that guesses no propensity needs beyond check_fill. Raises Refused."""
-    if fill.arm is None:
-        return
-    if fill.propensity is None:
-        raise Refused("VALIDATION", f"a drawn arm needs its logged propensity: {algorithm} guesses none")
-    if fill.propensity < least:
-        raise Refused("VALIDATION", f"propensity must not be below {least:g} with {algorithm}, got {fill.propensity!r}")
-
-
 def check_advice(fill: Fill, experts: Collection[str], is_older: bool) -> None:
     """What the bandit's experts gave to the drawn arm, each of them and no other, unless `is_older`: the decision was
     made before the experts last changed. `experts` is empty where the rule knows none. Raises Refused."""
-    if experts and fill.arm is None:
-        raise Refused("VALIDATION", "exp4 learns from drawn arms: contributions do not tell what an expert gave")
     for name, given in fill.advice.items():
         if not 0.0 <= given <= 1.0:
             raise Refused("VALIDATION", f"the advice of {name!r} must be from 0 to 1, got {given!r}")

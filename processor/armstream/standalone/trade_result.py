@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Protocol
 
-from armstream.learning.arms import Update
+from armstream.learning.contract import Update
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
-"""EXP4 over N experts and K arms: it learns which adviser to trust. Refused input changes nothing.
+"""EXP4 over N experts that are called, and K arms: it learns which adviser to trust. Refused input changes nothing.
 
 P. Auer, N. Cesa-Bianchi, Y. Freund, R. Schapire, 'The nonstochastic multiarmed bandit problem', SIAM J. Comput. 32
-(2002); EXP4-IX after G. Neu 2015 (arXiv 1506.03271). The rule is that of advice.py; here are the experts themselves,
-which advise a distribution over arms for a context, the draws, and how a reward in bps becomes a loss:
+(2002); EXP4-IX after G. Neu 2015 (arXiv 1506.03271). The rule is that of learning/exp4/trust.py; here are the
+experts themselves, which advise a distribution over arms for a context, the draws, and how a reward in bps becomes a
+loss:
 
 `loss = (B - clip(reward, -B, B)) / (2 B)`, B = reward_bound_bps
 
@@ -12,25 +13,23 @@ p is the arm's probability when it was drawn. An expert is never changed here: o
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
-from math import log, sqrt
 from operator import index
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from armstream.learning.advice import Advice, AdviceLearner, AdviceParameters, Expert, legal_advice
-from armstream.learning.arms import PropensitySource, Update, legal_seed
+from armstream.learning.advice import Advice, Expert, legal_advice
+from armstream.learning.contract import PropensitySource, Update, legal_reward
+from armstream.learning.exp4.trust import AdviceLearner, AdviceParameters, default_eta
 from armstream.learning.refusals import (
     LARGEST,
-    MAX_REWARD_BPS,
-    MAX_WEIGHT,
     SMALLEST,
     generator_from,
-    illegal_reward,
     legal_arm,
     legal_count,
     legal_number,
+    legal_seed,
 )
 
 Experts = Mapping[str, Expert] | Sequence[Expert]
@@ -149,7 +148,7 @@ class Exp4Bandit:
         counts as a zero reward, so that parts sum to the whole: `weight * (loss - 1/2) + (1/2 if new_decision)` takes
         the loss's place.
         """
-        self._refuse_reward(reward, weight)
+        legal_reward(reward, weight)
         arm = legal_arm(arm, self._n_arms)
         advice = self._advice(x)
         source: PropensitySource = "LOGGED"
@@ -172,7 +171,7 @@ class Exp4Bandit:
 
         ValueError unless exactly the experts there are have spoken: one that is missing is never taken as 0.
         """
-        self._refuse_reward(reward, weight)
+        legal_reward(reward, weight)
         given = self._learner.in_order(advice_for_arm)
         estimate = self._learn(given, reward, propensity, weight, new_decision)
         return Update((), (float(propensity),), (estimate,), self.eta, "LOGGED")
@@ -284,10 +283,6 @@ class Exp4Bandit:
             self._total_steps += 1
         return estimate
 
-    def _refuse_reward(self, reward: float, weight: float) -> None:
-        if not (-MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS and 0.0 <= weight <= MAX_WEIGHT):
-            raise illegal_reward(reward, weight)
-
     def _drawing_generator(self) -> np.random.Generator:
         if self._generator is None:
             self._generator = np.random.Generator(np.random.PCG64(self._seed))
@@ -295,11 +290,6 @@ class Exp4Bandit:
 
 
 _PARAMETER_KEYS = ("estimator", "eta", "gamma", "implicit", "min_weight")
-
-
-def default_eta(n_arms: int, n_experts: int, horizon: float) -> float:
-    """sqrt(ln max(N, 2) / (K horizon)), for that many decisions."""
-    return sqrt(log(max(n_experts, 2)) / (n_arms * horizon))
 
 
 def _state_key(estimator: object) -> str:

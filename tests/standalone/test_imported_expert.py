@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from armstream.learning import Exp4Bandit
-from armstream.rule_expert import rule
+from armstream.standalone.imported_expert import rule
 
 
 def test_a_rule_is_what_its_path_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from tests.learning.convergence import (
     implicit_with_100,
     importance_with_small_eta,
 )
+from tests.learning.held import put_back
 from tests.learning.reference import SlowBandit
 
 ESTIMATORS = ("importance", "implicit")
@@ -374,13 +375,13 @@ REFUSED: dict[str, Callable[[Exp3IXBandit], object]] = {
     "merging the other estimator": lambda b: b.merge(
         Exp3IXBandit(3, ["a", "b", "c"], estimator="implicit" if b.estimator == "importance" else "importance")
     ),
-    "restoring too few numbers": lambda b: b.restore(["a", "b", "c"], [0.0, 0.0], [0, 0, 0], [0.0] * 3, 0),
-    "restoring one arm": lambda b: b.restore(["a"], [0.0], [0], [0.0], 0),
-    "restoring nan": lambda b: b.restore(["a", "b"], [0.0, math.nan], [0, 0], [0.0, 0.0], 0),
-    "restoring infinite rewards": lambda b: b.restore(["a", "b"], [0.0, 0.0], [0, 0], [0.0, math.inf], 0),
-    "restoring too few pulls": lambda b: b.restore(["a", "b"], [0.0, 0.0], [0], [0.0, 0.0], 0),
-    "restoring negative pulls": lambda b: b.restore(["a", "b"], [0.0, 0.0], [0, -1], [0.0, 0.0], 0),
-    "restoring negative steps": lambda b: b.restore(["a", "b"], [0.0, 0.0], [0, 0], [0.0, 0.0], -1),
+    "restoring too few numbers": lambda b: put_back(b, ["a", "b", "c"], [0.0, 0.0], [0, 0, 0], [0.0] * 3, 0),
+    "restoring one arm": lambda b: put_back(b, ["a"], [0.0], [0], [0.0], 0),
+    "restoring nan": lambda b: put_back(b, ["a", "b"], [0.0, math.nan], [0, 0], [0.0, 0.0], 0),
+    "restoring infinite rewards": lambda b: put_back(b, ["a", "b"], [0.0, 0.0], [0, 0], [0.0, math.inf], 0),
+    "restoring too few pulls": lambda b: put_back(b, ["a", "b"], [0.0, 0.0], [0], [0.0, 0.0], 0),
+    "restoring negative pulls": lambda b: put_back(b, ["a", "b"], [0.0, 0.0], [0, -1], [0.0, 0.0], 0),
+    "restoring negative steps": lambda b: put_back(b, ["a", "b"], [0.0, 0.0], [0, 0], [0.0, 0.0], -1),
 }
 
 
@@ -453,7 +454,7 @@ def test_an_estimate_that_is_not_finite_is_refused_though_the_clamp_would_hide_i
 
 def test_a_loss_that_would_overflow_its_sum_is_refused() -> None:
     bandit = Exp3IXBandit(2, estimator="implicit", eta=0.1)
-    bandit.restore(["a", "b"], [1.7e308, 0.0], [0, 0], [0.0, 0.0], 0)
+    put_back(bandit, ["a", "b"], [1.7e308, 0.0], [0, 0], [0.0, 0.0], 0)
     with pytest.raises(ValueError, match="finite"):
         bandit.update_many({"a": 1e303}, -100.0, "full_information", weight=1e6)
     assert bandit.state == [1.7e308, 0.0]
@@ -576,7 +577,7 @@ def test_one_step_of_any_size_from_any_state_agrees_with_the_formulas_to_ten_dig
     steps = int(1000 * depths[0])
     state = [0.0, *(-depth for depth in depths)] if estimator == "importance" else [0.0, *(30 * d for d in depths)]
     fast = Exp3IXBandit(4, estimator=estimator, **given_parameters)
-    fast.restore(fast.arm_names, state, [0] * 4, [0.0] * 4, steps)
+    put_back(fast, fast.arm_names, state, [0] * 4, [0.0] * 4, steps)
     slow = SlowBandit(4, estimator, **given_parameters, state=state, steps=steps)
     assert_same(fast, slow)
     step_both(fast, slow, step, scale)
@@ -1094,7 +1095,7 @@ def test_a_copy_and_a_restored_learner_go_on_alike_and_apart(
     at_copy = bandit.to_dict()
     twin = bandit.copy()
     restored = Exp3IXBandit(2, **{**given_parameters, "seed": 4})
-    restored.restore(bandit.arm_names, bandit.state, bandit.arm_pulls, bandit.cumulative_rewards, bandit.total_steps)
+    put_back(restored, bandit.arm_names, bandit.state, bandit.arm_pulls, bandit.cumulative_rewards, bandit.total_steps)
     assert learned(restored) == learned(twin)
     for operation in after:
         apply(twin, operation)
@@ -1120,7 +1121,7 @@ def test_a_copy_draws_what_the_original_would_have_drawn() -> None:
 
 def test_two_debug_lines(caplog: pytest.LogCaptureFixture) -> None:
     bandit = Exp3IXBandit(2, ["lightgbm", "ridge"], gamma=0.0, eta=0.042, seed=0)
-    with caplog.at_level(logging.DEBUG, logger="armstream.learning.exp3"):
+    with caplog.at_level(logging.DEBUG, logger="armstream.learning.exp3ix"):
         arm = bandit.select_arm()
         bandit.update(0, 25.0, 0.27)
         bandit.update_many({"lightgbm": 0.5, "ridge": 0.5}, 2.0, "full_information")
@@ -1138,7 +1139,7 @@ def test_no_line_is_built_when_debug_is_off(monkeypatch: pytest.MonkeyPatch) -> 
         raise AssertionError("a line was built")
 
     monkeypatch.setattr(Exp3IXBandit, "_log_update", refuse)
-    logger = logging.getLogger("armstream.learning.exp3")
+    logger = logging.getLogger("armstream.learning.exp3ix")
     monkeypatch.setattr(logger, "debug", refuse)
     monkeypatch.setattr(logger, "level", logging.INFO)
     logger.manager._clear_cache()  # type: ignore[attr-defined] # isEnabledFor remembers

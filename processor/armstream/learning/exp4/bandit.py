@@ -1,59 +1,50 @@
 """EXP4 as a processor runs it: some experts live in engines, which know the context, and some are its own.
 
 Law: an update needs no context, only what each expert gave to the arm that was drawn, and the propensity of the draw.
-The rule is that of advice.py, on losses `(B - clip(reward, -B, B)) / (2 B)`, or on rewards `1 - loss` under importance;
+The rule is that of trust.py, on losses `(B - clip(reward, -B, B)) / (2 B)`, or on rewards `1 - loss` under importance;
 what of a decision is not realised counts as a zero reward. Nothing is learned while an automatic B warms up.
 
 Own experts know arms by name, and so outlive arms that come and go; those that learn are taught here, after the update,
 with the same numbers. An engine's expert is a name and a weight.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Self
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Literal, Self
 
-from armstream.learning.advice import AdviceLearner, AdviceParameters
-from armstream.learning.arms import ArmLearner, Reading, Update
-from armstream.learning.exp3 import Exp3IXBandit
-from armstream.learning.exp4 import default_eta
-from armstream.learning.experts import FollowTheBest, fixed, uniform
+from armstream.learning.contract import (
+    Decision,
+    ExpertLearned,
+    ExpertReading,
+    Learned,
+    Learner,
+    Logged,
+    Observed,
+    Part,
+    Reading,
+    Rule,
+    Update,
+    legal_reward,
+)
+from armstream.learning.drawing import refuse_more_than_drawn
+from armstream.learning.exp3ix import Exp3IXBandit
+from armstream.learning.exp4.experts import FollowTheBest, fixed, uniform
+from armstream.learning.exp4.trust import AdviceLearner, AdviceParameters, default_eta
 from armstream.learning.refusals import (
-    FINITE,
     LARGEST,
-    MAX_REWARD_BPS,
     MAX_WEIGHT,
     illegal_propensity,
-    illegal_reward,
     legal_arm,
     legal_arm_names,
-    legal_count,
     legal_number,
-    legal_numbers,
     refuse_asleep,
+    unlogged_draw,
 )
 from armstream.learning.reward_bound import RewardBound
-
-ExpertKind = Literal["engine", "uniform", "exp3ix", "follow_best"] | Mapping[str, float]  # a mapping: base weights
-
-
-class ExpertReading(NamedTuple):
-    """An expert's normalised weight, and what it says now; an engine's expert says nothing here."""
-
-    name: str
-    weight: float
-    distribution: list[float]
+from armstream.learning.settings import ExpertKind, LearningSettings
+from armstream.learning.summation import summed
 
 
-@dataclass(frozen=True, slots=True)
-class ExpertLearned:
-    """What is kept of an expert: its log weight or loss, and what it learned itself, in its own order."""
-
-    name: str
-    state: float
-    learned: tuple[float, ...] = ()
-
-
-class AdvisedBandit(ArmLearner):
+class AdvisedBandit(Learner):
     """One learner over named experts of two kinds, for K named arms.
 
     `experts` maps a name to `engine`, `uniform`, base weights by arm, `exp3ix` (an Exp3-IX with Neu's rule and the same
@@ -63,7 +54,7 @@ class AdvisedBandit(ArmLearner):
     Every refusal is a ValueError raised before anything changes.
     """
 
-    __slots__ = ("_given_bound", "_kinds", "_learner", "_own")
+    __slots__ = ("_kinds", "_learner", "_own")
 
     def __init__(
         self,
@@ -78,8 +69,7 @@ class AdvisedBandit(ArmLearner):
         reward_bound_bps: float | Literal["auto"] = "auto",
         min_weight: float = 1e-10,
     ) -> None:
-        self._given_bound = RewardBound.given(reward_bound_bps)
-        super().__init__(arm_names, self._given_bound)
+        super().__init__(arm_names, RewardBound.given(reward_bound_bps))
         legal_number("horizon", horizon, 1.0, LARGEST)
         rate = default_eta(len(self._names), len(experts), horizon) if eta is None else eta
         parameters = AdviceParameters(estimator, rate, gamma, rate / 2.0 if implicit is None else implicit, min_weight)
@@ -98,11 +88,6 @@ class AdvisedBandit(ArmLearner):
         return self._learner.names
 
     @property
-    def state(self) -> list[float]:
-        """Zeros: what is learned is learned of experts, not of arms."""
-        return [0.0] * len(self._names)
-
-    @property
     def gamma(self) -> float:
         return self._learner.parameters.gamma
 
@@ -116,10 +101,10 @@ class AdvisedBandit(ArmLearner):
         """What the own experts say together, by their weights among themselves (uniform where there is none): weights,
         the same with exploration mixed in, and the rate. What is played needs the engines' experts too."""
         said = [each for each in self.read_experts() if each.distribution]
-        trust = sum(each.weight for each in said)
+        trust = summed(each.weight for each in said)
         if said:
             rows = zip(*(each.distribution for each in said), strict=True)
-            weights = [sum(one.weight * share for one, share in zip(said, row, strict=True)) / trust for row in rows]
+            weights = [summed(one.weight * share for one, share in zip(said, row, strict=True)) / trust for row in rows]
         else:
             weights = uniform(len(self._names))
         exploit, explore = 1.0 - self.gamma, self.gamma / len(weights)
@@ -131,6 +116,24 @@ class AdvisedBandit(ArmLearner):
         return [ExpertReading(name, weight, self._said(name)) for name, weight in weights]
 
     # Learning.
+
+    def learn(self, decision: Decision, part: Part, new_decision: bool, observed: Sequence[Observed] = ()) -> Update:
+        """As `update_advice`, by what each expert gave to the drawn arm.
+
+        One that was not there when it was drawn is taken to have said what was played, so that its trust against all
+        others together stays (Y. Freund, R. Schapire, Y. Singer, M. Warmuth, 'Using and combining predictors that
+        specialize', STOC 1997).
+        """
+        arm, logged, _, asleep = decision
+        if observed:
+            refuse_more_than_drawn(observed, arm)
+        propensity = logged.propensity
+        assert propensity is not None  # a draw without one is withheld
+        advice = self._advice_of(logged)
+        return self.update_advice(arm, advice, part.reward_bps, propensity, part.weight, new_decision, asleep=asleep)
+
+    def _advice_of(self, logged: Logged) -> dict[str, float]:
+        return {name: logged.advice.get(name, logged.propensity or 0.0) for name in self._learner.names}
 
     def update_advice(
         self,
@@ -151,9 +154,8 @@ class AdvisedBandit(ArmLearner):
         `(weight * (1/2 - loss) + (1/2 if new_decision)) / p` under importance. While `is_warming`, a legal reward goes
         into the bound only. `asleep` are the arms that could not be drawn, which a nested Exp3-IX must know.
         """
-        if not (-MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS and 0.0 <= weight <= MAX_WEIGHT):
-            raise illegal_reward(reward, weight)
-        arm, reward, weight = legal_arm(arm, len(self._names)), float(reward), float(weight)
+        reward, weight = legal_reward(reward, weight)
+        arm = legal_arm(arm, len(self._names))
         if not 0.0 < propensity <= 1.0:
             raise illegal_propensity(propensity)
         refuse_asleep(asleep, arm, len(self._names))
@@ -170,19 +172,35 @@ class AdvisedBandit(ArmLearner):
                 own.learn(arm, reward, weight)
             elif isinstance(own, Exp3IXBandit):
                 own.update(arm, 2.0 * gain, propensity, weight, new_decision, asleep=asleep)
-        self._cumulative_rewards[arm] += weight * reward
-        if new_decision:
-            self._pulls[arm] += 1
-            self._total_steps += 1
+        self._count({arm: weight * reward}, new_decision)
         return Update((arm,), (float(propensity),), (estimate,), self.eta, "LOGGED")
 
-    def reset(self) -> None:
-        """Forget everything learned and counted, own experts too; arms and experts stay. The bound is the constructor's
-        again."""
-        self._learner.reset()
-        self._own = {name: _fresh(own, self._names) for name, own in self._own.items()}
-        self._reward_bound = self._given_bound
-        self._forget_counts()
+    # Taking back.
+
+    def take_back(self, decision: Decision, part: Part, new_decision: bool, update: Update) -> None:
+        """Remove the part's term from the trust in each expert. ValueError where an own expert has learned from it."""
+        own = self._own_estimate(update) if new_decision else 0.0
+        self._take_back(decision, update.estimates[0] - own)
+        self._cumulative_rewards[decision.arm] -= part.weight * part.reward_bps
+
+    def take_back_decision(self, decision: Decision, update: Update) -> None:
+        """Remove the 1/2 of the first `update`, and the count."""
+        self._refuse_own_that_learned()
+        self._uncount_decision([decision.arm])
+        self._take_back(decision, self._own_estimate(update))
+
+    def _take_back(self, decision: Decision, estimate: float) -> None:
+        self._refuse_own_that_learned()
+        advice = self._advice_of(decision.logged)
+        self._learner.take_back([advice[name] for name in self._learner.names], estimate)
+
+    def _refuse_own_that_learned(self) -> None:
+        learning = [name for name, own in self._own.items() if not isinstance(own, Mapping)]
+        if learning:
+            raise ValueError(f"nothing can be taken back: {', '.join(learning)} learned from it too")
+
+    def _own_estimate(self, update: Update) -> float:
+        return 0.5 / (update.propensities[0] + self._learner.parameters.implicit)
 
     # Arms and experts that come and go.
 
@@ -199,10 +217,7 @@ class AdvisedBandit(ArmLearner):
                 own.add_arm()
             elif isinstance(own, Exp3IXBandit):
                 own.add_arm(arm_name, initial_weight)
-        self._set_names(names)
-        self._pulls.append(0)
-        self._cumulative_rewards.append(0.0)
-        return len(names) - 1
+        return self._append_name(names)
 
     def remove_arm(self, arm_name: str) -> None:
         """Forget an arm; trust in experts stays. ValueError when unknown, one of two, or all that base weights have."""
@@ -216,8 +231,7 @@ class AdvisedBandit(ArmLearner):
                 own.remove_arm(arm)
             elif isinstance(own, Exp3IXBandit):
                 own.remove_arm(arm_name)
-        self._set_names(names)
-        del self._pulls[arm], self._cumulative_rewards[arm]
+        self._delete_name(arm, names)
 
     def add_expert(self, name: str, initial_weight: float = 1.0) -> None:
         """Add an expert with so many mean weights; relative weights of the others do not change.
@@ -240,48 +254,32 @@ class AdvisedBandit(ArmLearner):
 
     # Keeping and bringing back.
 
-    def learned(self) -> list[ExpertLearned]:
-        """What `restore` needs of the experts."""
+    def _arm_states(self) -> list[tuple[float, ...]]:
+        """None: what is learned is learned of experts, not of arms."""
+        return [()] * len(self._names)
+
+    def _learned_experts(self) -> list[ExpertLearned]:
         return [
             ExpertLearned(name, state, _learned(self._own.get(name)))
             for name, state in zip(self._learner.names, self._learner.state, strict=True)
         ]
 
-    def restore(
-        self,
-        arm_names: Sequence[str],
-        arm_pulls: Sequence[int],
-        cumulative_rewards: Sequence[float],
-        total_steps: int,
-        reward_bound: RewardBound,
-        experts: Sequence[ExpertLearned],
-    ) -> None:
-        """Put back, bit for bit, what the properties of the same names gave. Arms and experts may differ from the
-        constructor's. ValueError, with nothing changed, for what no learner could hold."""
-        names = legal_arm_names(arm_names)
-        rewards = legal_numbers("cumulative_rewards", cumulative_rewards, len(names), -FINITE, FINITE)
-        if len(arm_pulls) != len(names):
-            raise ValueError(f"arm_pulls must have {len(names)} entries, got {len(arm_pulls)}")
-        pulls = [legal_count("arm_pulls", pulls) for pulls in arm_pulls]
-        steps = legal_count("total_steps", total_steps)
-        kinds = {each.name: self._kinds.get(each.name, "engine") for each in experts}
-        own = {each.name: _restored(kinds[each.name], names, each.learned) for each in experts}
-        self._learner.restore([each.name for each in experts], [each.state for each in experts])
+    def _set_state(self, learned: Learned) -> None:
+        if learned.own_state or any(_numbers(each) for each in learned.arm_states):
+            raise ValueError("exp4 holds no number of an arm, and none of its own")
+        kinds = {each.name: self._kinds.get(each.name, "engine") for each in learned.experts}
+        own = {each.name: _restored(kinds[each.name], learned.arm_names, each.learned) for each in learned.experts}
+        self._learner.restore([each.name for each in learned.experts], [each.state for each in learned.experts])
         self._own = {name: one for name, one in own.items() if one is not None}
-        self._set_names(names)
-        self._pulls, self._cumulative_rewards = pulls, rewards
-        self._total_steps, self._reward_bound = steps, reward_bound
 
-    def copy(self) -> Self:
-        """An independent learner in the same state."""
-        twin = object.__new__(type(self))
-        for name in ("_given_bound", "_index_of", "_kinds", "_names", "_reward_bound", "_total_steps"):
-            setattr(twin, name, getattr(self, name))  # these are only ever replaced
-        twin._learner = self._learner.copy()
+    def _forget_state(self) -> None:
+        self._learner.reset()
+        self._own = {name: _fresh(own, self._names) for name, own in self._own.items()}
+
+    def _give(self, twin: Self) -> None:
+        super()._give(twin)
+        twin._kinds, twin._learner = self._kinds, self._learner.copy()
         twin._own = {name: own if isinstance(own, Mapping) else own.copy() for name, own in self._own.items()}
-        twin._pulls = self._pulls.copy()
-        twin._cumulative_rewards = self._cumulative_rewards.copy()
-        return twin
 
     # Inside.
 
@@ -292,6 +290,11 @@ class AdvisedBandit(ArmLearner):
         if isinstance(own, FollowTheBest):
             return own()
         return [] if own is None else own.read().probabilities
+
+
+def _numbers(arm_state: Sequence[float]) -> bool:
+    """Whether it holds anything; snapshots of before hold one 0 an arm."""
+    return any(arm_state)
 
 
 Own = FollowTheBest | Exp3IXBandit | Mapping[str, float]  # an empty mapping is uniform
@@ -343,6 +346,44 @@ def _restored(kind: ExpertKind, names: Sequence[str], learned: Sequence[float]) 
     elif isinstance(own, Exp3IXBandit):
         if len(learned) != 1 + len(names) or learned[0] != int(learned[0]):
             raise ValueError(f"a nested Exp3-IX keeps T and {len(names)} losses, got {learned!r}")
-        zeros = [0] * len(names)
-        own.restore(names, learned[1:], zeros, [0.0] * len(names), int(learned[0]))
+        losses, zeros = [(loss,) for loss in learned[1:]], [0] * len(names)
+        own.restore(Learned(names, losses, zeros, zeros, int(learned[0]), own.reward_bound))
     return own
+
+
+class Exp4(Rule):
+    """EXP4 over experts by name: it learns whom to trust from drawn arms, each with what the experts gave to it."""
+
+    name = "exp4"
+    takes = frozenset({"estimator", "gamma", "implicit", "min_weight", "horizon", "experts"})
+
+    def new_learner(self, settings: LearningSettings) -> AdvisedBandit:
+        return AdvisedBandit(
+            settings.arms,
+            dict(settings.experts),
+            eta=settings.eta,
+            gamma=settings.gamma,
+            horizon=settings.horizon,
+            estimator=settings.estimator,
+            implicit=settings.implicit,
+            reward_bound_bps=settings.reward_bound_bps,
+            min_weight=settings.min_weight,
+        )
+
+    def refusals(self, settings: LearningSettings) -> Iterator[tuple[str, str]]:
+        if not settings.experts:
+            yield "experts", "must name one or more where algorithm is exp4: {bandit: exp3ix}"
+        if settings.estimator == "importance" and settings.gamma == 0.0:
+            yield "gamma", "must be above 0 where exp4's estimator is importance"
+        if settings.estimator == "importance" and settings.implicit is not None:
+            yield "implicit", "is for the implicit estimator: leave it out"
+
+    def fill_refusal(self, logged: Logged) -> str:
+        if logged.arm is None:
+            return "exp4 learns from drawn arms: contributions do not tell what an expert gave"
+        return unlogged_draw(self.name, logged.arm, logged.propensity)
+
+    def withheld(self, logged: Logged) -> str:
+        if logged.arm is None:
+            return "no arm was drawn"
+        return "no propensity was logged with the draw" if self.fill_refusal(logged) else ""

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from armstream.learning import AdvisedBandit, Exp3IXBandit, Exp4Bandit, ExpertKind
-from armstream.learning.experts import FollowTheBest, NestedExp3
+from armstream.learning import AdvisedBandit, Exp3IXBandit, Exp4Bandit, ExpertKind, ExpertLearned
+from armstream.learning.exp4.experts import FollowTheBest
+from armstream.standalone.experts import NestedExp3
 
 ARMS = ("a", "b", "c")
 EXPERTS: Mapping[str, ExpertKind] = {
@@ -27,13 +28,11 @@ def bandit_of(**parameters: Any) -> AdvisedBandit:
 
 def kept(bandit: AdvisedBandit) -> Any:
     """All that a snapshot takes."""
-    counts = bandit.arm_names, bandit.arm_pulls, bandit.cumulative_rewards, bandit.total_steps
-    return counts, bandit.reward_bound, bandit.learned()
+    return bandit.learned()
 
 
 def twin_of(bandit: AdvisedBandit, made: AdvisedBandit) -> AdvisedBandit:
-    (names, pulls, rewards, steps), bound, learned = kept(bandit)
-    made.restore(names, pulls, rewards, steps, bound, learned)
+    made.restore(bandit.learned())
     return made
 
 
@@ -47,7 +46,7 @@ def test_one_update_by_hand() -> None:
     update = bandit.update_advice(1, advice(0.25, 1 / 3, 0.5, 0.0, 1.0), -40.0, 0.5)
     assert (update.arms, update.propensities, update.eta, update.propensity_source) == ((1,), (0.5,), 0.2, "LOGGED")
     assert update.estimates == pytest.approx((7 / 6,), rel=1e-14)
-    assert [each.state for each in bandit.learned()] == pytest.approx(
+    assert [each.state for each in bandit.learned().experts] == pytest.approx(
         [0.25 * 7 / 6, 7 / 18, 7 / 12, 0.0, 7 / 6], rel=1e-14
     )
     relative = [math.exp(-0.2 * 7 / 6 * given) for given in (0.25, 1 / 3, 0.5, 0.0, 1.0)]
@@ -61,7 +60,7 @@ def test_under_importance_the_reward_is_1_minus_the_loss() -> None:
     """+60 of 100 bps is 1 - .2: log weights of what was given, .1 * .8 / .5 * advice, the largest subtracted."""
     bandit = bandit_of(eta=0.1, gamma=0.3, estimator="importance")
     assert bandit.update_advice(0, advice(0.75, 1 / 3, 0.5, 0.0, 1.0), 60.0, 0.5).estimates == pytest.approx((1.6,))
-    assert [each.state for each in bandit.learned()] == pytest.approx(
+    assert [each.state for each in bandit.learned().experts] == pytest.approx(
         [0.16 * (given - 1.0) for given in (0.75, 1 / 3, 0.5, 0.0, 1.0)], rel=1e-12
     )
 
@@ -73,7 +72,7 @@ def test_parts_of_a_decision_sum_to_the_whole_and_what_is_not_realised_is_a_zero
     whole.update_advice(1, said, -40.0, 0.5)
     for number, part in enumerate((0.25, 0.5, 0.25)):
         parted.update_advice(1, said, -40.0, 0.5, part, number == 0)
-    states = [[each.state for each in bandit.learned()] for bandit in (whole, parted)]
+    states = [[each.state for each in bandit.learned().experts] for bandit in (whole, parted)]
     assert states[0] == pytest.approx(states[1], rel=1e-12)
     assert (parted.total_steps, parted.arm_pulls) == (1, [0, 1, 0])
     assert quarter.update_advice(1, said, -40.0, 0.5, 0.25).estimates == pytest.approx((0.55 / 0.6,))
@@ -201,7 +200,7 @@ def test_a_reset_forgets_everything_and_keeps_arms_and_experts() -> None:
     assert bandit.reward_bound_bps == 100.0
     assert bandit.read_experts() == fresh.read_experts()
     assert kept(bandit) == kept(fresh)
-    assert {each.state for each in bandit.learned()} == {0.0}
+    assert {each.state for each in bandit.learned().experts} == {0.0}
 
 
 def test_while_the_bound_warms_up_nothing_else_is_learned() -> None:
@@ -214,7 +213,7 @@ def test_while_the_bound_warms_up_nothing_else_is_learned() -> None:
         assert not update.applied
     assert bandit.reward_bound_bps == 10.0
     assert (bandit.total_steps, bandit.cumulative_rewards) == (0, [0.0] * 3)
-    assert {each.state for each in bandit.learned()} == {0.0}
+    assert {each.state for each in bandit.learned().experts} == {0.0}
     assert bandit.is_clipped(-10.5)
     assert not bandit.is_clipped(10.0)
 
@@ -224,7 +223,7 @@ def test_a_nested_learner_knows_which_arms_could_not_be_drawn() -> None:
     bandit, nested = bandit_of(), Exp3IXBandit(3, ARMS, gamma=0.0, eta_max=None, estimator="implicit")
     bandit.update_advice(1, advice(0.25, 1 / 3, 0.5, 0.0, 1.0), -40.0, 0.5, asleep=(2,))
     nested.update(1, -40.0, 0.5, asleep=(2,))
-    (kept_of_it,) = [each.learned for each in bandit.learned() if each.name == "bandit"]
+    (kept_of_it,) = [each.learned for each in bandit.learned().experts if each.name == "bandit"]
     assert kept_of_it == pytest.approx((1.0, *nested.state))
     assert nested.state[2] > 0.0
 
@@ -261,9 +260,11 @@ REFUSED: dict[str, Any] = {
     "a bound": lambda b: b.set_bound(0.0),
     "a warm-up of nothing": lambda b: b.warm_up(math.inf),
     "another nested learner": lambda b: b.restore(
-        ARMS, [0] * 3, [0.0] * 3, 0, b.reward_bound, [type(b.learned()[0])("bandit", 0.0, (1.0, 2.0))]
+        b.learned()._replace(experts=[ExpertLearned("bandit", 0.0, (1.0, 2.0))])
     ),
-    "pulls of other arms": lambda b: b.restore(ARMS, [0], [0.0] * 3, 0, b.reward_bound, b.learned()),
+    "pulls of other arms": lambda b: b.restore(b.learned()._replace(arm_pulls=[0])),
+    "a number of an arm": lambda b: b.restore(b.learned()._replace(arm_states=[(0.0,), (1.0,), (0.0,)])),
+    "a number of its own": lambda b: b.restore(b.learned()._replace(own_state=(1.0,))),
 }
 
 

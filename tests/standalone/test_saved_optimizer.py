@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from armstream.learning import EnsembleWeightOptimizer, TradeResult, update_after_trade
-from armstream.persistence import read_json, write_atomic_json
-from armstream.saved_optimizer import SavedOptimizer
+from armstream.standalone.persistence import read_json, write_atomic_json
+from armstream.standalone.saved_optimizer import SavedOptimizer
 
 FAMILIES, HORIZONS = ["ridge", "mlp", "gru"], ["1d", "5d"]
 

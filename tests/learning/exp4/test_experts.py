@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from armstream.learning import Exp3IXBandit, Exp4Bandit
 from armstream.learning.advice import Expert
-from armstream.learning.experts import FollowTheBest, LinearScorer, NestedExp3, fixed, uniform
+from armstream.learning.exp4.experts import FollowTheBest, fixed, uniform
+from armstream.standalone.experts import LinearScorer, NestedExp3
 
 
 def test_uniform_and_base_weights_are_distributions() -> None:

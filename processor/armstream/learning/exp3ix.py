@@ -1,8 +1,8 @@
-"""Exp3-IX over K arms: refused input changes nothing, state lives in logs, and no arm dies.
+"""Exp3 and Exp3-IX over K arms: refused input changes nothing, state lives in logs, and no arm dies.
 
 Two estimators share one reading, `p_i = (1 - gamma) w_i + gamma / K`:
 
-- ``importance``, the documented rule. State theta (log_weights), kept in [ln(min_weight), 0]:
+- ``importance``, Exp3 with importance weighting. State theta (log_weights), kept in [ln(min_weight), 0]:
   `theta_arm += clamp(eta_T * weight * reward / p_arm)`, `w = softmax(theta)`.
 - ``implicit``, Neu 2015 (arXiv 1506.03271). State L (losses), never floored:
   `L_arm += loss / (p_arm + implicit_t)`, `w = softmax(-eta_t L)`.
@@ -12,19 +12,25 @@ The implicit rule maps rewards to losses by its bound (reward_bound.py), and lea
 Inside are plain floats and lists, which beat numpy below some forty arms; numpy is what callers are given.
 """
 
-import copy
 import logging
-from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
-from math import exp, isfinite, log, sqrt, tanh
+from math import exp, isfinite, log, sqrt
 from operator import index
 from typing import Any, Literal, Self
 
-import numpy as np
-
-from armstream.learning.arms import ArmLearner, PropensitySource, Reading, Update, legal_seed, names_of
+from armstream.learning.contract import (
+    Decision,
+    Learned,
+    Observed,
+    Part,
+    PropensitySource,
+    Reading,
+    Rule,
+    Update,
+    legal_reward,
+)
+from armstream.learning.drawing import DrawingLearner, refuse_more_than_drawn
 from armstream.learning.refusals import (
     FINITE,
     LARGEST,
@@ -33,17 +39,20 @@ from armstream.learning.refusals import (
     SMALLEST,
     generator_from,
     illegal_propensity,
-    illegal_reward,
     legal_arm_names,
     legal_count,
     legal_number,
     legal_numbers,
     legal_propensities,
     legal_shares,
+    names_of,
     refuse_asleep,
     refuse_overflow,
 )
 from armstream.learning.reward_bound import RewardBound
+from armstream.learning.settings import LearningSettings
+from armstream.learning.summation import summed
+from armstream.learning.transforms import Transform, share_out
 
 _log = logging.getLogger(__name__)
 
@@ -61,8 +70,7 @@ class _Parameters:
     implicit: float | None
     reward_bound_bps: float | Literal["auto"]
     fixed_share: float
-    transform: str
-    transform_bps: float | None
+    transform: Transform
     min_weight: float
     is_implicit: bool = field(init=False)
     log_floor: float = field(init=False)
@@ -70,17 +78,12 @@ class _Parameters:
     def __post_init__(self) -> None:
         if self.estimator not in ("importance", "implicit"):
             raise ValueError(f"estimator must be 'importance' or 'implicit', got {self.estimator!r}")
-        if self.transform not in ("none", "clip", "tanh"):
-            raise ValueError(f"transform must be 'none', 'clip' or 'tanh', got {self.transform!r}")
-        if self.transform_bps is None and self.transform != "none":
-            object.__setattr__(self, "transform_bps", 100.0 if self.transform == "clip" else 50.0)
         for name, low, high in (
             ("gamma", 0.0, 1.0),
             ("eta", SMALLEST, LARGEST),
             ("eta_max", SMALLEST, LARGEST),
             ("implicit", 0.0, LARGEST),
             ("fixed_share", 0.0, 1.0),
-            ("transform_bps", SMALLEST, LARGEST),
             ("min_weight", SMALLEST, 1.0),
         ):
             value = getattr(self, name)
@@ -93,7 +96,7 @@ class _Parameters:
         object.__setattr__(self, "log_floor", log(self.min_weight))
 
 
-class Exp3IXBandit(ArmLearner):
+class Exp3IXBandit(DrawingLearner):
     """One learner over K named arms.
 
     `n_arms` names may be given, else they are arm_0, arm_1, ... `gamma` in [0, 1] is the uniform part of every choice.
@@ -110,7 +113,10 @@ class Exp3IXBandit(ArmLearner):
     TypeError, as early. Nothing here is safe to call from two threads.
     """
 
-    __slots__ = ("_generator", "_log_k_over_k", "_parameters", "_seed", "_state")
+    __slots__ = ("_log_k_over_k", "_parameters")
+
+    _title = "Exp3IX"
+    _log = _log
 
     def __init__(
         self,
@@ -138,21 +144,12 @@ class Exp3IXBandit(ArmLearner):
             implicit=implicit,
             reward_bound_bps=reward_bound_bps,
             fixed_share=fixed_share,
-            transform=transform,
-            transform_bps=transform_bps,
+            transform=Transform(transform, transform_bps),
             min_weight=min_weight,
         )
-        super().__init__(names, RewardBound.given(self._parameters.reward_bound_bps))
-        self._seed = legal_seed(seed)
-        self._generator: np.random.Generator | None = None  # made when it first draws: nothing in the stream does
-        self._state = [0.0] * len(names)
+        super().__init__(names, RewardBound.given(self._parameters.reward_bound_bps), seed)
 
     # What it is.
-
-    @property
-    def state(self) -> list[float]:
-        """log_weights (importance) or losses (implicit): all that was learned; a fresh list."""
-        return self._state.copy()
 
     @property
     def estimator(self) -> str:
@@ -179,11 +176,10 @@ class Exp3IXBandit(ArmLearner):
 
     def is_clipped(self, reward_bps: float) -> bool:
         """Whether this reward would be cut: by transform "clip", or by reward_bound_bps under implicit."""
-        parameters = self._parameters
-        if parameters.transform == "clip" and self._transformed(reward_bps) != reward_bps:
-            return True
-        bound = self._reward_bound.bound_bps
-        return parameters.is_implicit and bound is not None and abs(self._transformed(reward_bps)) > bound
+        transform = self._parameters.transform
+        return transform.cuts(reward_bps) or (
+            self._parameters.is_implicit and super().is_clipped(transform(reward_bps))
+        )
 
     # Reading and choosing.
 
@@ -191,7 +187,7 @@ class Exp3IXBandit(ArmLearner):
         """Weights and probabilities of one reading, without numpy."""
         eta = self._rate(new_decision=False)
         relative = self._relative_weights(eta)
-        total = sum(relative)
+        total = summed(relative)
         weights = [weight / total for weight in relative]
         gamma = self._parameters.gamma
         exploit, explore = 1.0 - gamma, gamma / len(weights)
@@ -199,14 +195,20 @@ class Exp3IXBandit(ArmLearner):
 
     def select_arm(self) -> int:
         """An arm drawn from the probabilities, by exactly one number of the generator. Counts nothing."""
-        probabilities = self.read().probabilities
-        drawn = self._drawing_generator().random()
-        arm = min(bisect_right(list(accumulate(probabilities)), drawn), len(probabilities) - 1)
-        if _log.isEnabledFor(logging.DEBUG):
-            _log.debug("Exp3IX selected arm %d (%s) with p=%.3g", arm, self._names[arm], probabilities[arm])
-        return arm
+        return self._draw_from(self.read().probabilities)
 
     # Learning.
+
+    def learn(self, decision: Decision, part: Part, new_decision: bool, observed: Sequence[Observed] = ()) -> Update:
+        """As `update`, by the propensity that was logged."""
+        arm, logged, _, asleep = decision
+        if observed:
+            refuse_more_than_drawn(observed, arm)
+        return self.update(arm, part.reward_bps, logged.propensity, part.weight, new_decision, asleep=asleep)
+
+    def learn_blend(self, shares: Mapping[str, float], part: Part, new_decision: bool, attribution: str) -> Update:
+        """As `update_many`, by today's propensities."""
+        return self.update_many(shares, part.reward_bps, attribution, weight=part.weight, new_decision=new_decision)
 
     def update(
         self,
@@ -230,9 +232,8 @@ class Exp3IXBandit(ArmLearner):
         predictors that specialize', STOC 1997).
         While `is_warming`, any legal reward only goes into the bound's warm-up.
         """
-        if not (-MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS and 0.0 <= weight <= MAX_WEIGHT):
-            raise illegal_reward(reward, weight)
-        reward, weight, arm = float(reward), float(weight), index(arm)
+        reward, weight = legal_reward(reward, weight)
+        arm = index(arm)
         if not 0 <= arm < len(self._names):
             raise ValueError(f"arm must be in 0..{len(self._names) - 1}, got {arm}")
         source: PropensitySource = "LOGGED"
@@ -279,9 +280,7 @@ class Exp3IXBandit(ArmLearner):
 
         `propensities` count (LOGGED) where they name exactly the arms with a share above 0, else today's do (CURRENT).
         """
-        if not (-MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS and 0.0 <= weight <= MAX_WEIGHT):
-            raise illegal_reward(reward, weight)
-        reward, weight = float(reward), float(weight)
+        reward, weight = legal_reward(reward, weight)
         shares = legal_shares(contributions, self._index_of)
         logged = None if propensities is None else legal_propensities(propensities, self._index_of, shares)
         if attribution not in ("simultaneous", "sequential", "full_information"):
@@ -303,36 +302,10 @@ class Exp3IXBandit(ArmLearner):
 
     def warm_up(self, reward: float) -> None:
         """As it says, after the transform."""
-        super().warm_up(self._transformed(legal_number("reward", reward, -MAX_REWARD_BPS, MAX_REWARD_BPS)))
+        legal = legal_number("reward", reward, -MAX_REWARD_BPS, MAX_REWARD_BPS)
+        super().warm_up(self._parameters.transform(legal))
 
-    def merge(self, other: Self) -> None:
-        """Add what `other` learned apart from zero: states, counts and T add; this generator stays.
-
-        A bound that is known is taken by the one that warms up; two warm-ups are joined, `other`'s rewards last.
-        ValueError unless both have the same arms in the same order, the same parameters and no two bounds.
-        """
-        if self._names != other._names:
-            raise ValueError(f"cannot merge: arms {', '.join(self._names)} against {', '.join(other._names)}")
-        if self._parameters != other._parameters:
-            raise ValueError(f"cannot merge: parameters {self._parameters} against {other._parameters}")
-        reward_bound = self._reward_bound.merged(other._reward_bound)
-        state = self._settled([a + b for a, b in zip(self._state, other._state, strict=True)])
-        rewards = [a + b for a, b in zip(self._cumulative_rewards, other._cumulative_rewards, strict=True)]
-        refuse_overflow(state, rewards)
-        self._reward_bound = reward_bound
-        self._state = state
-        self._cumulative_rewards = rewards
-        self._pulls = [a + b for a, b in zip(self._pulls, other._pulls, strict=True)]
-        self._total_steps += other._total_steps
-
-    def reset(self) -> None:
-        """Forget everything learned and counted; arms, parameters and the generator stay. The bound is the
-        constructor's again: one that was set is forgotten, an automatic one warms up anew."""
-        self._reward_bound = RewardBound.given(self._parameters.reward_bound_bps)
-        self._state = [0.0] * len(self._names)
-        self._forget_counts()
-
-    # Arms that come and go.
+    # Arms that come.
 
     def add_arm(self, arm_name: str, initial_weight: float = 1.0) -> int:
         """Add an arm and return its index; relative weights of the others do not change.
@@ -342,33 +315,16 @@ class Exp3IXBandit(ArmLearner):
         """
         initial_weight = legal_number("initial_weight", initial_weight, 0.0, MAX_WEIGHT)
         names = legal_arm_names((*self._names, arm_name))
-        eta, eta_after = self._rate(new_decision=False), self._rate(new_decision=False, n_arms=len(names))
-        relative = self._relative_weights(eta)
-        newcomer = log(max(initial_weight * sum(relative) / len(relative), self._parameters.min_weight))
+        relative = self._relative_weights(self._rate(new_decision=False))
+        newcomer = log(max(initial_weight * summed(relative) / len(relative), self._parameters.min_weight))
         if self._parameters.is_implicit:
-            state = [loss * (eta / eta_after) for loss in self._state]
-            state.append(min(state) - newcomer / eta_after)
+            state = self._for_rate_of(self._state, len(names))
+            state.append(min(state) - newcomer / self._rate(new_decision=False, n_arms=len(names)))
         else:
             state = self._settled([*self._state, newcomer])
         refuse_overflow(state)
         self._state = state
-        self._pulls.append(0)
-        self._cumulative_rewards.append(0.0)
-        self._set_names(names)
-        return len(names) - 1
-
-    def remove_arm(self, arm_name: str) -> None:
-        """Forget an arm; relative weights of the others do not change. ValueError when unknown or one of two."""
-        arm = self.get_arm_index(arm_name)
-        names = legal_arm_names(self._names[:arm] + self._names[arm + 1 :])
-        eta, eta_after = self._rate(new_decision=False), self._rate(new_decision=False, n_arms=len(names))
-        state = self._state[:arm] + self._state[arm + 1 :]
-        if self._parameters.is_implicit:
-            state = [loss * (eta / eta_after) for loss in state]
-            refuse_overflow(state)
-        self._state = self._settled(state)
-        del self._pulls[arm], self._cumulative_rewards[arm]
-        self._set_names(names)
+        return self._append_name(names)
 
     # Showing, keeping and bringing back.
 
@@ -379,26 +335,28 @@ class Exp3IXBandit(ArmLearner):
         total_steps, arm_pulls, cumulative_rewards. Then log_weights or losses, which win over weights, the other
         parameters, the bound as it is now, and the generator's state (one that has not drawn yet is made for it).
         """
-        eta = self._rate(new_decision=False)
+        eta, parameters = self._rate(new_decision=False), self._parameters
         return {
             "n_arms": len(self._names),
             "arm_names": list(self._names),
-            "gamma": self._parameters.gamma,
+            "gamma": parameters.gamma,
             "eta": eta,
-            "eta_auto": self._parameters.eta is None,
+            "eta_auto": parameters.eta is None,
             "weights": self._relative_weights(eta),
             "total_steps": self._total_steps,
             "arm_pulls": self._pulls.copy(),
             "cumulative_rewards": self._cumulative_rewards.copy(),
             self._state_key(): self._state.copy(),
-            **{key: getattr(self._parameters, key) for key in _PARAMETER_KEYS},
+            **{key: getattr(parameters, key) for key in _PARAMETER_KEYS if not key.startswith("transform")},
+            "transform": parameters.transform.kind,
+            "transform_bps": parameters.transform.scale_bps,
             "reward_bound": self._reward_bound.to_dict(),
             "generator": self._drawing_generator().bit_generator.state,
         }
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any], seed: int | None = None) -> Self:
-        """A learner from `to_dict`, or from its nine documented keys alone: then the importance rule with default
+        """A learner from `to_dict`, or from its nine documented keys alone: then importance weighting with default
         parameters, its weights in any unit, where 0 takes the floor. `seed` serves where `state` has no generator.
 
         ValueError for a key that is missing, unknown or holds what no learner could.
@@ -424,52 +382,25 @@ class Exp3IXBandit(ArmLearner):
             **parameters,
         )
         bandit._total_steps = legal_count("total_steps", state["total_steps"])  # the rate behind weights depends on it
-        learned = bandit._state_of_weights(state["weights"])
+        numbers = bandit._state_of_weights(state["weights"])
         if any(key in state for key in ("log_weights", "losses")):
             if bandit._state_key() not in state or {"log_weights", "losses"} <= set(state):
                 raise ValueError(f"the {bandit.estimator} estimator has {bandit._state_key()} and nothing else")
-            learned = state[bandit._state_key()]
-        names, pulls, rewards = state["arm_names"], state["arm_pulls"], state["cumulative_rewards"]
-        reward_bound = RewardBound.from_dict(state["reward_bound"]) if "reward_bound" in state else None
-        bandit.restore(names, learned, pulls, rewards, state["total_steps"], reward_bound)
+            numbers = state[bandit._state_key()]
+        reward_bound = RewardBound.from_dict(state["reward_bound"]) if "reward_bound" in state else bandit.reward_bound
+        bandit.restore(
+            Learned(
+                state["arm_names"],
+                [(number,) for number in numbers],
+                state["arm_pulls"],
+                state["cumulative_rewards"],
+                state["total_steps"],
+                reward_bound,
+            )
+        )
         if state.get("generator") is not None:
             bandit._generator = generator_from(state["generator"])
         return bandit
-
-    def restore(
-        self,
-        arm_names: Sequence[str],
-        state: Sequence[float],
-        arm_pulls: Sequence[int],
-        cumulative_rewards: Sequence[float],
-        total_steps: int,
-        reward_bound: RewardBound | None = None,
-    ) -> None:
-        """Put back, bit for bit, what the properties of the same names gave; parameters and generator stay, and so
-        does the bound where none is given.
-
-        The arms may differ from the constructor's. ValueError, with nothing changed, for what no learner could hold.
-        """
-        names = legal_arm_names(arm_names)
-        restored = self._settled(legal_numbers("state", state, len(names), -FINITE, FINITE))
-        rewards = legal_numbers("cumulative_rewards", cumulative_rewards, len(names), -FINITE, FINITE)
-        if len(arm_pulls) != len(names):
-            raise ValueError(f"arm_pulls must have {len(names)} entries, got {len(arm_pulls)}")
-        pulls = [legal_count("arm_pulls", pulls) for pulls in arm_pulls]
-        self._total_steps = legal_count("total_steps", total_steps)
-        self._state, self._pulls, self._cumulative_rewards = restored, pulls, rewards
-        if reward_bound is not None:
-            self._reward_bound = reward_bound
-        self._set_names(names)
-
-    def copy(self) -> Self:
-        """An independent learner in the same state; a generator that has drawn goes on in both alike."""
-        twin = self._without_generator()
-        if self._generator is not None:
-            twin._generator = copy.deepcopy(self._generator)
-        return twin
-
-    __copy__ = copy
 
     # Inside.
 
@@ -477,29 +408,30 @@ class Exp3IXBandit(ArmLearner):
         super()._set_names(names)
         self._log_k_over_k = log(len(self._names)) / len(self._names)
 
+    def _give(self, twin: Self) -> None:
+        super()._give(twin)
+        twin._parameters, twin._log_k_over_k = self._parameters, self._log_k_over_k
+
+    def _parameters_to_merge(self) -> _Parameters:
+        return self._parameters
+
+    def _legal_state(self, state: Sequence[float], n_arms: int) -> list[float]:
+        return self._settled(legal_numbers("state", state, n_arms, -FINITE, FINITE))
+
+    def _state_without(self, arm: int) -> list[float]:
+        state = self._state[:arm] + self._state[arm + 1 :]
+        if self._parameters.is_implicit:
+            state = self._for_rate_of(state, len(state))
+            refuse_overflow(state)
+        return self._settled(state)
+
+    def _for_rate_of(self, losses: Sequence[float], n_arms: int) -> list[float]:
+        """L * eta stays what it is where the number of arms changes the rate."""
+        eta, eta_after = self._rate(new_decision=False), self._rate(new_decision=False, n_arms=n_arms)
+        return [loss * (eta / eta_after) for loss in losses]
+
     def _state_key(self) -> str:
         return "losses" if self._parameters.is_implicit else "log_weights"
-
-    def _without_generator(self) -> Self:
-        """A copy that shares what is only ever replaced (names, parameters, bound, state) and copies what is not."""
-        twin = object.__new__(type(self))
-        twin._parameters = self._parameters
-        twin._reward_bound = self._reward_bound
-        twin._seed = self._seed
-        twin._generator = None
-        twin._names = self._names
-        twin._index_of = self._index_of
-        twin._log_k_over_k = self._log_k_over_k
-        twin._state = self._state
-        twin._pulls = self._pulls.copy()
-        twin._cumulative_rewards = self._cumulative_rewards.copy()
-        twin._total_steps = self._total_steps
-        return twin
-
-    def _drawing_generator(self) -> np.random.Generator:
-        if self._generator is None:
-            self._generator = np.random.Generator(np.random.PCG64(self._seed))
-        return self._generator
 
     def _rate(self, new_decision: bool, n_arms: int | None = None) -> float:
         """The rate of an update, automatic: min(eta_max, sqrt(ln K / (K t))). With new_decision=False, a reading's."""
@@ -516,19 +448,11 @@ class Exp3IXBandit(ArmLearner):
         implicit = self._parameters.implicit
         return eta / 2.0 if implicit is None else implicit
 
-    def _transformed(self, reward: float) -> float:
-        scale = self._parameters.transform_bps
-        if self._parameters.transform == "none" or scale is None:
-            return reward
-        if self._parameters.transform == "clip":
-            return min(max(reward, -scale), scale)
-        return tanh(reward / scale) * scale
-
     def _signal(self, reward: float) -> float:
         """What is divided by p: the reward (importance), or loss - 1/2 = -clip(reward, -B, B) / (2 B) (implicit)."""
         parameters = self._parameters
-        if parameters.transform != "none":
-            reward = self._transformed(reward)
+        if parameters.transform.kind != "none":
+            reward = parameters.transform(reward)
         if not parameters.is_implicit:
             return reward
         bound = self._reward_bound.bound_bps
@@ -600,14 +524,13 @@ class Exp3IXBandit(ArmLearner):
             self._total_steps += 1
 
     def _mixed(self, state: list[float], eta: float) -> list[float]:
-        """fixed_share: w <- (1 - alpha) w + alpha mean(w), on unfloored w, and back to the state."""
-        alpha = self._parameters.fixed_share
+        """The fixed share of unfloored w, and back to the state."""
         slope = -eta if self._parameters.is_implicit else 1.0
         best = min(state) if self._parameters.is_implicit else max(state)
         relative = [exp(slope * (each - best)) for each in state]
-        total = sum(relative)
-        logs = [log((1.0 - alpha) * (each / total) + alpha / len(state)) for each in relative]
-        return self._settled([each / slope for each in logs])
+        total = summed(relative)
+        shared = share_out([each / total for each in relative], self._parameters.fixed_share)
+        return self._settled([log(each) / slope for each in shared])
 
     def _blend(
         self,
@@ -640,7 +563,7 @@ class Exp3IXBandit(ArmLearner):
         new_decision: bool,
     ) -> Update:
         """Each arm on the state that the one before it left; done on a copy, since a later one may be refused."""
-        trial = self._without_generator()
+        trial = self.copy()
         steps = [
             trial._blend({arm: share}, reward, logged and {arm: logged[arm]}, weight, new_decision)
             for arm, share in shares.items()
@@ -659,13 +582,59 @@ class Exp3IXBandit(ArmLearner):
         self._apply(steps, eta, new_decision)
         return _new(Update, (tuple(shares), (), tuple([estimate for _, estimate, _ in steps]), eta, "NONE"))
 
-    def _log_update(self, update: Update, reward: float) -> None:
-        weights = self.read().weights
-        for arm, estimate in zip(update.arms, update.estimates, strict=True):
-            _log.debug(
-                "Exp3IX update: arm=%d, reward=%.2fbps, r_hat=%.2f, eta=%.3g, new_weight=%.4g",
-                *(arm, reward, estimate, update.eta, weights[arm]),
-            )
+    # Taking back.
+
+    @property
+    def _forgets(self) -> str:
+        if not self._parameters.is_implicit:
+            return "importance weighting floors its log weights"
+        return "a fixed share was mixed in since" if self._parameters.fixed_share else ""
+
+    def _own_moves(self, decision: Decision, update: Update) -> list[float]:
+        (p,) = update.propensities
+        return self._played(decision, p, 0.5 / (p + self._implicit(update.eta)))
+
+    def _moves_of(self, decision: Decision, update: Update, new_decision: bool) -> list[float]:  # noqa: ARG002 - all in one
+        return self._played(decision, update.propensities[0], update.estimates[0])
+
+    def _played(self, decision: Decision, p: float, estimate: float) -> list[float]:
+        """The drawn arm moves by the estimate, those asleep by what was played."""
+        moves = [0.0] * len(self._names)
+        moves[decision.arm] = estimate
+        for arm in decision.asleep:
+            moves[arm] = p * estimate
+        return moves
+
+
+class Exp3IX(Rule):
+    """Exp3-IX after Neu 2015, and Exp3 with importance weighting, whose estimate needs no loss and so no bound."""
+
+    name = "exp3ix"
+    takes = frozenset(
+        {
+            *("estimator", "gamma", "eta_max", "implicit", "transform", "transform_bps", "min_weight"),
+            *("fixed_share", "attribution"),
+        }
+    )
+
+    def new_learner(self, settings: LearningSettings) -> Exp3IXBandit:
+        return Exp3IXBandit(
+            len(settings.arms),
+            settings.arms,
+            gamma=settings.gamma,
+            eta=settings.eta,
+            eta_max=settings.eta_max,
+            estimator=settings.estimator,
+            implicit=settings.implicit,
+            reward_bound_bps=settings.reward_bound_bps,
+            fixed_share=settings.fixed_share,
+            transform=settings.transform,
+            transform_bps=settings.transform_bps,
+            min_weight=settings.min_weight,
+        )
+
+    def clips(self, estimator: str) -> bool:
+        return estimator == "implicit"
 
 
 _DOCUMENTED_KEYS = (

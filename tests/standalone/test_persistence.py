@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 import pytest
 
-from armstream.persistence import newest_state, read_json, write_atomic_json
+from armstream.standalone.persistence import newest_state, read_json, write_atomic_json
 
 KILLS = 15
 NOBODY = 65534
@@ -199,7 +199,7 @@ def test_the_file_is_flushed_before_it_is_renamed_and_the_folder_after(
 
 WRITER = """
 import itertools, sys
-from armstream.persistence import write_atomic_json
+from armstream.standalone.persistence import write_atomic_json
 filler = ["some 300 kB"] * 20_000
 for n in itertools.count():
     write_atomic_json(sys.argv[1], {"filler": filler, "n": n, "end": n})

@@ -6,10 +6,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from armstream.learning.arms import Update
-from armstream.learning.exp3 import Exp3IXBandit
-from armstream.learning.weight_optimizer import EnsembleWeightOptimizer
-from armstream.persistence import StateFile, newest_state, write_atomic_json
+from armstream.learning.contract import Update
+from armstream.learning.exp3ix import Exp3IXBandit
+from armstream.standalone.persistence import StateFile, newest_state, write_atomic_json
+from armstream.standalone.weight_optimizer import EnsembleWeightOptimizer
 
 _LEARNED = ("weights", "total_steps", "arm_pulls", "cumulative_rewards", "log_weights", "losses", "generator")
 

@@ -1,0 +1,87 @@
+"""What one bandit's learner is made from, as a plain fact. Law: defaults here stay for life, since snapshots leave out
+what is a default; what ships is said in config/default.yaml."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Literal
+
+DEFAULT_ALGORITHM = "exp3ix"
+
+ExpertKind = str | Mapping[str, float]  # engine, or one of the processor's own by its kind; a mapping: base weights
+
+# What is decided anew with each published vector, so that it may change without a learner's noticing.
+_PUBLISHED_ONLY = frozenset({"blend_alpha", "warm_start_steps", "ramp_steps", "enabled", "arm_mode"})
+
+# Settings that a rule takes or not, each with what it is where it is left out.
+RULES_OWN: Mapping[str, object] = {
+    "estimator": "implicit",
+    "gamma": 0.0,
+    "eta_max": None,
+    "implicit": None,
+    "transform": "none",
+    "transform_bps": None,
+    "min_weight": 1e-10,
+    "fixed_share": 0.0,
+    "attribution": "full_information",
+    "horizon": 10_000,
+    "experts": (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LearningSettings:
+    """How one bandit learns, and how its weights are published.
+
+    `arms` and `experts` (name and kind) are those that it begins with; commands may change them later. Which of the
+    others a rule takes, it says itself.
+    """
+
+    arms: tuple[str, ...]
+    enabled: bool = True
+    algorithm: str = DEFAULT_ALGORITHM
+    estimator: str = "implicit"
+    gamma: float = 0.0
+    eta: float | None = None
+    eta_max: float | None = None
+    implicit: float | None = None
+    reward_bound_bps: float | Literal["auto"] = 100.0
+    transform: str = "none"
+    transform_bps: float | None = None
+    min_weight: float = 1e-10
+    fixed_share: float = 0.0
+    attribution: str = "full_information"
+    horizon: int = 10_000
+    experts: tuple[tuple[str, ExpertKind], ...] = ()
+    blend_alpha: float = 0.3
+    warm_start_steps: int = 500
+    ramp_steps: int = 0
+    arm_mode: str = "family"
+
+    def determining_json(self) -> str:
+        """What decides learned numbers, as canonical JSON: the arms, and what is no default of this class."""
+        chosen = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in _PUBLISHED_ONLY and getattr(self, field.name) != field.default
+        }
+        return json.dumps(chosen, sort_keys=True)
+
+    def learned_under(self, determining_json: str) -> "LearningSettings":
+        """These settings with the determining ones of that JSON in place of their own.
+
+        Raises ValueError or TypeError for what no settings gave.
+        """
+        chosen = json.loads(determining_json)
+        published_only = {name: getattr(self, name) for name in _PUBLISHED_ONLY}
+        experts = tuple((name, kind) for name, kind in chosen.get("experts", ()))
+        return LearningSettings(**{**chosen, "arms": tuple(chosen["arms"]), "experts": experts}, **published_only)
+
+    def difference(self, determining_json: str) -> str:
+        """What differs from the settings in that JSON, as text; empty where nothing does."""
+        theirs = self.learned_under(determining_json)
+        return "; ".join(
+            f"{field.name} was {getattr(theirs, field.name)!r} and is {getattr(self, field.name)!r}"
+            for field in fields(self)
+            if getattr(theirs, field.name) != getattr(self, field.name)
+        )

@@ -1,0 +1,35 @@
+"""Whether a reward may be learned. Law: this is the only place that says so. What is withheld is published, not
+applied, with the reason.
+"""
+
+from armstream.events import DecisionSnapshot
+from armstream.stages.state import Bandit, TaskState
+
+MAX_REWARD_BPS = 1e12
+WARMING_UP = "the reward bound is not found yet"  # so this reward goes into finding it, and into nothing else
+
+
+def why_withheld(state: TaskState, bandit: Bandit, decision: DecisionSnapshot) -> str:
+    """Why the bandit learns nothing of this decision now; "" where it does."""
+    if not state.registry.template.enabled:
+        return "learning is disabled"
+    if bandit.paused:
+        return "the bandit is paused"
+    arm, arms = decision.arm, bandit.arm_index
+    if arm is not None:
+        if arm not in arms:
+            return f"arm {arm!r} was removed"
+    else:
+        for name, share in decision.contributions.items():
+            if share and name not in arms:
+                return f"arm {name!r} was removed"
+    assert bandit.rule is not None  # only fills are matched, and a fill's acceptance made a learner
+    assert bandit.learner is not None
+    return bandit.rule.withheld(decision) or (WARMING_UP if bandit.learner.is_warming else "")
+
+
+def why_unlearnable(reward_bps: float) -> str:
+    """Why no learner takes such a reward; "" where one may."""
+    if -MAX_REWARD_BPS <= reward_bps <= MAX_REWARD_BPS:
+        return ""
+    return f"a reward of {reward_bps!r} bps is not finite or beyond {MAX_REWARD_BPS:g}"
