@@ -132,7 +132,7 @@ def _add_arms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
     experts = commands.add_parser(
         "experts",
-        help="change whom an exp4 bandit may trust",
+        help="change whom a bandit with experts may trust",
         epilog="example: armstream experts add eu-equities regime",
     )
     actions = experts.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -10,6 +10,7 @@ from typing import Any
 
 from armstream.events import WeightVector
 from armstream.learning.advice import Expert, legal_advice
+from armstream.learning.summation import summed
 
 Said = Mapping[str, Sequence[float] | None]  # by expert, in the order of the names; None: asleep
 
@@ -48,8 +49,8 @@ def said_by_engine(
 def mixed(vector: WeightVector, said: Said, can_be_drawn: Sequence[bool]) -> list[float]:
     """(1 - gamma) of what those who are awake say by their weights, and gamma shared out over what can be drawn."""
     awake = [(expert.weight, row) for expert in vector.experts if (row := said[expert.name]) is not None]
-    trust = sum(weight for weight, _ in awake)
-    share = 1.0 / sum(can_be_drawn)
+    trust = summed(weight for weight, _ in awake)
+    share = 1.0 / can_be_drawn.count(True)
     explore = vector.gamma if trust > 0.0 else 1.0
     played = [explore * share if can else 0.0 for can in can_be_drawn]
     for weight, row in awake:
@@ -78,5 +79,5 @@ def _advised(experts: Mapping[str, Expert], arms: Collection[str], context: Any)
 
 def _masked(row: Sequence[float], can_be_drawn: Sequence[bool]) -> list[float] | None:
     left = [each if can else 0.0 for each, can in zip(row, can_be_drawn, strict=True)]
-    mass = sum(left)
+    mass = summed(left)
     return [each / mass for each in left] if mass > 0.0 else None

@@ -14,6 +14,7 @@ from numpy.random import Generator
 from armstream.engine.advice import Said, given_to, mixed, said_by_all, said_by_engine
 from armstream.events import Close, ExecType, Fill, Side, WeightVector
 from armstream.learning.advice import Expert
+from armstream.learning.summation import summed
 
 
 def _new_id() -> str:
@@ -135,7 +136,7 @@ def draw(
     `arms` are the models that the engine has; they are needed, in their order, where there is no vector. `available`
     are those that can trade now. An arm that is not in both, where given, is left out: its probability is 0 and the
     rest is renormalised. A name that the vector does not know is never drawn. `position_id` None makes a new one.
-    Where the vector has experts (exp4), it is drawn from what they say of `context`, mixed by their weights: `experts`
+    Where the vector has experts, it is drawn from what they say of `context`, mixed by their weights: `experts`
     are the engine's, by name, functions of the context or distributions, over `arms` in their order (over the vector's,
     where none are given); those that the vector does not name are not asked. Raises ValueError where there is nothing
     to draw from, for an expert that is missing, and for wrong advice.
@@ -157,7 +158,7 @@ def draw(
     elif vector is None and experts:
         said = said_by_engine(arms or (), can_be_drawn, context, experts)
     masses = [mass if can else 0.0 for mass, can in zip(masses, can_be_drawn, strict=True)]
-    total = sum(masses)
+    total = summed(masses)
     if not total > 0:
         raise ValueError(f"nothing to draw from: none of {bandit_id!r}'s arms ({', '.join(names)}) can be drawn")
     probabilities = tuple([mass / total for mass in masses])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from armstream.events import Phase, WeightVector
+from armstream.learning.summation import summed
 
 Fallback = Literal["MISSING", "WARMING", "STALE"]
 
@@ -126,7 +127,7 @@ def weights_within(vector: WeightVector, horizon: str) -> dict[str, float]:
     """
     pairs = [(*arm.name.partition(":")[::2], arm.weight) for arm in vector.arms]
     within = {family: weight for family, its_horizon, weight in pairs if its_horizon == horizon}
-    total = sum(within.values())
+    total = summed(within.values())
     if not within:
         names = ", ".join(arm.name for arm in vector.arms)
         raise ValueError(f"{vector.bandit_id!r} has no arm of horizon {horizon!r}: its arms are {names}")

@@ -121,23 +121,23 @@ def _reward(
     bandit = taken.bandit
     assert bandit.learner is not None  # the fill's acceptance made one
     counted, propensity_source, eta = taught or (False, None, None)
-    return Reward(
-        bandit_id=bandit.bandit_id,
-        version=bandit.version,
-        position_id=taken.after.position_id,
-        fill_event_id=segment.fill_event_id,
-        close_event_id=segment.close_event_id,
-        quantity=segment.quantity,
-        reward_bps=segment.reward_bps,
-        weight=segment.weight,
-        applied=taught is not None,
-        counted=counted,
-        total_steps=bandit.learner.total_steps,
-        arms=arms,
-        propensity_source=propensity_source,
-        eta=eta,
-        ts_event=segment.ts_event,
-        detail=segment.withheld,
+    return Reward(  # in the record's order: by name it takes five times as long
+        bandit.bandit_id,
+        bandit.version,
+        taken.after.position_id,
+        segment.fill_event_id,
+        segment.close_event_id,
+        segment.quantity,
+        segment.reward_bps,
+        segment.weight,
+        taught is not None,
+        counted,
+        bandit.learner.total_steps,
+        arms,
+        propensity_source,
+        eta,
+        segment.ts_event,
+        segment.withheld,
     )
 
 

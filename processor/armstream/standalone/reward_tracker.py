@@ -9,6 +9,7 @@ from math import isfinite
 from typing import NamedTuple
 
 from armstream.learning.refusals import MAX_REWARD_BPS
+from armstream.learning.summation import summed
 
 DUST = 1e-9  # what is left of a quantity, as a part of the whole, that counts as nothing: 0.1 + 0.2 closes 0.3
 
@@ -125,7 +126,7 @@ class RewardTracker:
         key = self._open_key(arm, position_id)
         position = self._positions[key]
         if quantity is None:
-            quantity = sum(fill.left for fill in position.fills)
+            quantity = summed(fill.left for fill in position.fills)
         _refuse_unless_positive(quantity=quantity)
         left_after, left_to_close, net, notional = _match(position, quantity, exit_price, fees + slippage)
         if left_to_close > 0.0:
@@ -194,8 +195,8 @@ def _without_dust(left: float, whole: float) -> float:
 
 
 def _shown(key: str | int, position: _Position) -> OpenPosition:
-    quantity = sum(fill.left for fill in position.fills)
-    entry_price = sum(fill.price * fill.left for fill in position.fills) / quantity
+    quantity = summed(fill.left for fill in position.fills)
+    entry_price = summed(fill.price * fill.left for fill in position.fills) / quantity
     position_id = key if isinstance(key, str) else None
     oldest = position.fills[0]
     return OpenPosition(

@@ -185,19 +185,21 @@ class AdvisedBandit(Learner):
 
     def take_back_decision(self, decision: Decision, update: Update) -> None:
         """Remove the 1/2 of the first `update`, and the count."""
-        self._refuse_own_that_learned()
+        self._refuse_to_forget_exactly()
         self._uncount_decision([decision.arm])
         self._take_back(decision, self._own_estimate(update))
 
     def _take_back(self, decision: Decision, estimate: float) -> None:
-        self._refuse_own_that_learned()
+        self._refuse_to_forget_exactly()
         advice = self._advice_of(decision.logged)
         self._learner.take_back([advice[name] for name in self._learner.names], estimate)
 
-    def _refuse_own_that_learned(self) -> None:
+    def _refuse_to_forget_exactly(self) -> None:
         learning = [name for name, own in self._own.items() if not isinstance(own, Mapping)]
         if learning:
             raise ValueError(f"nothing can be taken back: {', '.join(learning)} learned from it too")
+        if not self._learner.parameters.is_implicit:
+            raise ValueError("nothing can be taken back: importance weighting floors its log weights")
 
     def _own_estimate(self, update: Update) -> float:
         return 0.5 / (update.propensities[0] + self._learner.parameters.implicit)

@@ -126,9 +126,7 @@ class AdviceLearner:
         return estimate
 
     def take_back(self, advice_for_arm: Sequence[float], estimate: float) -> None:
-        """Remove what an estimate moved. ValueError under importance, whose floor forgets."""
-        if not self._parameters.is_implicit:
-            raise ValueError("nothing can be taken back: importance weighting floors its log weights")
+        """Remove what an estimate moved; under implicit alone, since the floor of importance forgets."""
         self._state = [each - said * estimate for each, said in zip(self._state, advice_for_arm, strict=True)]
 
     def in_order(self, advice_for_arm: Mapping[str, float]) -> list[float]:
