@@ -1,11 +1,13 @@
 """What the pages show is right: settings files are valid, and the library's code gives the numbers beside it."""
 
+import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from armstream.learning import Exp3IXBandit
+from armstream.learning import Exp3IXBandit, RewardTracker, blend
 from armstream.settings import load
 from tests.docs.pages import blocks, page
 
@@ -53,3 +55,27 @@ def test_the_learner_and_the_reward_law_are_used_without_kafka_as_it_says() -> N
     assert isinstance(bandit, Exp3IXBandit)
     # loss (100 - 32.8667) / 200, eta_1 / 2 = sqrt(ln 3 / 3) / 2, read with eta_2 = sqrt(ln 3 / 6); by hand
     assert weights == pytest.approx({"lightgbm": 0.289547, "ridge": 0.355227, "lstm": 0.355227}, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("Exp3IXBandit", Exp3IXBandit),
+        ("record_trade", RewardTracker.record_trade),
+        ("close_trade", RewardTracker.close_trade),
+        ("blend", blend),
+    ],
+)
+def test_a_signature_that_is_written_out_is_that_of_the_code(name: str, called: Callable[..., object]) -> None:
+    (written,) = re.findall(rf"\b{name}(\([a-z_]+, [^)]*\))", page("engines/standalone.md"))
+    names: dict[str, Callable[..., object]] = {}
+    exec(f"def written{written}: ...", names)
+    said, there = (
+        {
+            parameter.name: (parameter.default, parameter.kind)
+            for parameter in inspect.signature(each).parameters.values()
+        }
+        for each in (names["written"], called)
+    )
+    there.pop("self", None)
+    assert said == there
