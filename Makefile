@@ -52,7 +52,7 @@ bench: $(ENVIRONMENT) ## events a second and latency, beside the loop one would 
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 docs: $(ENVIRONMENT) ## the site of docs/ in docs/_build; a warning, such as a link that leads nowhere, is an error
-	@$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build
+	@$(BIN)/python -m sphinx --builder html --fresh-env --fail-on-warning --keep-going --quiet docs docs/_build
 
 wheel-check: $(ENVIRONMENT) ## the wheel, installed alone in an empty environment outside the checkout
 	@$(BIN)/python tests/wheel_check.py
