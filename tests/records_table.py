@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from armstream.codec import EVENT_TYPES, FINGERPRINTS, load_writers
 from armstream.resources import resource
 
+LINE_LENGTH = 120
 TOPICS: Mapping[str, str] = {  # record -> topic, by the default names
     "BanditSnapshot": "bandit-snapshots",
     "Close": "trades",
@@ -50,7 +52,7 @@ def fields_tables() -> Iterator[str]:
             yield f"{'#' * level} {record['name']}"
             yield ""
             if "doc" in record:
-                yield record["doc"]
+                yield from wrap(record["doc"], LINE_LENGTH)
                 yield ""
             yield "| field | type | default | says |"
             yield "| --- | --- | --- | --- |"

@@ -46,7 +46,7 @@ def test_an_engine_that_does_as_it_says_is_rewarded(
         assert "with probability 0.20" in capsys.readouterr().out
         job.wait_until_applied(processor)
 
-        (record,) = job.log.read(job.settings.topics.names.rewards)
+        (record,) = job.audit()
         reward = record.event
         assert isinstance(reward, Reward)
         assert reward.reward_bps == pytest.approx((50.0 - 0.70) / 15_000 * 10_000, rel=1e-12)

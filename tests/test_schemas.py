@@ -24,7 +24,8 @@ PINNED = {
     "Fill": ("a1b30f3880e8c535", "51d9dd072b7a2507"),
     "PositionSnapshot": ("d2ae5028e58cce36", "8ee91d4e30b8bf10"),
     "Reward": ("7ef48ddc63f31b2a", "179362109a5abc72"),
-    "TaskSnapshot": ("bd98d10796216e6a", "eb5674991e2e4058"),
+    "TaskSettings": ("e18319d71bd57a37", "96f8703957b89f97"),
+    "TaskSnapshot": ("7509ea8c6c0aa406", "3b6456fea215bc3a"),
     "WeightVector": ("b8466ad6ae3d0b6b", "575d51e9033518d1"),
 }
 

@@ -75,7 +75,7 @@ def test_a_limit_has_an_upper_bound_and_is_positive() -> None:
 def test_the_shipped_rule_is_neus() -> None:
     rules = load(None, {}).online_learning.for_learner()
     assert (rules.estimator, rules.gamma, rules.eta, rules.eta_max) == ("implicit", 0.0, None, None)
-    assert rules.attribution == "full_information"
+    assert rules.attribution == "undivided"
     assert rules.reward_bound_bps == "auto"
 
 
@@ -193,7 +193,10 @@ colour: red
             "online_learning: {experts: {a: engine}}",
             "online_learning.experts: is not for exp3ix, but for exp4: leave it out",
         ),
-        ("online_learning: {horizon: 500}", "online_learning.horizon: is not for exp3ix, but for exp4: leave it out"),
+        (
+            "online_learning: {expected_decisions: 500}",
+            "online_learning.expected_decisions: is not for exp3ix, but for exp4: leave it out",
+        ),
         (
             "online_learning: {algorithm: exp4, experts: {a: engine}, fixed_share: 0.1}",
             "online_learning.fixed_share: is not for exp4, but for exp3ix, tsallis: leave it out",
@@ -338,7 +341,7 @@ online_learning: {enabled: false, estimator: importance, gamma: 0.1, eta: 0.2, e
         "min_weight": 0.01,
         "fixed_share": 0.02,
         "attribution": "simultaneous",
-        "horizon": 10_000,
+        "expected_decisions": 10_000,
         "experts": (),
         "blend_alpha": 0.5,
         "warm_start_steps": 11,

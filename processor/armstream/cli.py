@@ -248,7 +248,7 @@ def _asked(arguments: argparse.Namespace) -> int:
     if settings is None:
         return 1
     from armstream.events import Command  # noqa: PLC0415
-    from armstream.runtime.arms import send  # noqa: PLC0415 - loads the Kafka client
+    from armstream.operating.command import send  # noqa: PLC0415 - loads the Kafka client
     from armstream.runtime.failures import Stopped  # noqa: PLC0415
     from armstream.stages.validation import Refused, check_command  # noqa: PLC0415
 
@@ -275,7 +275,7 @@ def _arms_list(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     if settings is None:
         return 1
-    from armstream.runtime.arms import listed  # noqa: PLC0415 - loads the Kafka client
+    from armstream.operating.bandits import listed  # noqa: PLC0415 - loads the Kafka client
     from armstream.runtime.failures import Stopped  # noqa: PLC0415
 
     try:
@@ -323,6 +323,8 @@ def _settings(arguments: argparse.Namespace, overrides: dict[str, str] | None = 
         _failed(str(error))
         return None
     logs.configure(settings.log.level, settings.log.format, settings.kafka.secrets())
+    for line in settings.renamed:
+        print(line, file=sys.stderr)
     return settings
 
 

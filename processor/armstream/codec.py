@@ -30,6 +30,7 @@ from armstream.events import (
     Fill,
     PositionSnapshot,
     Reward,
+    TaskSettings,
     TaskSnapshot,
     WeightVector,
 )
@@ -44,6 +45,7 @@ Event = (
     | Fill
     | PositionSnapshot
     | Reward
+    | TaskSettings
     | TaskSnapshot
     | WeightVector
 )
@@ -56,6 +58,7 @@ EVENT_TYPES: Final[tuple[type[Event], ...]] = (
     Fill,
     PositionSnapshot,
     Reward,
+    TaskSettings,
     TaskSnapshot,
     WeightVector,
 )

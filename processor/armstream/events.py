@@ -165,6 +165,14 @@ class CommandApplied(Struct, frozen=True, gc=False):
     cut: Mapping[str, int] = {}
 
 
+class TaskSettings(Struct, frozen=True, gc=False):
+    """The windows and limits that a task obeys from the cut on, as canonical JSON: the task's own audit record."""
+
+    task: int
+    settings: str
+    cut: Mapping[str, int]
+
+
 class Header(Struct, frozen=True, gc=False):
     name: str
     value: bytes | None = None
@@ -245,10 +253,14 @@ class BanditSnapshot(Struct, frozen=True, gc=False):
 
 
 class TaskSnapshot(Struct, frozen=True, gc=False):
-    """Where a task stands in each input topic; a topic that it lacks starts at its beginning."""
+    """Where a task stands in each input topic; a topic that it lacks starts at its beginning.
+
+    `settings` are those of the task's newest TaskSettings, "" before the first.
+    """
 
     task: int
     next_offset: Mapping[str, int]
+    settings: str = ""
     schema_version: int = 1
 
 

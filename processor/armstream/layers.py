@@ -11,17 +11,20 @@ from typing import Any
 
 import yaml
 
+from armstream.learning.old_names import todays
+
 ENVIRONMENT_PREFIX = "ARMSTREAM__"
 
 SettingPath = tuple[str | int, ...]
 
 
 class Layers:
-    """Values laid over each other, with the source of each, and what could not be read."""
+    """Values laid over each other, with the source of each, what could not be read, and what has another name now."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.errors: list[str] = []
+        self.renamed: list[str] = []
         self._sources: dict[SettingPath, str] = {}
 
     def lay(self, path: tuple[str, ...], value: object, source: str) -> None:
@@ -30,6 +33,8 @@ class Layers:
             for name, inner in value.items():
                 self.lay((*path, name), inner, source)
             return
+        if path[:-1] == ("online_learning",) or (path[:2] == ("bandits", "overrides") and len(path) == 4):
+            path, value = self._todays(path, value, source)
         at = self.values
         for name in path[:-1]:
             if not isinstance(at.get(name), dict):
@@ -39,6 +44,15 @@ class Layers:
             at[path[-1]] = value
             self._sources.pop(path, None)  # the latest stands last
             self._sources[path] = source
+
+    def _todays(self, path: tuple[str, ...], value: object, source: str) -> tuple[tuple[str, ...], object]:
+        """A setting of a learner by today's names."""
+        name, renamed = todays(path[-1], value)
+        if name != path[-1]:
+            self.renamed.append(f"{'.'.join(path)}: is called {name} now ({source})")
+        elif renamed != value:
+            self.renamed.append(f"{'.'.join(path)}: {value} is called {renamed} now ({source})")
+        return (*path[:-1], name), renamed
 
     def lay_file(self, path: Path, source: str | None = None) -> None:
         """Lays a YAML file; `source` is what errors call it, else its path."""

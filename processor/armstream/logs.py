@@ -7,13 +7,20 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import IO, Literal
 
 MASK = "********"
 
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """The text without the secrets."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):  # one may hold another
+        text = text.replace(secret, MASK)
+    return text
 
 
 def configure(
@@ -35,7 +42,7 @@ class LineFormatter(logging.Formatter):
     def __init__(self, line_format: Literal["json", "text"], secrets: Sequence[str] = ()) -> None:
         super().__init__()
         self._as_json = line_format == "json"
-        self._secrets = sorted({secret for secret in secrets if secret}, key=len, reverse=True)  # one may hold another
+        self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, object] = {
@@ -55,10 +62,7 @@ class LineFormatter(logging.Formatter):
         """Numbers as they are, all else as text without secrets."""
         if value is None or isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value)):
             return value
-        text = str(value)
-        for secret in self._secrets:
-            text = text.replace(secret, MASK)
-        return text
+        return masked(str(value), self._secrets)
 
 
 def _as_text(fields: dict[str, object]) -> str:

@@ -13,20 +13,29 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from armstream.layers import Layers, SettingPath
 from armstream.learning import LearningSettings
 from armstream.learning.reward_bound import LEAST_BOUND_BPS
 from armstream.learning.settings import DEFAULT_ALGORITHM, RULES_OWN
+from armstream.logs import MASK, masked
 from armstream.resources import resource
 from armstream.rules import RULES, UnknownRule, new_learner, rule_named
 from armstream.stages.facts import DAY_MICROS, SECOND_MICROS, BanditRegistry, TaskLimits
 
 KAFKA_BATCH_BYTES = 1_048_588  # the default of max.message.bytes
 DEAD_LETTER_OVERHEAD_BYTES = 65_536
-MASK = "********"
 
 _LEGAL = r"^[a-zA-Z0-9._-]*$"
 _SECRET = re.compile(r"password|secret|private|credential|token|passphrase|\.pem$|_pem$|oauthbearer\.config|^ssl_key$")
@@ -68,7 +77,7 @@ _OWNED: Mapping[str, str] = {
 _REFUSED: Mapping[tuple[str, str | None], str] = {
     ("online_learning.attribution", "sequential"): (
         "sequential is refused in the stream: contributions are a map, which has no order; "
-        "take simultaneous or full_information"
+        "take simultaneous or undivided"
     ),
 }
 
@@ -118,6 +127,7 @@ def _or_host_name(value: object) -> object:
 
 ArmName = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=100)]
 TopicName = Annotated[str, Field(pattern=_LEGAL, min_length=1, max_length=249)]
+RuleName = Annotated[str, AfterValidator(_known_rule), Field(json_schema_extra={"enum": sorted(RULES)})]
 Names = Annotated[tuple[ArmName, ...], Field(strict=False)]
 Experts = Mapping[ArmName, str | Mapping[ArmName, float]]
 ClientConfiguration = dict[str, str | int | float | bool]
@@ -171,9 +181,7 @@ class KafkaSettings(Section):
 
     def masked(self, text: str) -> str:
         """The text without secrets."""
-        for secret in sorted(self.secrets(), key=len, reverse=True):  # one may hold another
-            text = text.replace(secret, MASK)
-        return text
+        return masked(text, self.secrets())
 
     def masked_client(self) -> dict[str, str]:
         """`client` without what came from files, and with its secrets masked."""
@@ -191,9 +199,9 @@ class Topics:
     trades: tuple[str, ...]
     commands: str
     weights: str
-    rewards: str
     bandit_snapshots: str
     position_snapshots: str
+    rewards: str
     dead_letters: str
 
     @property
@@ -206,7 +214,14 @@ class Topics:
 
     @property
     def all(self) -> tuple[str, ...]:
-        return *self.inputs, *self.compacted, self.rewards, self.dead_letters
+        return tuple(name for _, name in self.by_setting())
+
+    def by_setting(self) -> Iterator[tuple[str, str]]:
+        """Every topic, inputs first: its setting and its name."""
+        for setting in self.__slots__:
+            names = getattr(self, setting)
+            for name in names if setting == "trades" else (names,):
+                yield setting, name
 
 
 class TopicSettings(Section):
@@ -243,9 +258,7 @@ class TopicSettings(Section):
 
     def conflicts(self) -> Iterator[Conflict]:
         seen: set[str] = set()
-        settings = ["trades"] * len(self.trades)
-        settings += ["commands", "weights", "bandit_snapshots", "position_snapshots", "rewards", "dead_letters"]
-        for setting, name in zip(settings, self.names.all, strict=True):
+        for setting, name in self.names.by_setting():
             if len(name) > 249 or name in {".", ".."}:
                 yield (setting,), f"{name[:60]!r} is not a legal topic name"
             if name in seen:
@@ -302,9 +315,7 @@ class OnlineLearningSettings(Section):
     """The learning rule by its name, and what it may be told; which of that it takes, the rule says."""
 
     enabled: bool = True
-    algorithm: Annotated[str, AfterValidator(_known_rule), Field(json_schema_extra={"enum": sorted(RULES)})] = (
-        DEFAULT_ALGORITHM
-    )
+    algorithm: RuleName = DEFAULT_ALGORITHM
     estimator: Literal["implicit", "importance"] = "implicit"
     gamma: Annotated[float, Field(ge=0, le=1)] = 0.0
     eta: Annotated[float | None, Field(gt=0, le=1e6)] = None
@@ -322,8 +333,8 @@ class OnlineLearningSettings(Section):
     arm_mode: Literal["family", "horizon", "family_horizon"] = "family"
     families: Names = ("lightgbm", "xgboost", "ridge", "lstm")
     horizons: Names = ()
-    attribution: Literal["full_information", "simultaneous"] = "full_information"
-    horizon: Annotated[int, Field(ge=1, le=10**12)] = 10_000
+    attribution: Literal["undivided", "simultaneous"] = "undivided"
+    expected_decisions: Annotated[int, Field(ge=1, le=10**12)] = 10_000
     experts: Experts = {}
     save_interval: Annotated[int, Field(ge=1, le=10**9)] = 100
     state_file: Annotated[str, Field(min_length=1)] = "state/bandit_state.json"
@@ -353,7 +364,7 @@ class OnlineLearningSettings(Section):
             min_weight=self.min_weight,
             fixed_share=self.fixed_share,
             attribution=self.attribution,
-            horizon=self.horizon,
+            expected_decisions=self.expected_decisions,
             experts=tuple(self.experts.items()),
             blend_alpha=self.blend_alpha,
             warm_start_steps=self.warm_start_steps,
@@ -441,6 +452,12 @@ class Settings(Section):
     bandits: BanditsSettings = BanditsSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
+    _renamed: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def renamed(self) -> tuple[str, ...]:
+        """A line for each setting that was given by a name of before."""
+        return self._renamed
 
     def conflicts(self) -> Iterator[Conflict]:
         yield from self._learning_conflicts(("online_learning",), self.online_learning)
@@ -598,6 +615,7 @@ def load(path: Path | None, environment: Mapping[str, str], overrides: Mapping[s
         raise SettingsError(layers.errors + lines) from None  # its own text may show a secret
     if layers.errors:
         raise SettingsError(layers.errors)
+    settings._renamed = tuple(layers.renamed)
     return settings
 
 

@@ -14,6 +14,8 @@ import yaml
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from armstream.codec import HEADERS
+from armstream.events import TaskSettings
 from armstream.resources import resource
 from armstream.runtime.topics import create
 from armstream.settings import Settings, load
@@ -163,6 +165,8 @@ def read_rewards(settings: Settings, first_events: int) -> Rewards:
     """Reads the rewards topic to its end, committed records only; counts those whose events are among the first."""
     count, count_in_all, sum_bps = 0, 0, 0.0
     for value in _values(settings.kafka.bootstrap_servers, settings.topics.names.rewards):
+        if value.startswith(HEADERS[TaskSettings]):
+            continue  # it says under which settings the rewards came about
         reward = REWARD.decode(value)
         if value[:10] != REWARD.header or not reward["applied"]:
             raise BenchError(f"not an applied reward: {reward}")

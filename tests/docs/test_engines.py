@@ -37,7 +37,7 @@ def test_its_code_trades_and_is_rewarded(bootstrap_servers: str, topic_prefix: s
         with WeightsFollower({"bootstrap.servers": bootstrap_servers}, topic=f"{topic_prefix}weights") as follower:
             assert follower.weights("eu-equities") is not None
 
-        (record,) = job.log.read(job.settings.topics.names.rewards)
+        (record,) = job.audit()
         reward = record.event
         assert isinstance(reward, Reward)
         assert reward.reward_bps == pytest.approx((50.0 - 0.70) / 15_000 * 10_000, rel=1e-12)

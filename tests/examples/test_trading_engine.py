@@ -44,7 +44,7 @@ def test_it_trades_and_shows_base_bandit_and_blended_weights(kafka: Broker, tmp_
         assert (done.returncode, done.stderr) == (0, "")
         job.wait_until_applied(processor)
         assert processor.stop() == 0, processor.text
-        rewards = [decode(record.value) for record in job.log.read(job.settings.topics.names.rewards)]
+        rewards = [decode(record.value) for record in job.audit()]
         assert job.verify()["result"] == "verified"
     assert len(rewards) >= 30
     for reward in rewards:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import count, islice
 
 from armstream.events import Fill
-from armstream.runtime.intake import partition_of
+from armstream.keys import partition_of
 from tests.faults.trial import Trial
 from tests.integration.test_outcomes import limit_bytes
 

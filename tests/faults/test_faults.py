@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from armstream.runtime.failures import Stopped
+from armstream.runtime.loop import Processor, Pulse
+from armstream.runtime.metrics import Metrics
 from deploy.kafka.broker import Broker, start_kafka
 from tests.faults.connections import answer_cut, delayed, dropped, late, on_requests
 from tests.faults.proxy import Api, CutAnswer, Delay, Proxy
@@ -19,7 +22,7 @@ from tests.faults.schedule import NAMES
 from tests.faults.trial import Fault, attempt
 from tests.integration.check import check
 from tests.integration.load import history
-from tests.integration.processor import Job
+from tests.integration.processor import Job, eventually
 
 pytestmark = pytest.mark.kafka
 
@@ -84,3 +87,30 @@ def test_a_transaction_that_lost_a_connection_or_ended_late_is_its_producers_las
         assert processor.stop() == 0, processor.text
         check(job)
         assert job.verify()["result"] == "verified"
+
+
+def test_a_member_that_heard_nothing_for_longer_than_its_session_blames_no_other_process(
+    own_kafka: Broker, proxy: Proxy, tmp_path: Path
+) -> None:
+    """The broker hears its heartbeats, so that the group still knows it; its loop is too busy to learn of the silence.
+
+    librdkafka then heartbeats without a member id, and the group fences it for that.
+    """
+    with closing(Job(own_kafka.bootstrap_servers, f"silent-{time.monotonic_ns()}-", tmp_path)) as job:
+        job.create_topics()
+        job.set({"kafka.bootstrap_servers": own_kafka.proxied.advertised, "instance": "a"})
+        pulse = Pulse()
+        processor = Processor(job.settings, 4, frozenset(), Metrics(job.settings), pulse)
+
+        def ready() -> bool:
+            processor.turn()
+            return pulse.is_ready
+
+        eventually(ready, 60, "ready", every_seconds=0.0)
+        unanswered = proxy.next(Api.HEARTBEAT, CutAnswer(), count=1_000)
+        time.sleep(job.settings.kafka.session_timeout_ms / 1_000 + 1.5)
+        unanswered.left = 0
+        time.sleep(3.0)  # two heartbeats
+        with pytest.raises(Stopped, match=r"silent for longer than kafka\.session_timeout_ms, 6000, .* nobody else"):
+            eventually(lambda: ready() and False, 30, "fenced", every_seconds=0.0)
+        processor.close()

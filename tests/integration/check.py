@@ -16,8 +16,8 @@ from typing import TypeVar
 
 from armstream.codec import DecodeError, decode, decode_inputs, encode, encode_audited, encode_cut, encode_dead_letter
 from armstream.events import Close, DeadLetter, Fill, PositionSnapshot, Reward, TaskSnapshot, WeightVector
+from armstream.keys import TASK_KEY
 from armstream.runtime.intake import Intake
-from armstream.runtime.publication import TASK_KEY
 from armstream.settings import Settings
 from armstream.stages.pipeline import Applied, Pipeline
 from armstream.stages.state import TaskState
@@ -106,7 +106,7 @@ def read(settings: Settings, log: Log) -> Found:
         settings,
         inputs,
         committed,
-        log.read(names.rewards),
+        [record for record in log.read(names.rewards) if record.key != TASK_KEY],
         log.read(names.weights),
         log.read(names.dead_letters),
         latest(log.read(names.bandit_snapshots)),

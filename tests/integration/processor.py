@@ -19,11 +19,12 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 
 from armstream import settings as armstream_settings
+from armstream.keys import TASK_KEY
 from armstream.runtime import topics
 from armstream.settings import Settings
 from deploy.kafka.node import free_port
 from tests.integration.load import Event, Sender
-from tests.integration.log import Log
+from tests.integration.log import Log, Record
 
 _SOURCE_ROOT = Path(__file__).parents[2] / "processor"
 _READY_SECONDS = 60.0
@@ -150,6 +151,10 @@ class Job:
 
     def create_topics(self) -> None:
         topics.create(self.settings)
+
+    def audit(self) -> list[Record]:
+        """What stands on `rewards` about bandits: all but the tasks' own records."""
+        return [record for record in self.log.read(self.settings.topics.names.rewards) if record.key != TASK_KEY]
 
     def sender(self) -> Sender:
         if self._sender is None:

@@ -35,7 +35,7 @@ def job(kafka: Broker, tmp_path: Path) -> Iterator[Job]:
 
 
 def audit(job: Job) -> list[Reward | CommandApplied]:
-    events = [decode(record.value) for record in job.log.read(job.settings.topics.names.rewards)]
+    events = [decode(record.value) for record in job.audit()]
     assert all(isinstance(event, Reward | CommandApplied) for event in events)
     return [event for event in events if isinstance(event, Reward | CommandApplied)]
 

@@ -22,7 +22,7 @@ from armstream.engine import (
     WeightsFollower,
 )
 from armstream.events import Close, Fill, Reward, WeightVector
-from armstream.runtime.intake import partition_of
+from armstream.keys import partition_of
 from deploy.kafka.broker import Broker, start_kafka
 from tests.integration.processor import Job, eventually
 from tests.test_engine import fill_of, vector_of
@@ -440,7 +440,7 @@ def test_a_processor_learns_from_what_an_engine_drew_and_published(job: Job) -> 
     assert (status.version, status.fallback) == (12, "WARMING")
 
     assert job.log.read(names.dead_letters) == []
-    rewards = [record.event for record in job.log.read(names.rewards)]
+    rewards = [record.event for record in job.audit()]
     assert len(rewards) == len(decisions) == 12
     for reward in rewards:
         assert isinstance(reward, Reward)

@@ -71,9 +71,7 @@ def test_an_engines_expert_that_knows_the_regime_earns_the_trust_through_kills(k
             publisher.flush()
             job.wait_until_applied(process)
             version = max(
-                reward.version
-                for record in job.log.read(names.rewards)
-                if isinstance(reward := decode(record.value), Reward)
+                reward.version for record in job.audit() if isinstance(reward := decode(record.value), Reward)
             )
             eventually(lambda: follower.status("book").version >= version, 30, "the follower is there")
             vector = follower.weights("book")

@@ -52,5 +52,6 @@ def test_one_instance_leaves_and_another_joins_under_load(job: Job) -> None:
 
     assert len(found.inputs) == len(records)
     orphans_expired_and_positions_were_forgotten(found)
+    assert "did not come back: its state is given up" in second.text, second.text  # what the third one took
     for process in (first, second, third):
         assert "is ready at" in process.text, f"it did no work:\n{process.text}"

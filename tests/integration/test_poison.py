@@ -8,7 +8,7 @@ import msgspec
 
 from armstream.codec import encode
 from armstream.events import Close, Command, Fill
-from armstream.runtime.intake import partition_of
+from armstream.keys import partition_of
 from tests.integration.check import check
 from tests.integration.load import Event, history
 from tests.integration.processor import Job

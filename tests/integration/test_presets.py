@@ -44,6 +44,6 @@ def test_a_preset_learns_through_kills_and_is_verified(preset: str, kafka: Broke
         process.wait_until_ready()
         job.wait_until_applied(process)
         assert process.stop() == 0, process.text
-        rewards = [decode(record.value) for record in job.log.read(job.settings.topics.names.rewards)]
+        rewards = [decode(record.value) for record in job.audit()]
         assert sum(isinstance(reward, Reward) and reward.applied for reward in rewards) > 500
         assert job.verify()["result"] == "verified"

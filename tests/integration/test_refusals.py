@@ -70,8 +70,9 @@ def test_a_second_process_with_the_same_name_takes_over_and_the_first_says_so(jo
     first = run_on(job, 500)
     second = job.start()
     line = refusal_of(first)
-    assert "instance" in line
-    assert "'a'" in line
+    assert "another process, on /" in line
+    assert "has taken over the instance name 'a'" in line
+    assert "start it again" not in line
     second.wait_until_ready()
     send_some(job, 500, seed=2)
     job.wait_until_applied(second)

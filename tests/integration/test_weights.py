@@ -4,20 +4,11 @@ import random
 
 from armstream.codec import decode
 from armstream.events import Reward, WeightVector
-from armstream.runtime.intake import murmur2, partition_of
+from armstream.keys import partition_of
 from tests.integration.load import history
 from tests.integration.log import latest
 from tests.integration.processor import Job
-
-# org.apache.kafka.common.utils.UtilsTest.testMurmur2
-JAVA_MURMUR2 = {
-    b"21": -973932308,
-    b"foobar": -790332482,
-    b"a-little-bit-long-string": -985981536,
-    b"a-little-bit-longer-string": -1486304829,
-    b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
-    b"abc": 479470107,
-}
+from tests.test_keys import JAVA_MURMUR2
 
 
 def test_a_consumer_that_starts_late_has_the_latest_vector_of_each_bandit(job: Job) -> None:
@@ -44,12 +35,6 @@ def test_a_consumer_that_starts_late_has_the_latest_vector_of_each_bandit(job: J
         assert [arm.name for arm in vector.arms] == list(job.settings.online_learning.arms)
         assert abs(sum(arm.probability for arm in vector.arms) - 1.0) < 1e-12
     assert len(written) > len(vectors), "there was nothing older to be told apart from"
-
-
-def test_our_murmur2_is_javas() -> None:
-    """The values of Apache Kafka's own test."""
-    for key, signed in JAVA_MURMUR2.items():
-        assert murmur2(key) == signed % 2**32
 
 
 def test_java_librdkafka_and_armstream_put_a_key_on_the_same_partition(job: Job) -> None:

@@ -67,7 +67,7 @@ def test_an_engine_in_java_follows_weights_and_its_fills_teach(kafka: Broker, tm
         job.wait_until_applied(processor)
         assert processor.stop() == 0, processor.text
         names = job.settings.topics.names
-        rewards = [decode(record.value) for record in job.log.read(names.rewards)]
+        rewards = [decode(record.value) for record in job.audit()]
         (vector,) = [
             decode(value) for by_key in latest(job.log.read(names.weights)).values() for value in by_key.values()
         ]

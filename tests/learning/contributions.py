@@ -10,7 +10,7 @@ from armstream.learning import Exp3IXBandit, TradeResult, Update, update_after_t
 
 SHARES = {"lightgbm": 0.5, "ridge": 0.3, "lstm": 0.2}
 TRADE = TradeResult(150.0, 150.5, fees_bps=1.0, slippage_bps=5.0, model_contributions=SHARES)
-ATTRIBUTIONS = ("full_information", "simultaneous", "sequential")
+ATTRIBUTIONS = ("undivided", "simultaneous", "sequential")
 RULES: Mapping[str, Mapping[str, object]] = {
     "shipped": {"estimator": "implicit", "gamma": 0.0, "eta_max": None},
     "importance": {},

@@ -50,7 +50,7 @@ def expected(regime: int, probabilities: np.ndarray[tuple[int, ...], np.dtype[np
 
 def exp4(estimator: str, n_decisions: int, seed: int) -> Step:
     best = FollowTheBest(N_ARMS)
-    bandit = Exp4Bandit(N_ARMS, experts(best), horizon=n_decisions, seed=seed, estimator=estimator)
+    bandit = Exp4Bandit(N_ARMS, experts(best), expected_decisions=n_decisions, seed=seed, estimator=estimator)
 
     def step(regime: int, luck: float) -> float:
         probabilities = bandit.play_distribution(regime)

@@ -105,7 +105,7 @@ class SlowBandit:
                 top, bottom = self.transformed(reward), p
             else:
                 top, bottom = self.loss(reward) - mpf(1) / 2, p + self.added(eta)
-            bottom = mpf(1) if attribution == "full_information" else bottom
+            bottom = mpf(1) if attribution == "undivided" else bottom
             moves[arm] = mpf(share) * mpf(weight) * top / bottom
         self.move(moves, eta, new_decision)
         return list(moves.values())

@@ -116,7 +116,7 @@ def test_a_blend_is_taken_back_too() -> None:
         learner = learner_of(algorithm)
         assert isinstance(learner, Exp3IXBandit | TsallisBandit)
         shares, part = {"a": 0.75, "c": 0.25}, Part(-30.0, 1.0)
-        update = learner.learn_blend(shares, part, True, "full_information")
+        update = learner.learn_blend(shares, part, True, "undivided")
         assert learner.learned().arm_states == [(pytest.approx(0.1125),), (0.0,), (pytest.approx(0.0375),)]
         learner.take_back_blend(shares, part, update)
         assert [state for (state,) in learner.learned().arm_states] == pytest.approx([0.0] * 3)

@@ -24,7 +24,7 @@ def read(powers: list[float]) -> list[float]:
 def test_importance_weighting_by_hand(rule: str, eta: float) -> None:
     """Shares of 27.3333 bps are 13.6667, 8.2, 5.4667; over p = 1/3 they are 41, 24.6, 16.4; the automatic rate,
     sqrt(ln 3 / (3 t)), is .35 at t = 3, so that its cap of .07 binds. In turn, each p is that after the one before."""
-    update, weights = after(rule, "full_information", 1)
+    update, weights = after(rule, "undivided", 1)
     assert update.estimates == pytest.approx((41 / 3, 8.2, 16.4 / 3), rel=1e-12)
     assert weights == pytest.approx(softmax([eta * 41 / 3, eta * 8.2, eta * 16.4 / 3]), rel=1e-12)
 
@@ -44,7 +44,7 @@ def test_the_shipped_rule_by_hand() -> None:
     first, second, third, fourth = (sqrt(log(3) / (3 * t)) for t in (1, 2, 3, 4))
     shares = list(SHARES.values())
 
-    update, weights = after("shipped", "full_information", 1)
+    update, weights = after("shipped", "undivided", 1)
     assert update.estimates == pytest.approx([share * SIGNAL for share in shares], rel=1e-12)
     assert weights == pytest.approx(softmax([-second * share * SIGNAL for share in shares]), rel=1e-12)
 
@@ -81,7 +81,7 @@ def test_a_larger_share_of_what_earned_ends_with_a_larger_weight(estimator: str,
 
 def test_with_a_large_rate_division_by_p_gives_the_first_trades_to_the_arm_that_comes_last() -> None:
     """Under importance weighting's rate of .07 lightgbm's estimate of 41 leaves the others a small p, and what is
-    divided by it is large: lstm, with the smallest share, ends with all. Full information has no such p."""
+    divided by it is large: lstm, with the smallest share, ends with all. Undivided has no such p."""
     assert after("importance", "sequential", 1)[1][2] > 0.99
-    undivided = after("importance", "full_information", 1)[1]
+    undivided = after("importance", "undivided", 1)[1]
     assert undivided == sorted(undivided, reverse=True)

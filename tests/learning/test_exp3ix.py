@@ -40,7 +40,7 @@ operations: st.SearchStrategy[Operation] = st.one_of(
         st.just("update_many"),
         st.lists(shares, min_size=2, max_size=6),
         rewards,
-        st.sampled_from(["simultaneous", "sequential", "full_information"]),
+        st.sampled_from(["simultaneous", "sequential", "undivided"]),
         st.none() | propensities,
         weights,
         st.booleans(),
@@ -195,7 +195,7 @@ def test_importance_floors_the_state_and_subtracts_the_largest() -> None:
 def test_the_clamp_is_part_of_the_rule_in_update_many() -> None:
     """Two arms far beyond the clamp are equal afterwards, which only a floor below would not make them."""
     bandit = Exp3IXBandit(3, eta=1.0)
-    bandit.update_many({"arm_0": 0.9, "arm_1": 0.1}, 1e9, "full_information")
+    bandit.update_many({"arm_0": 0.9, "arm_1": 0.1}, 1e9, "undivided")
     assert bandit.state == [0.0, 0.0, math.log(1e-10)]
 
 
@@ -356,7 +356,7 @@ REFUSED: dict[str, Callable[[Exp3IXBandit], object]] = {
     "share negative": lambda b: b.update_many({"a": 1.0, "b": -0.1}, 1.0),
     "share infinite": lambda b: b.update_many({"a": 1.0, "b": math.inf}, 1.0),
     "share nan": lambda b: b.update_many({"a": 1.0, "b": math.nan}, 1.0),
-    "estimate infinite": lambda b: b.update_many({"a": 0.5, "b": 1e300}, 1e12, "full_information", weight=1e6),
+    "estimate infinite": lambda b: b.update_many({"a": 0.5, "b": 1e300}, 1e12, "undivided", weight=1e6),
     "a later estimate infinite": lambda b: b.update_many({"a": 0.5, "b": 1e300}, 1e12, "sequential", weight=1e6),
     "blend propensity zero": lambda b: b.update_many({"a": 1.0}, 1.0, propensities={"a": 0.0}),
     "blend propensity above one": lambda b: b.update_many({"a": 1.0}, 1.0, propensities={"a": 1.5}),
@@ -456,7 +456,7 @@ def test_a_loss_that_would_overflow_its_sum_is_refused() -> None:
     bandit = Exp3IXBandit(2, estimator="implicit", eta=0.1)
     put_back(bandit, ["a", "b"], [1.7e308, 0.0], [0, 0], [0.0, 0.0], 0)
     with pytest.raises(ValueError, match="finite"):
-        bandit.update_many({"a": 1e303}, -100.0, "full_information", weight=1e6)
+        bandit.update_many({"a": 1e303}, -100.0, "undivided", weight=1e6)
     assert bandit.state == [1.7e308, 0.0]
 
 
@@ -512,7 +512,7 @@ reference_parameters = st.fixed_dictionaries(
 mild_steps = st.tuples(
     st.lists(st.floats(0.01, 1.0), min_size=4, max_size=4),
     st.floats(-1.0, 1.0),
-    st.sampled_from(["one", "simultaneous", "sequential", "full_information"]),
+    st.sampled_from(["one", "simultaneous", "sequential", "undivided"]),
     st.booleans(),
     st.floats(0.0, 2.0),
     st.booleans(),
@@ -716,20 +716,20 @@ def test_sequential_is_the_documented_loop() -> None:
     assert simultaneous.get_weights() != pytest.approx(looped.get_weights(), rel=1e-6)
 
 
-def test_full_information_divides_by_nothing() -> None:
+def test_undivided_divides_by_nothing() -> None:
     """Importance: theta_a = eta * share * reward. Implicit: L_a = share * (loss - 1/2), which may be negative."""
     importance, implicit = (
         Exp3IXBandit(3, ["a", "b", "c"], eta=0.05, estimator=each, gamma=0.0) for each in ESTIMATORS
     )
-    update = importance.update_many({"a": 0.5, "b": 0.25}, 8.0, "full_information")
+    update = importance.update_many({"a": 0.5, "b": 0.25}, 8.0, "undivided")
     assert update == ((0, 1), (), (4.0, 2.0), 0.05, "NONE")
     assert importance.state == pytest.approx([0.0, -0.1, -0.2])
-    update = implicit.update_many({"a": 0.5, "b": 0.25}, 20.0, "full_information", weight=0.5)
+    update = implicit.update_many({"a": 0.5, "b": 0.25}, 20.0, "undivided", weight=0.5)
     assert update.estimates == pytest.approx((-0.025, -0.0125))
     assert implicit.state == pytest.approx([-0.025, -0.0125, 0.0])
 
 
-@pytest.mark.parametrize("attribution", ["simultaneous", "sequential", "full_information"])
+@pytest.mark.parametrize("attribution", ["simultaneous", "sequential", "undivided"])
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_a_zero_reward_of_a_blend_moves_nothing(estimator: str, attribution: str) -> None:
     bandit = Exp3IXBandit(3, estimator=estimator, eta=0.1)
@@ -755,13 +755,13 @@ def test_propensities_count_where_they_name_exactly_the_contributing_arms() -> N
             if source == "LOGGED":
                 assert update.estimates == pytest.approx((50.0, 25.0))
         assert (
-            Exp3IXBandit(3).update_many(contributions, 10.0, "full_information", propensities=logged).propensity_source
+            Exp3IXBandit(3).update_many(contributions, 10.0, "undivided", propensities=logged).propensity_source
             == "NONE"
         )
 
 
 def test_a_part_of_a_blended_decision_that_is_not_its_first_counts_nothing() -> None:
-    for attribution in ("simultaneous", "sequential", "full_information"):
+    for attribution in ("simultaneous", "sequential", "undivided"):
         bandit = Exp3IXBandit(3)
         bandit.update_many({"arm_0": 0.5, "arm_1": 0.5}, 10.0, attribution, new_decision=False)
         assert (bandit.total_steps, bandit.arm_pulls) == (0, [0, 0, 0])
@@ -836,9 +836,9 @@ def test_fixed_share_brings_a_turning_market_back_sooner() -> None:
     def decisions_to_turn(fixed_share: float) -> int:
         bandit = Exp3IXBandit(3, gamma=0.0, eta=0.1, estimator="implicit", fixed_share=fixed_share)
         for _ in range(500):
-            bandit.update_many({"arm_0": 1.0}, 50.0, "full_information")
+            bandit.update_many({"arm_0": 1.0}, 50.0, "undivided")
         for decision in range(2_000):
-            bandit.update_many({"arm_1": 1.0}, 50.0, "full_information")
+            bandit.update_many({"arm_1": 1.0}, 50.0, "undivided")
             if bandit.read().weights[1] > 0.5:
                 return decision + 1
         raise AssertionError("it never turned")
@@ -1124,7 +1124,7 @@ def test_two_debug_lines(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, logger="armstream.learning.exp3ix"):
         arm = bandit.select_arm()
         bandit.update(0, 25.0, 0.27)
-        bandit.update_many({"lightgbm": 0.5, "ridge": 0.5}, 2.0, "full_information")
+        bandit.update_many({"lightgbm": 0.5, "ridge": 0.5}, 2.0, "undivided")
     weight = 1 / (1 + math.exp(-0.042 * 25 / 0.27))
     assert caplog.messages == [
         f"Exp3IX selected arm {arm} ({bandit.arm_names[arm]}) with p=0.5",

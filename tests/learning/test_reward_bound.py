@@ -132,7 +132,7 @@ def test_a_hundred_rewards_teach_nothing_and_the_next_is_measured_by_them() -> N
 
 
 def test_a_blend_warms_the_bound_up_too_once_a_trade() -> None:
-    for attribution in ("simultaneous", "sequential", "full_information"):
+    for attribution in ("simultaneous", "sequential", "undivided"):
         bandit = automatic()
         update = bandit.update_many({"arm_0": 0.5, "arm_1": 0.5}, 30.0, attribution)
         assert not update.applied

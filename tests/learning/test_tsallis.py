@@ -698,10 +698,10 @@ def test_get_stats_tells_what_each_arm_did() -> None:
 
 
 def test_it_learns_from_a_trade_as_the_other_learner_does() -> None:
-    """150 to 150.50 at 1 and 5 bps: 27.3333 net; full_information by shares: -27.3333 / 200 each share."""
+    """150 to 150.50 at 1 and 5 bps: 27.3333 net; undivided by shares: -27.3333 / 200 each share."""
     bandit = TsallisBandit(2, ["ridge", "lstm"], reward_bound_bps=100.0)
     trade = TradeResult(150.0, 150.5, fees_bps=1.0, slippage_bps=5.0, model_contributions={"ridge": 0.75, "lstm": 0.25})
-    update_after_trade(bandit, trade, "full_information")
+    update_after_trade(bandit, trade, "undivided")
     reward = 0.5 / 150.0 * 10_000 - 6.0
     assert bandit.state == pytest.approx([-0.75 * reward / 200.0, -0.25 * reward / 200.0])
 

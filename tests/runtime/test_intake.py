@@ -4,7 +4,8 @@ import pytest
 
 from armstream.codec import encode
 from armstream.events import Close, Fill, Header, Input, Rejected
-from armstream.runtime.intake import Intake, murmur2, partition_of
+from armstream.keys import partition_of
+from armstream.runtime.intake import Intake
 from tests.runtime.records import ReadRecord
 
 PARTITIONS = 8
@@ -28,24 +29,6 @@ def refusal(read: Input) -> tuple[str, str]:
     assert isinstance(read, Rejected)
     assert read.ts_event == APPENDED_MS * 1_000
     return read.error_class, read.error
-
-
-@pytest.mark.parametrize(
-    ("key", "signed"),
-    [
-        (b"21", -973932308),
-        (b"foobar", -790332482),
-        (b"a-little-bit-long-string", -985981536),
-        (b"a-little-bit-longer-string", -1486304829),
-        (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
-    ],
-)
-def test_murmur2_gives_the_values_of_kafkas_own_unit_test(key: bytes, signed: int) -> None:
-    assert murmur2(key) == signed % 2**32
-
-
-def test_the_partition_drops_the_sign_bit_as_java_does() -> None:
-    assert partition_of(b"21", 1_000) == (-973932308 & 0x7FFFFFFF) % 1_000
 
 
 def test_events_come_out_in_the_records_order() -> None:

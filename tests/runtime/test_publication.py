@@ -1,8 +1,14 @@
 """A cut is the next offset of every input topic at the moment an output was applied."""
 
-from armstream.codec import decode, encode_cut, encode_reward
-from armstream.events import Reward
-from armstream.runtime.publication import cuts_of
+import pytest
+
+from armstream.codec import decode, encode, encode_cut, encode_reward
+from armstream.events import Close, Fill, Reward, TaskSettings, TaskSnapshot
+from armstream.keys import TASK_KEY
+from armstream.runtime.publication import Publication, cuts_of, publish_settings, publish_task
+from armstream.settings import Settings
+from armstream.stages.pipeline import Pipeline
+from armstream.stages.state import TaskState
 from tests.runtime.records import ReadRecord
 
 REWARD = Reward("b", 1, "p", "f", "c", 1.0, 2.0, 1.0, False, False, 0, (), None, None, 5)
@@ -39,3 +45,25 @@ def test_a_batch_without_outputs_still_moves_the_offsets() -> None:
 def test_a_cut_keeps_the_order_of_the_inputs() -> None:
     assert cut_behind(encode_cut({"b": 1, "a": 2})) == {"b": 1, "a": 2}
     assert encode_cut({"b": 1, "a": 2}) != encode_cut({"a": 2, "b": 1})
+
+
+def test_settings_that_begin_to_hold_stand_before_what_is_published_under_them_at_the_cut_before_it() -> None:
+    settings, publication = Settings(), Publication()
+    topics, before = settings.topics.names, {"trades": 3, "commands": 0}
+    fill = Fill("f", "book", "p", "X", "BUY", 1.0, 100.0, 7, arm=settings.online_learning.arms[0])
+    close = Close("c", "book", "p", 1.0, 101.0, 8)
+    records = [ReadRecord("trades", 2, 3, b"book", encode(fill)), ReadRecord("trades", 2, 4, b"book", encode(close))]
+    pipeline = Pipeline(TaskState(settings.task_limits(), settings.bandit_registry()))
+    applied = pipeline.apply([fill, close], lambda _: pytest.fail("there is no dead letter"))
+
+    publish_settings(publication, topics, 2, "{}", before)
+    publish_task(publication, topics, 2, applied, records, before, {}, "{}")
+
+    first, reward = publication.records["rewards", 2]
+    assert (first["key"], decode(first["value"])) == (TASK_KEY, TaskSettings(2, "{}", before))
+    assert reward["key"] == b"book"
+    snapshot = publication.records["bandit-snapshots", 2][-1]
+    assert (snapshot["key"], decode(snapshot["value"])) == (
+        TASK_KEY,
+        TaskSnapshot(2, {"trades": 5, "commands": 0}, "{}"),
+    )

@@ -67,8 +67,10 @@ def test_the_defaults() -> None:
     eta = math.sqrt(math.log(5) / (4 * 10_000))
     bandit = Exp4Bandit(4, [[0.25] * 4] * 5)
     assert (bandit.eta, bandit.gamma) == pytest.approx((eta, 4 * eta), rel=1e-14)
-    assert Exp4Bandit(4, [[0.25] * 4] * 5, horizon=1).gamma == 1.0
-    assert Exp4Bandit(4, [[0.25] * 4], horizon=100).eta == pytest.approx(math.sqrt(math.log(2) / 400), rel=1e-14)
+    assert Exp4Bandit(4, [[0.25] * 4] * 5, expected_decisions=1).gamma == 1.0
+    assert Exp4Bandit(4, [[0.25] * 4], expected_decisions=100).eta == pytest.approx(
+        math.sqrt(math.log(2) / 400), rel=1e-14
+    )
     implicit = Exp4Bandit(4, [[0.25] * 4] * 5, estimator="implicit")
     assert (implicit.eta, implicit.gamma) == (bandit.eta, 0.0)
     assert implicit.snapshot()["implicit"] == pytest.approx(eta / 2, rel=1e-14)
@@ -192,7 +194,7 @@ def test_what_is_not_realised_counts_as_a_zero_reward() -> None:
 
 def test_the_same_seed_gives_the_same_run() -> None:
     def run(seed: int) -> list[int]:
-        bandit, market = Exp4Bandit(3, WORKED, seed=seed, horizon=500), np.random.default_rng(7)
+        bandit, market = Exp4Bandit(3, WORKED, seed=seed, expected_decisions=500), np.random.default_rng(7)
         arms = []
         for _ in range(200):
             arms.append(bandit.choose())
@@ -499,8 +501,8 @@ def test_the_last_expert_stays() -> None:
         {"eta": math.nan},
         {"gamma": -0.1},
         {"gamma": 1.1},
-        {"horizon": 0},
-        {"horizon": math.inf},
+        {"expected_decisions": 0},
+        {"expected_decisions": math.inf},
         {"seed": -1},
         {"estimator": "exp4"},
         {"implicit": -0.1},

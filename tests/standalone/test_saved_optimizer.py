@@ -44,7 +44,7 @@ def test_it_is_saved_each_interval_and_at_the_end(path: Path) -> None:
             if number % 2:
                 saved.update("ridge", "1d", 10.0, 0.5)
             else:
-                saved.update_many({"ridge": 0.5, "mlp": 0.5}, 10.0, "full_information")
+                saved.update_many({"ridge": 0.5, "mlp": 0.5}, 10.0, "undivided")
             steps_on_disk.append(read_json(path)["total_steps"] if path.exists() else 0)
     assert steps_on_disk == [0, 0, 3, 3, 3, 6, 6]
     assert read_json(path) == saved.optimizer.to_dict()

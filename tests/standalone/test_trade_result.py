@@ -8,7 +8,7 @@ import pytest
 from armstream.learning import EnsembleWeightOptimizer, Exp3IXBandit, TradeResult, update_after_trade
 
 SHARES = {"lightgbm": 0.5, "ridge": 0.3, "lstm": 0.2}
-ATTRIBUTIONS = ("sequential", "simultaneous", "full_information")
+ATTRIBUTIONS = ("sequential", "simultaneous", "undivided")
 
 
 def trade(**changed: Any) -> TradeResult:

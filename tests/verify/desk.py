@@ -12,7 +12,8 @@ import msgspec
 
 from armstream.codec import DecodeError, Event, decode, encode
 from armstream.events import BanditSnapshot, Close, Command, Fill, Input, Rejected, Source
-from armstream.runtime.publication import TASK_KEY, Publication, publish_task
+from armstream.keys import TASK_KEY
+from armstream.runtime.publication import Publication, publish_task
 from armstream.settings import Settings
 from armstream.stages.facts import TaskLimits
 from armstream.stages.pipeline import Pipeline
@@ -60,7 +61,7 @@ class Desk:
         sources = [_source(record) for record in records]
         applied = self.pipeline.apply(events, sources.__getitem__)
         publication = Publication()
-        self.next_offset = publish_task(publication, self.names, NUMBER, applied, records, self.next_offset, {})
+        self.next_offset = publish_task(publication, self.names, NUMBER, applied, records, self.next_offset, {}, "")
         self.pipeline.commit()
         for (topic, _), outputs in publication.records.items():
             for output in outputs:

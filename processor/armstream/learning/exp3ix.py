@@ -31,6 +31,7 @@ from armstream.learning.contract import (
     legal_reward,
 )
 from armstream.learning.drawing import DrawingLearner, refuse_more_than_drawn
+from armstream.learning.old_names import todays_attribution
 from armstream.learning.refusals import (
     FINITE,
     LARGEST,
@@ -276,17 +277,16 @@ class Exp3IXBandit(DrawingLearner):
 
         - simultaneous: every p from one reading, T + 1 once; the order of the mapping is irrelevant.
         - sequential: one such update an arm, in the mapping's order, T + 1 (and fixed_share) each.
-        - full_information: as simultaneous, without the denominators.
+        - undivided: as simultaneous, without the denominators.
 
         `propensities` count (LOGGED) where they name exactly the arms with a share above 0, else today's do (CURRENT).
         """
         reward, weight = legal_reward(reward, weight)
         shares = legal_shares(contributions, self._index_of)
         logged = None if propensities is None else legal_propensities(propensities, self._index_of, shares)
-        if attribution not in ("simultaneous", "sequential", "full_information"):
-            raise ValueError(
-                f"attribution must be 'simultaneous', 'sequential' or 'full_information', got {attribution!r}"
-            )
+        attribution = todays_attribution(attribution)
+        if attribution not in ("simultaneous", "sequential", "undivided"):
+            raise ValueError(f"attribution must be 'simultaneous', 'sequential' or 'undivided', got {attribution!r}")
         if self.is_warming:
             self.warm_up(reward)
             return Update((), (), (), self._rate(new_decision), "NONE")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from armstream.learning.old_names import today
+
 DEFAULT_ALGORITHM = "exp3ix"
 
 ExpertKind = str | Mapping[str, float]  # engine, or one of the processor's own by its kind; a mapping: base weights
@@ -23,8 +25,8 @@ RULES_OWN: Mapping[str, object] = {
     "transform_bps": None,
     "min_weight": 1e-10,
     "fixed_share": 0.0,
-    "attribution": "full_information",
-    "horizon": 10_000,
+    "attribution": "undivided",
+    "expected_decisions": 10_000,
     "experts": (),
 }
 
@@ -50,8 +52,8 @@ class LearningSettings:
     transform_bps: float | None = None
     min_weight: float = 1e-10
     fixed_share: float = 0.0
-    attribution: str = "full_information"
-    horizon: int = 10_000
+    attribution: str = "undivided"
+    expected_decisions: int = 10_000
     experts: tuple[tuple[str, ExpertKind], ...] = ()
     blend_alpha: float = 0.3
     warm_start_steps: int = 500
@@ -72,7 +74,7 @@ class LearningSettings:
 
         Raises ValueError or TypeError for what no settings gave.
         """
-        chosen = json.loads(determining_json)
+        chosen = today(json.loads(determining_json))
         published_only = {name: getattr(self, name) for name in _PUBLISHED_ONLY}
         experts = tuple((name, kind) for name, kind in chosen.get("experts", ()))
         return LearningSettings(**{**chosen, "arms": tuple(chosen["arms"]), "experts": experts}, **published_only)

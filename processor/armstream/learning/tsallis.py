@@ -36,6 +36,7 @@ from armstream.learning.contract import (
     legal_reward,
 )
 from armstream.learning.drawing import DrawingLearner, refuse_more_than_drawn
+from armstream.learning.old_names import todays_attribution
 from armstream.learning.refusals import (
     LARGEST,
     MAX_WEIGHT,
@@ -214,7 +215,7 @@ class TsallisBandit(DrawingLearner):
         self,
         contributions: Mapping[str, float],
         reward: float,
-        attribution: str = "full_information",
+        attribution: str = "undivided",
         *,
         propensities: Mapping[str, float] | None = None,
         weight: float = 1.0,
@@ -224,7 +225,7 @@ class TsallisBandit(DrawingLearner):
 
         A zero reward moves nothing, as nothing was drawn; n + 1 once, a pull for each arm with a share.
 
-        - full_information: `L_arm += share * weight * (loss - 1/2)`.
+        - undivided: `L_arm += share * weight * (loss - 1/2)`.
         - simultaneous: the same divided by p, from `propensities`, which must name exactly the arms with a share.
 
         sequential is a ValueError: its later arms have no propensity that was logged.
@@ -232,8 +233,9 @@ class TsallisBandit(DrawingLearner):
         reward, weight = legal_reward(reward, weight)
         shares = legal_shares(contributions, self._index_of)
         logged = None if propensities is None else legal_propensities(propensities, self._index_of, shares)
-        if attribution not in ("simultaneous", "full_information"):
-            raise ValueError(f"attribution must be 'simultaneous' or 'full_information' here, got {attribution!r}")
+        attribution = todays_attribution(attribution)
+        if attribution not in ("simultaneous", "undivided"):
+            raise ValueError(f"attribution must be 'simultaneous' or 'undivided' here, got {attribution!r}")
         is_divided = attribution == "simultaneous"
         if is_divided and logged is None:
             raise ValueError("simultaneous needs the logged propensity of each arm with a share, and of no other")
@@ -504,7 +506,7 @@ class Tsallis(Rule):
 
     def refusals(self, settings: LearningSettings) -> Iterator[tuple[str, str]]:
         if settings.attribution == "simultaneous":
-            yield "attribution", "must be full_information where algorithm is tsallis, which guesses no propensity"
+            yield "attribution", "must be undivided where algorithm is tsallis, which guesses no propensity"
 
     def published_estimator(self, settings: LearningSettings) -> str:  # noqa: ARG002 - it has one
         return "reduced_variance"

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from armstream.events import Close, Fill, Input
 from armstream.runtime.intake import Record
-from armstream.runtime.restore import Task
+from armstream.runtime.tasks import Task
 from armstream.settings import LimitSettings
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from armstream.codec import DecodeError, decode_inputs
 from armstream.events import Header, Input, Rejected, Source
+from armstream.keys import partition_of
 
 _ROUTES_KEPT = 100_000
 _BANDIT_ID_MAX_BYTES = 200
@@ -25,25 +26,6 @@ class Record(Protocol):
     def value(self) -> bytes | None: ...
     def timestamp(self) -> tuple[int, int]: ...
     def headers(self) -> list[tuple[str, str | bytes | None]] | None: ...
-
-
-def murmur2(key: bytes) -> int:
-    """Kafka's murmur2 of a key as an unsigned 32-bit integer (org.apache.kafka.common.utils.Utils.murmur2)."""
-    m, mask, length = 0x5BD1E995, 0xFFFFFFFF, len(key)
-    h = (0x9747B28C ^ length) & mask
-    whole = length & ~3
-    for at in range(0, whole, 4):
-        k = int.from_bytes(key[at : at + 4], "little") * m & mask
-        h = h * m & mask ^ ((k ^ k >> 24) * m & mask)
-    if whole < length:
-        h = (h ^ int.from_bytes(key[whole:], "little")) * m & mask
-    h = (h ^ h >> 13) * m & mask
-    return h ^ h >> 15
-
-
-def partition_of(key: bytes, partition_count: int) -> int:
-    """The partition that Kafka's default partitioner gives to a key."""
-    return (murmur2(key) & 0x7FFFFFFF) % partition_count
 
 
 class Intake:

@@ -9,13 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from armstream.codec import encode, encode_audited, encode_cut, encode_dead_letter
-from armstream.events import TaskSnapshot
+from armstream.events import TaskSettings, TaskSnapshot
+from armstream.keys import TASK_KEY, position_key
 from armstream.runtime.intake import Record
 from armstream.settings import Topics
 from armstream.stages.pipeline import Applied
-
-TASK_KEY = b"\0task"
-
 
 Output = dict[str, Any]  # a key and a value, as produce_batch takes them; no value is a tombstone
 
@@ -51,6 +49,14 @@ def cuts_of(
     return cuts, offsets
 
 
+def publish_settings(
+    publication: Publication, topics: Topics, task: int, settings: str, next_offset: Mapping[str, int]
+) -> None:
+    """Adds that a task obeys these settings from its next offsets on. It comes before what is published under them."""
+    record = TaskSettings(task, settings, next_offset)
+    publication.add(topics.rewards, task, [{"key": TASK_KEY, "value": encode(record)}])
+
+
 def publish_task(
     publication: Publication,
     topics: Topics,
@@ -59,9 +65,11 @@ def publish_task(
     records: Sequence[Record],
     next_offset: Mapping[str, int],
     ends: Mapping[str, int],
+    settings: str,
 ) -> dict[str, int]:
     """Adds all that one task's part of a batch publishes; gives the task's next offsets after it.
 
+    `settings` are those that it was applied under, as the audit log has them.
     `ends` are the ends of partitions that were reached: behind the last record stand no records, but maybe the marks
     of a producer's transactions, which must not look like input to come.
     """
@@ -85,7 +93,7 @@ def publish_task(
         topics.position_snapshots,
         task,
         [
-            {"key": f"{position.bandit_id}\0{position.position_id}".encode(), "value": encode(position)}
+            {"key": position_key(position.bandit_id, position.position_id).encode(), "value": encode(position)}
             for position in applied.position_snapshots
         ]
         + [{"key": key.encode()} for key in applied.forgotten],
@@ -95,7 +103,7 @@ def publish_task(
         task,
         [
             *({"key": bandit.bandit_id.encode(), "value": encode(bandit)} for bandit in applied.bandit_snapshots),
-            {"key": TASK_KEY, "value": encode(TaskSnapshot(task, after))},
+            {"key": TASK_KEY, "value": encode(TaskSnapshot(task, after, settings))},
         ],
     )
     publication.add(

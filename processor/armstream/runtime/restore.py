@@ -8,16 +8,16 @@ together, so they must agree; where they do not, nothing is guessed.
 import logging
 import time
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from armstream.codec import decode
 from armstream.events import BanditSnapshot, PositionSnapshot, TaskSnapshot
+from armstream.keys import TASK_KEY
 from armstream.runtime.failures import Stopped
 from armstream.runtime.intake import Record
-from armstream.runtime.publication import TASK_KEY
+from armstream.runtime.tasks import Offsets, Progress, Steps, Task
 from armstream.settings import Settings
 from armstream.stages.pipeline import Pipeline
 from armstream.stages.state import SettingsMismatch, TaskState
@@ -28,29 +28,6 @@ _STABLE_OFFSETS_SECONDS = 0.2
 _WATERMARK_SECONDS = 0.5
 _BROKER_CLEAN_UP_SECONDS = 10.0  # transaction.abort.timed.out.transaction.cleanup.interval.ms
 _AGREE_TRIES = 20
-
-Offsets = dict[str, int]
-
-
-@dataclass(slots=True)
-class Task:
-    """One partition number's state across the co-partitioned topics."""
-
-    number: int
-    pipeline: Pipeline
-    next_offset: Offsets
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a restore is; `blocked_by` names what it waits for."""
-
-    remaining_records: int = 0
-    blocked_by: str = ""
-    moved_at: float = field(default_factory=time.monotonic)
-
-    def moved(self, remaining_records: int) -> None:
-        self.remaining_records, self.moved_at = remaining_records, time.monotonic()
 
 
 class Restorer:
@@ -72,7 +49,7 @@ class Restorer:
     def close(self) -> None:
         self._ends_consumer.close()
 
-    def ready(self, number: int, kept: Task | None, progress: Progress) -> Generator[None, None, Task]:
+    def ready(self, number: int, kept: Task | None, progress: Progress) -> Steps:
         """Steps until the task can go on; a kept one is valid as it is where the committed offsets equal its own."""
         committed = yield from self.stable_offsets(number, progress)
         starts = yield from self._starts(number, progress)
@@ -83,7 +60,9 @@ class Restorer:
             task_snapshot = _task_snapshot(snapshots)
             stands = dict(task_snapshot.next_offset) if task_snapshot else {}
             if {name: stands[name] for name in stands if name in starts} == committed:
-                return (yield from self._build(number, snapshots, starts, committed, progress))
+                task = yield from self._build(number, snapshots, starts, committed, progress)
+                task.settings = task_snapshot.settings if task_snapshot else ""
+                return task
             moved = yield from self.stable_offsets(number, progress)
             if moved == committed:
                 raise Stopped(self._disagreement(number, stands, committed))

@@ -29,9 +29,9 @@ _REQUEST_SECONDS = 10.0
 _CREATE_SECONDS = 30.0
 
 T = TypeVar("T")
-_Rule = Literal["same", "at least", "at most"]
+_Need = Literal["same", "at least", "at most"]
 # How an existing topic's setting may stand to the one that `create` gives; "same" is what a run cannot do without.
-_RULES: Mapping[str, _Rule] = {
+_NEEDS: Mapping[str, _Need] = {
     "cleanup.policy": "same",
     "message.timestamp.type": "same",
     "min.cleanable.dirty.ratio": "at most",
@@ -186,20 +186,20 @@ def _config_differences(settings: Settings, topic: Topic, found: _Found) -> Iter
         problem = f"has {found.replicas} replicas, topics.replication_factor is {topic.replication_factor}"
         remedy = _command(settings, "kafka-reassign-partitions.sh", "--execute --reassignment-json-file PLAN.json")
         yield Difference(topic.name, problem, remedy, blocks=False)
-    for name, rule in _RULES.items():
+    for name, need in _NEEDS.items():
         if name not in topic.config:
             continue
         wanted, actual = topic.config[name], found.config[name]
-        if not _holds(rule, actual, wanted):
-            must = wanted if rule == "same" else f"{rule} {wanted}"
+        if not _holds(need, actual, wanted):
+            must = wanted if need == "same" else f"{need} {wanted}"
             problem = f"{name} is {actual}, and must be {must}"
-            yield Difference(topic.name, problem, _alter(settings, topic.name, name, wanted), blocks=rule == "same")
+            yield Difference(topic.name, problem, _alter(settings, topic.name, name, wanted), blocks=need == "same")
 
 
-def _holds(rule: _Rule, actual: str, wanted: str) -> bool:
-    if rule == "same":
+def _holds(need: _Need, actual: str, wanted: str) -> bool:
+    if need == "same":
         return actual == wanted
-    return float(actual) >= float(wanted) if rule == "at least" else float(actual) <= float(wanted)
+    return float(actual) >= float(wanted) if need == "at least" else float(actual) <= float(wanted)
 
 
 def _size_differences(settings: Settings, found: Mapping[str, _Found]) -> Iterator[Difference]:

@@ -11,8 +11,9 @@ from heapq import heappop, heappush
 
 from armstream.codec import encode
 from armstream.events import DeadLetter, PositionSnapshot, Source
+from armstream.keys import position_key
 from armstream.stages.reward import Taken
-from armstream.stages.state import Bandit, TaskState, position_key
+from armstream.stages.state import Bandit, TaskState
 
 
 def expire(state: TaskState, taken: Taken) -> Sequence[DeadLetter]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from heapq import heappush
 
 from armstream.events import ArmState, BanditSnapshot, ExpertState, PositionSnapshot
+from armstream.keys import position_key
 from armstream.learning import ExpertLearned, Learned, Learner, LearningSettings, RewardBound, Rule
 from armstream.rules import UnknownRule, rule_named
 from armstream.stages.facts import BanditRegistry, TaskLimits
@@ -22,11 +23,6 @@ _NO_ARMS: tuple[ArmState, ...] = ()
 
 class SettingsMismatch(ValueError):
     """A bandit's snapshot was learned under other settings; the text names the bandit and what differs."""
-
-
-def position_key(bandit_id: str, position_id: str) -> str:
-    """No bandit_id holds a NUL, so no two positions share a key."""
-    return bandit_id + "\0" + position_id
 
 
 class Bandit:
@@ -325,7 +321,7 @@ class TaskState:
         bandit.ts_event = snapshot.ts_event
 
     def _restore_learner(self, bandit: Bandit, snapshot: BanditSnapshot) -> None:
-        """The learner goes on under the rules that it was made under; where others hold now, see on_settings_change."""
+        """The learner goes on under the settings it was made under; where others hold now, see on_settings_change."""
         bandit_id, policy = bandit.bandit_id, self.registry.on_settings_change
         now = self.registry.of(bandit_id)
         if now is None and policy != "keep":

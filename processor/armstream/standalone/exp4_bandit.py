@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from armstream.learning.advice import Advice, Expert, legal_advice
 from armstream.learning.contract import PropensitySource, Update, legal_reward
 from armstream.learning.exp4.trust import AdviceLearner, AdviceParameters, default_eta
+from armstream.learning.old_names import todays_decisions
 from armstream.learning.refusals import (
     LARGEST,
     SMALLEST,
@@ -40,7 +41,7 @@ class Exp4Bandit:
 
     `experts` maps name to expert, or is a sequence of them, then named expert_0, ... An expert is a callable from the
     context (any object, None too) to K floats that are not negative and sum to 1, or such a distribution itself.
-    Defaults are those for `horizon` decisions: eta = sqrt(ln max(N, 2) / (K horizon)); gamma = min(1, K eta) for
+    Defaults are those for T = `expected_decisions`: eta = sqrt(ln max(N, 2) / (K T)); gamma = min(1, K eta) for
     importance, 0 for implicit; implicit = eta / 2. All stay for life. `importance` takes rewards as they are (the
     theory asks for [0, 1]); `implicit` maps bps by `reward_bound_bps` to losses in [0, 1].
     `min_weight` is the least weight of an expert relative to the largest: none dies.
@@ -56,19 +57,21 @@ class Exp4Bandit:
         experts: Experts,
         eta: float | None = None,
         gamma: float | None = None,
-        horizon: float = 10_000,
+        expected_decisions: float = 10_000,
         seed: int | None = None,
         *,
         estimator: str = "importance",
         implicit: float | None = None,
         reward_bound_bps: float = 100.0,
         min_weight: float = 1e-10,
+        horizon: float | None = None,
     ) -> None:
+        expected_decisions = todays_decisions(expected_decisions, horizon)
         self._n_arms = _legal_n_arms(n_arms)
         self._experts = _legal_experts(experts, self._n_arms)
-        legal_number("horizon", horizon, 1.0, LARGEST)
+        legal_number("expected_decisions", expected_decisions, 1.0, LARGEST)
         if eta is None:
-            eta = default_eta(self._n_arms, len(self._experts), horizon)
+            eta = default_eta(self._n_arms, len(self._experts), expected_decisions)
         if gamma is None:
             gamma = 0.0 if estimator == "implicit" else min(1.0, self._n_arms * eta)
         parameters = AdviceParameters(estimator, eta, gamma, eta / 2.0 if implicit is None else implicit, min_weight)

@@ -15,9 +15,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from armstream.codec import DecodeError, decode
 from armstream.events import BanditSnapshot, Header, Source, TaskSnapshot
+from armstream.keys import TASK_KEY
 from armstream.settings import Settings
 from armstream.verify.commands import first_settings
-from armstream.verify.published import TASK_KEY, PartitionLog, decode_as
+from armstream.verify.published import PartitionLog, decode_as
 
 log = logging.getLogger(__name__)
 

@@ -23,10 +23,10 @@ from armstream.events import (
     Source,
     TaskSnapshot,
 )
+from armstream.keys import TASK_KEY
 from armstream.settings import Topics
 from armstream.verify.comparison import Difference, require
 
-TASK_KEY = b"\0task"
 NAMED_AT_MOST = 20  # of what was not checked, in a partition
 
 Offsets = Mapping[str, int]

@@ -78,8 +78,8 @@ def test_parts_of_a_decision_sum_to_the_whole_and_what_is_not_realised_is_a_zero
     assert quarter.update_advice(1, said, -40.0, 0.5, 0.25).estimates == pytest.approx((0.55 / 0.6,))
 
 
-def test_the_default_rate_is_that_of_the_horizon() -> None:
-    assert bandit_of(horizon=500).eta == pytest.approx(math.sqrt(math.log(5) / (3 * 500)))
+def test_the_default_rate_is_that_of_the_expected_decisions() -> None:
+    assert bandit_of(expected_decisions=500).eta == pytest.approx(math.sqrt(math.log(5) / (3 * 500)))
 
 
 def test_what_it_says_alone_is_what_its_own_experts_say_together() -> None:

@@ -29,6 +29,7 @@ from armstream.learning.drawing import refuse_more_than_drawn
 from armstream.learning.exp3ix import Exp3IXBandit
 from armstream.learning.exp4.experts import FollowTheBest, fixed, uniform
 from armstream.learning.exp4.trust import AdviceLearner, AdviceParameters, default_eta
+from armstream.learning.old_names import todays_decisions
 from armstream.learning.refusals import (
     LARGEST,
     MAX_WEIGHT,
@@ -48,8 +49,8 @@ class AdvisedBandit(Learner):
     """One learner over named experts of two kinds, for K named arms.
 
     `experts` maps a name to `engine`, `uniform`, base weights by arm, `exp3ix` (an Exp3-IX with Neu's rule and the same
-    bound) or `follow_best`. Where `eta` is None it is `sqrt(ln max(N, 2) / (K horizon))` of the arms and experts at
-    the start, right for `horizon` decisions; `implicit` None is eta / 2. All parameters stay for life.
+    bound) or `follow_best`. Where `eta` is None it is `sqrt(ln max(N, 2) / (K expected_decisions))` of the arms and
+    experts at the start, right for so many decisions; `implicit` None is eta / 2. All parameters stay for life.
 
     Every refusal is a ValueError raised before anything changes.
     """
@@ -63,15 +64,17 @@ class AdvisedBandit(Learner):
         *,
         eta: float | None = None,
         gamma: float = 0.0,
-        horizon: float = 10_000,
+        expected_decisions: float = 10_000,
         estimator: str = "implicit",
         implicit: float | None = None,
         reward_bound_bps: float | Literal["auto"] = "auto",
         min_weight: float = 1e-10,
+        horizon: float | None = None,
     ) -> None:
+        expected_decisions = todays_decisions(expected_decisions, horizon)
         super().__init__(arm_names, RewardBound.given(reward_bound_bps))
-        legal_number("horizon", horizon, 1.0, LARGEST)
-        rate = default_eta(len(self._names), len(experts), horizon) if eta is None else eta
+        legal_number("expected_decisions", expected_decisions, 1.0, LARGEST)
+        rate = default_eta(len(self._names), len(experts), expected_decisions) if eta is None else eta
         parameters = AdviceParameters(estimator, rate, gamma, rate / 2.0 if implicit is None else implicit, min_weight)
         self._learner = AdviceLearner(experts, parameters)
         self._kinds = dict(experts)
@@ -357,7 +360,7 @@ class Exp4(Rule):
     """EXP4 over experts by name: it learns whom to trust from drawn arms, each with what the experts gave to it."""
 
     name = "exp4"
-    takes = frozenset({"estimator", "gamma", "implicit", "min_weight", "horizon", "experts"})
+    takes = frozenset({"estimator", "gamma", "implicit", "min_weight", "expected_decisions", "experts"})
 
     def new_learner(self, settings: LearningSettings) -> AdvisedBandit:
         return AdvisedBandit(
@@ -365,7 +368,7 @@ class Exp4(Rule):
             dict(settings.experts),
             eta=settings.eta,
             gamma=settings.gamma,
-            horizon=settings.horizon,
+            expected_decisions=settings.expected_decisions,
             estimator=settings.estimator,
             implicit=settings.implicit,
             reward_bound_bps=settings.reward_bound_bps,

@@ -56,9 +56,9 @@ class AdviceParameters:
         return self.estimator == "implicit"
 
 
-def default_eta(n_arms: int, n_experts: int, horizon: float) -> float:
-    """sqrt(ln max(N, 2) / (K horizon)), for that many decisions."""
-    return sqrt(log(max(n_experts, 2)) / (n_arms * horizon))
+def default_eta(n_arms: int, n_experts: int, expected_decisions: float) -> float:
+    """sqrt(ln max(N, 2) / (K T)), right for T = `expected_decisions`."""
+    return sqrt(log(max(n_experts, 2)) / (n_arms * expected_decisions))
 
 
 class AdviceLearner:

@@ -1,0 +1,30 @@
+"""What records are keyed by, and which partition a key belongs to. Law: one key means one thing, on every topic.
+
+A bandit's records are keyed by its bandit_id, which holds no NUL: so a key with a NUL in it is never a bandit's.
+"""
+
+TASK_KEY = b"\0task"  # what is about a task as a whole
+
+
+def position_key(bandit_id: str, position_id: str) -> str:
+    """No bandit_id holds a NUL, so no two positions share a key."""
+    return bandit_id + "\0" + position_id
+
+
+def murmur2(key: bytes) -> int:
+    """Kafka's murmur2 of a key as an unsigned 32-bit integer (org.apache.kafka.common.utils.Utils.murmur2)."""
+    m, mask, length = 0x5BD1E995, 0xFFFFFFFF, len(key)
+    h = (0x9747B28C ^ length) & mask
+    whole = length & ~3
+    for at in range(0, whole, 4):
+        k = int.from_bytes(key[at : at + 4], "little") * m & mask
+        h = h * m & mask ^ ((k ^ k >> 24) * m & mask)
+    if whole < length:
+        h = (h ^ int.from_bytes(key[whole:], "little")) * m & mask
+    h = (h ^ h >> 13) * m & mask
+    return h ^ h >> 15
+
+
+def partition_of(key: bytes, partition_count: int) -> int:
+    """The partition that Kafka's default partitioner gives to a key."""
+    return (murmur2(key) & 0x7FFFFFFF) % partition_count

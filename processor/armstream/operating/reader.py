@@ -1,0 +1,90 @@
+"""Topics read to their ends, committed records alone. Law: it belongs to no group, and moves no offset."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from armstream.keys import TASK_KEY
+from armstream.runtime.failures import Stopped
+from armstream.runtime.intake import Record
+from armstream.settings import Settings
+
+REQUEST_SECONDS = 10.0
+
+_POLL_SECONDS = 0.2
+
+
+@contextmanager
+def reader(settings: Settings) -> Iterator[Consumer]:
+    consumer = Consumer(
+        {
+            "fetch.wait.max.ms": 50,
+            **settings.kafka.connection(),
+            "group.id": settings.kafka.group_id,  # it never joins the group
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+        }
+    )
+    try:
+        yield consumer
+    except KafkaException as failure:
+        reason = settings.kafka.masked(failure.args[0].str())
+        raise Stopped(f"Kafka at {settings.kafka.bootstrap_servers}: {reason}") from failure
+    finally:
+        consumer.close()
+
+
+def watermarks(consumer: Consumer, topic: str, number: int) -> tuple[int, int]:
+    found = consumer.get_watermark_offsets(TopicPartition(topic, number), REQUEST_SECONDS)
+    if found is None:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no offsets of {topic}:{number}"))
+    return found
+
+
+def latest(consumer: Consumer, topic: str, numbers: Sequence[int]) -> dict[bytes, bytes]:
+    """The last value of each key but the tasks' own, in partitions read to their ends."""
+    waiting = set()
+    for number in numbers:
+        low, high = watermarks(consumer, topic, number)
+        if high > low:
+            waiting.add(number)
+    found: dict[bytes, bytes] = {}
+    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in waiting])
+    deadline = time.monotonic() + REQUEST_SECONDS
+    while waiting:
+        for message in consumer.consume(1_000, _POLL_SECONDS):
+            error, record = message.error(), cast(Record, message)
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                waiting.discard(record.partition())
+            elif error is not None:
+                raise KafkaException(error)
+            else:
+                deadline = time.monotonic() + REQUEST_SECONDS
+                _keep(record, found)
+        if time.monotonic() > deadline:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"the end of {topic} was not reached"))
+    consumer.unassign()
+    return found
+
+
+def _keep(record: Record, found: dict[bytes, bytes]) -> None:
+    key, value = record.key(), record.value()
+    if key is None or key == TASK_KEY:
+        return
+    if value is None:
+        found.pop(key, None)
+    else:
+        found[key] = value
+
+
+def records(consumer: Consumer) -> Iterator[Record]:
+    for message in consumer.consume(1_000, _POLL_SECONDS):
+        error = message.error()
+        if error is None:
+            yield cast(Record, message)
+        elif error.code() != KafkaError._PARTITION_EOF:
+            raise KafkaException(error)
