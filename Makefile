@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run engine-example test container-test kafka-image image prometheus-image compose-check faults lint typecheck bench compare evidence wheel-check clean
+.PHONY: help install run engine-example test container-test kafka-image image prometheus-image compose-check faults lint typecheck bench compare evidence docs wheel-check clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -51,12 +51,15 @@ typecheck: $(ENVIRONMENT) ## mypy --strict, tests too
 bench: $(ENVIRONMENT) ## events a second and latency, beside the loop one would write first
 	@$(BIN)/python -m tests.bench $(ARGS)
 
+docs: $(ENVIRONMENT) ## the site of docs/ in docs/_build; a warning, such as a link that leads nowhere, is an error
+	@$(BIN)/python -m sphinx --builder html --fresh-env --fail-on-warning --keep-going --quiet docs docs/_build
+
 wheel-check: $(ENVIRONMENT) ## the wheel, installed alone in an empty environment outside the checkout
 	@$(BIN)/python tests/wheel_check.py
 
 clean: ## remove .venv, what `make run` learned, and the caches
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m deploy.kafka.forget; fi
-	rm -rf $(VENV) .kafka dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .kafka dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(ENVIRONMENT): pyproject.toml
@@ -70,9 +73,9 @@ $(ENVIRONMENT): pyproject.toml
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev]'
 	@touch $@
 
-compare: $(ENVIRONMENT) ## the documented rule beside the shipped one on real prices: the README's table and plot
-	@$(BIN)/python -m tests.comparison --plot docs/comparison.svg $(ARGS)
+compare: $(ENVIRONMENT) ## importance weighting beside the shipped rule on real prices: the tables and plot of docs/evidence/comparison.md
+	@$(BIN)/python -m tests.comparison --plot docs/evidence/comparison.svg $(ARGS)
 
-evidence: $(ENVIRONMENT) ## every rule on real and synthetic markets, 20 seeds: the tables and plots of docs/evidence.md
-	@$(BIN)/python -m tests.evidence --plots docs $(ARGS)
+evidence: $(ENVIRONMENT) ## every rule on real and synthetic markets, 20 seeds: the tables and plots of docs/evidence/rules.md
+	@$(BIN)/python -m tests.evidence --plots docs/evidence $(ARGS)
 	@$(BIN)/python -m tests.evidence.blends $(ARGS)

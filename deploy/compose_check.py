@@ -1,4 +1,4 @@
-"""`make compose-check`: the whole of compose.yaml, built, brought up and held to what the README says of it.
+"""`make compose-check`: the whole of compose.yaml, built, brought up and held to what the pages of docs/ say of it.
 
 Law: a project of its own on free loopback ports; every wait has a limit; whatever happens, it is brought down again,
 volumes too.
@@ -28,6 +28,7 @@ from deploy.docker import images
 from deploy.kafka.node import free_port
 
 ROOT = Path(__file__).parents[1]
+METRICS_PAGE = ROOT / "docs" / "operating" / "metrics.md"
 COMPOSE_FILE = ROOT / "deploy" / "compose.yaml"
 RULES = ROOT / "deploy" / "prometheus"
 PROCESSORS = ("processor-a", "processor-b")
@@ -154,7 +155,7 @@ def _check(project: Project) -> None:
     with WeightsFollower(client, start_timeout_seconds=WAIT_SECONDS) as follower:
         with _step("both processors learn, and each bandit's vector is on the topic"):
             _vectors_flow(project, follower)
-        with _step("Prometheus: targets up, every metric of the README's table but experts', rules sound, no alert"):
+        with _step("Prometheus: targets up, every metric of the page's table but experts', rules sound, no alert"):
             _prometheus_has_it_all(project)
         with _step("promtool: the page of metrics, the rules and their cases"):
             _promtool_agrees(project)
@@ -217,7 +218,7 @@ def _prometheus_has_it_all(project: Project) -> None:
         return len(targets) == len(PROCESSORS) and all(target["health"] == "up" for target in targets)
 
     _until("both targets up", up, "prometheus")
-    documented = documented_series((ROOT / "README.md").read_text(encoding="utf-8"))
+    documented = documented_series(METRICS_PAGE.read_text(encoding="utf-8"))
     wanted = {name: labels for name, labels in documented.items() if "expert" not in labels}  # the demo's rule has none
     missing: dict[str, set[str]] = {}
 
@@ -280,13 +281,13 @@ def _stop(project: Project, service: str) -> None:
         raise CheckError(f"docker stop ended {service} with {code} after {seconds:.1f} s", service)
 
 
-def documented_series(readme: str) -> dict[str, set[str]]:
-    """A series of each metric in the README's table, and the labels that it has.
+def documented_series(page: str) -> dict[str, set[str]]:
+    """A series of each metric in the page's table, and the labels that it has.
 
     A histogram's is its buckets: one with negative bounds has no sum and no count.
     """
     series: dict[str, set[str]] = {}
-    for row in re.findall(r"^\| `armstream_.*$", readme, re.MULTILINE):
+    for row in re.findall(r"^\| `armstream_.*$", page, re.MULTILINE):
         name, kind, labels = (cell.strip(" `") for cell in row.split("|")[1:4])
         named = set(re.findall(r"\w+", re.sub(r"\(.*?\)", "", labels)))
         is_histogram = kind == "histogram"

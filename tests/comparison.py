@@ -1,4 +1,5 @@
-"""The documented rule and the shipped one on the same real trades: `python -m tests.comparison` prints README's tables.
+"""Importance weighting and the shipped rule on the same trades: `python -m tests.comparison` prints the tables of
+docs/evidence/comparison.md and docs/rules/bound.md.
 
 Law: all rules face the same trades, one pass of the demo's prices through the demo's own desk, families and costs, and
 the same random numbers. A rule draws an arm from its own probabilities and learns its reward when the position ends,
@@ -65,12 +66,12 @@ class Played:
 def learning_rules() -> dict[str, LearningSettings]:
     """Both files' rules over the demo's families, and the shipped one with other bounds, by what a table says."""
     families = {"online_learning": {"families": list(ARMS)}}
-    documented, shipped = (
+    importance, shipped = (
         load(resource("config", file), {}, families).online_learning.for_learner()
         for file in ("documented.yaml", "default.yaml")
     )
     fixed = {f"shipped, B = {bound:g}": replace(shipped, reward_bound_bps=bound) for bound in BOUNDS_BPS}
-    return {"documented": documented, f"shipped, B {shipped.reward_bound_bps}": shipped, **fixed}
+    return {"importance": importance, f"shipped, B {shipped.reward_bound_bps}": shipped, **fixed}
 
 
 def books(stock: str, bars: Sequence[Bar]) -> list[Book]:
@@ -212,7 +213,7 @@ def play_rules(horizon: str, played_books: Sequence[Book], seeds: int) -> dict[s
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="The documented rule and the shipped one on the same real prices.")
+    parser = argparse.ArgumentParser(description="Importance weighting and the shipped rule on the same real prices.")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write the plot, as SVG")
     arguments = parser.parse_args(argv)

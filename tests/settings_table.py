@@ -1,8 +1,7 @@
-"""The README's table of settings: `python -m tests.settings_table`. What a setting is for stands in default.yaml."""
+"""The table of settings in docs/operating/settings.md. What a setting is for stands in default.yaml."""
 
 import json
 import re
-import sys
 from collections.abc import Iterator
 
 from armstream.resources import resource
@@ -32,7 +31,3 @@ def _purposes(text: str) -> Iterator[tuple[str, str]]:
             section = f"{found['name']}."
         path = section + found["name"] if found["indent"] else found["name"]
         yield path, found["comment"] or ""
-
-
-if __name__ == "__main__":
-    sys.stdout.write("\n".join(table()) + "\n")

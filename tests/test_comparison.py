@@ -64,7 +64,7 @@ def test_the_rules_are_those_of_the_files() -> None:
     rules = learning_rules()
 
     assert {name: (one.estimator, one.gamma, one.eta_max) for name, one in rules.items()} == {
-        "documented": ("importance", 0.05, 0.07),
+        "importance": ("importance", 0.05, 0.07),
         "shipped, B auto": ("implicit", 0.0, None),
         "shipped, B = 100": ("implicit", 0.0, None),
         "shipped, B = 1000": ("implicit", 0.0, None),

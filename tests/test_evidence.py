@@ -84,7 +84,7 @@ def test_a_book_is_scored_by_what_its_trades_earned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "file"), [("Exp3-IX, auto", None), ("documented", "documented.yaml"), ("tracking", "tracking.yaml")]
+    ("rule", "file"), [("Exp3-IX, auto", None), ("importance", "documented.yaml"), ("tracking", "tracking.yaml")]
 )
 def test_the_shipped_rules_are_those_of_the_files(rule: str, file: str | None) -> None:
     learner = RULES[rule].make(1_000, "logged")

@@ -1,4 +1,4 @@
-"""`python -m tests.evidence`: every rule on every market, as docs/evidence.md shows it. Tables on stdout."""
+"""`python -m tests.evidence`: every rule on every market, as docs/evidence/rules.md shows it. Tables on stdout."""
 
 import argparse
 import sys
@@ -60,9 +60,7 @@ def run_all(every: Sequence[Job], prices: dict[Place, list[Market]]) -> list[Pla
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="What each rule did, on real prices and on synthetic markets.")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="at least 2")
-    parser.add_argument(
-        "--plots", type=Path, metavar="FOLDER", help="write evidence-synthetic.svg and -prices.svg there"
-    )
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="write synthetic.svg and prices.svg there")
     arguments = parser.parse_args(argv)
     prices = markets_of_prices()
     every = jobs(arguments.seeds)
@@ -83,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         decisions = dict.fromkeys(MARKETS, DECISIONS) | {
             place: sum(len(market.rewards_bps) for market in markets) for place, markets in prices.items()
         }
-        for file, rows in (("evidence-synthetic.svg", [MARKETS]), ("evidence-prices.svg", real)):
+        for file, rows in (("synthetic.svg", [MARKETS]), ("prices.svg", real)):
             plot(results, rows, decisions).savefig(arguments.plots / file, format="svg", metadata={"Date": None})
 
 

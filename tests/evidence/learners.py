@@ -171,7 +171,7 @@ def shipped_at_100(decisions: int, feedback: Feedback) -> Learner:  # noqa: ARG0
     return Exp3IX(Exp3IXBandit(N_ARMS, gamma=0.0, eta_max=None, estimator="implicit"), feedback)
 
 
-def documented(decisions: int, feedback: Feedback) -> Learner:  # noqa: ARG001 - it needs no horizon
+def importance(decisions: int, feedback: Feedback) -> Learner:  # noqa: ARG001 - it needs no horizon
     return Exp3IX(Exp3IXBandit(N_ARMS), feedback)
 
 
@@ -228,7 +228,7 @@ def exp3_bound(decisions: int) -> float:
 RULES: Mapping[str, Rule] = {
     "Exp3-IX, auto": Rule(shipped, exp3ix_bound),
     "Exp3-IX, B = 100": Rule(shipped_at_100, exp3ix_bound),
-    "documented": Rule(documented),
+    "importance": Rule(importance),
     "tracking": Rule(tracking),
     "Tsallis, auto": Rule(tsallis, tsallis_bound, ("logged",)),
     "tracking, Tsallis": Rule(tracking_tsallis, None, ("logged",)),

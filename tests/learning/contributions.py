@@ -1,4 +1,5 @@
-"""What each attribution makes of one blended trade: `python -m tests.learning.contributions` prints the README's table.
+"""What each attribution makes of one blended trade: `python -m tests.learning.contributions` prints the table of
+docs/rules/attribution.md.
 
 The trade: 150 to 150.50 at 1 and 5 bps, 27.3333 bps net, by three models with shares .5, .3 and .2.
 """
@@ -12,8 +13,8 @@ TRADE = TradeResult(150.0, 150.5, fees_bps=1.0, slippage_bps=5.0, model_contribu
 ATTRIBUTIONS = ("undivided", "simultaneous", "sequential")
 RULES: Mapping[str, Mapping[str, object]] = {
     "shipped": {"estimator": "implicit", "gamma": 0.0, "eta_max": None},
-    "documented": {},
-    "documented, eta = .01": {"eta": 0.01},
+    "importance": {},
+    "importance, eta = .01": {"eta": 0.01},
 }
 MANY = 200
 

@@ -1,4 +1,5 @@
-"""How reliably each rule finds the best of five arms: `python -m tests.learning.convergence` prints the README's table.
+"""How reliably each rule finds the best of five arms: `python -m tests.learning.convergence` prints the table of
+docs/evidence/comparison.md.
 
 Arms are drawn from the learner's own probabilities; the best arm earns a normal reward around its edge, the others
 around 0. What counts is the best arm's weight after 5,000 decisions.
@@ -28,7 +29,7 @@ def importance_with_small_eta(seed: int) -> Exp3IXBandit:
     return Exp3IXBandit(N_ARMS, eta=0.001, seed=seed)
 
 
-def importance_as_documented(seed: int) -> Exp3IXBandit:
+def importance_by_default(seed: int) -> Exp3IXBandit:
     return Exp3IXBandit(N_ARMS, seed=seed)
 
 
@@ -54,8 +55,8 @@ def main() -> None:
         ("implicit, B = 100", implicit_with_100, 30.0, 30.0),
         ("implicit, B = 100", implicit_with_100, 10.0, 20.0),
         ("importance, eta = .001", importance_with_small_eta, 10.0, 20.0),
-        ("importance, automatic rate", importance_as_documented, 10.0, 20.0),
-        ("importance, automatic rate", importance_as_documented, 30.0, 30.0),
+        ("importance, automatic rate", importance_by_default, 10.0, 20.0),
+        ("importance, automatic rate", importance_by_default, 30.0, 30.0),
     ]
     print("| rule | best arm, bps | noise, bps | seeds above .75 | above .8 | above .9 | least | median |")  # noqa: T201 - a script
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")  # noqa: T201 - a script

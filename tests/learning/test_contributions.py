@@ -16,12 +16,12 @@ def softmax(powers: list[float]) -> list[float]:
 
 
 def read(powers: list[float]) -> list[float]:
-    """The documented rule's p: gamma = .05."""
+    """Importance weighting's p: gamma = .05."""
     return [0.95 * weight + 0.05 / 3 for weight in softmax(powers)]
 
 
-@pytest.mark.parametrize(("rule", "eta"), [("documented", 0.07), ("documented, eta = .01", 0.01)])
-def test_the_documented_rule_by_hand(rule: str, eta: float) -> None:
+@pytest.mark.parametrize(("rule", "eta"), [("importance", 0.07), ("importance, eta = .01", 0.01)])
+def test_importance_weighting_by_hand(rule: str, eta: float) -> None:
     """Shares of 27.3333 bps are 13.6667, 8.2, 5.4667; over p = 1/3 they are 41, 24.6, 16.4; the automatic rate,
     sqrt(ln 3 / (3 t)), is .35 at t = 3, so that its cap of .07 binds. In turn, each p is that after the one before."""
     update, weights = after(rule, "undivided", 1)
@@ -80,8 +80,8 @@ def test_a_larger_share_of_what_earned_ends_with_a_larger_weight(estimator: str,
 
 
 def test_with_a_large_rate_division_by_p_gives_the_first_trades_to_the_arm_that_comes_last() -> None:
-    """Under the documented rule's rate of .07 lightgbm's estimate of 41 leaves the others a small p, and what is
-    divided by it is large: lstm, with the smallest share, ends with all. Full information has no such p."""
-    assert after("documented", "sequential", 1)[1][2] > 0.99
-    undivided = after("documented", "undivided", 1)[1]
+    """Under importance weighting's rate of .07 lightgbm's estimate of 41 leaves the others a small p, and what is
+    divided by it is large: lstm, with the smallest share, ends with all. Undivided has no such p."""
+    assert after("importance", "sequential", 1)[1][2] > 0.99
+    undivided = after("importance", "undivided", 1)[1]
     assert undivided == sorted(undivided, reverse=True)
