@@ -1,4 +1,4 @@
-"""A rule that lives in the tests alone goes all the way: settings, stages, snapshot, restore, vector, command, verify."""
+"""A rule that lives in the tests alone goes all the way: settings, stages, snapshot, restore, vector and verify."""
 
 import re
 from collections.abc import Iterator
