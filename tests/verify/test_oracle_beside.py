@@ -13,7 +13,7 @@ from armstream.oracle.settings import DEFAULTS
 from armstream.stages import reward as reward_stage
 from armstream.stages.rules import BanditRules, LearningRules
 from tests.stages.events import close, fill
-from tests.verify.desk import Desk, settings_of
+from tests.verify.desk import APART, Desk, settings_of
 
 TSALLIS = {"online_learning": {"algorithm": "tsallis"}}
 
@@ -93,6 +93,7 @@ def swapped(match: Callable[..., Any]) -> Callable[..., Any]:
 
 BROKEN: dict[str, tuple[Any, str, Callable[..., Any], dict[str, Any], str]] = {
     "reward": (reward_stage, "segment_of", twice_the_fees, {}, "reward_bps"),
+    "reward on two topics": (reward_stage, "segment_of", twice_the_fees, APART, "reward_bps"),
     "weight of a reward": (reward_stage, "segment_of", a_weight_off, {}, "weight"),
     "estimate": (Exp3IXBandit, "update", an_estimate_off, {}, "estimate"),
     "estimate of tsallis": (TsallisBandit, "update", an_estimate_off, TSALLIS, "estimate"),
@@ -126,5 +127,7 @@ def test_last_in_first_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_rule_without_an_oracle_is_named() -> None:
     assert set(ORACLES) == {"exp3ix", "tsallis", "exp4"}
-    with pytest.raises(LookupError, match="no oracle for the algorithm 'toy'; there are those of exp3ix, tsallis, exp4"):
+    with pytest.raises(
+        LookupError, match="no oracle for the algorithm 'toy'; there are those of exp3ix, tsallis, exp4"
+    ):
         formula_of({**DEFAULTS, "algorithm": "toy", "arms": ("a", "b")})

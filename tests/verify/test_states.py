@@ -104,9 +104,15 @@ def test_a_state_that_was_altered_or_cut_off_is_refused(tmp_path: Path) -> None:
     kept(desk, tmp_path, state_of(desk))
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
-    for wrong in (whole[:-1], whole[:40], b"", whole.replace(b'"trades": ', b'"trades":  '), whole[:-9] + b"x" + whole[-8:]):
+    for wrong in (
+        whole[:-1],
+        whole[:40],
+        b"",
+        whole.replace(b'"trades": ', b'"trades":  '),
+        whole[:-9] + b"x" + whole[-8:],
+    ):
         path.write_bytes(wrong)
-        with pytest.raises(Unverifiable, match="partition-0.state is not whole, or was altered: remove it"):
+        with pytest.raises(Unverifiable, match=r"partition-0\.state is not whole, or was altered: remove it"):
             States(tmp_path, desk.settings, PARTITIONS).load(0)
 
 
@@ -141,7 +147,9 @@ def test_a_state_that_is_older_than_what_is_kept_is_refused_with_the_way_out() -
     state = state_of(desk)
     traded_on(desk, TRADED[3:])
     desk.delete_before(desk.names.trades[0], 12)
-    with pytest.raises(Unverifiable, match="trades:0: the state stands at 5, and what is kept begins at .*empty --state"):
+    with pytest.raises(
+        Unverifiable, match=r"trades:0: the state stands at 5, and what is kept begins at .*empty --state"
+    ):
         desk.verify(state)
 
 
@@ -202,7 +210,7 @@ def test_a_window_that_changed_holds_from_the_input_on_at_which_the_log_says_so(
     desk = restarted_under(desk)
     if not is_told:
         desk.apply(close("c3", quantity=10.0, ts_event=START + 1))
-        with pytest.raises(Difference, match="no such reward; .*close 'c2'"):
+        with pytest.raises(Difference, match=r"no such reward; .*close 'c2'"):
             desk.verify()
         return
     tell_settings(desk)
