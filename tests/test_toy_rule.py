@@ -1,4 +1,4 @@
-"""A rule that lives in the tests alone goes all the way: settings, stages, snapshot, restore, vector and verify."""
+"""A rule that lives in the tests alone goes all the way, from settings to the proof of what it published."""
 
 import re
 from collections.abc import Iterator

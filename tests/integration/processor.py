@@ -188,13 +188,13 @@ class Job:
         self._processes.append(process)
         return process
 
-    def verify(self, skip: frozenset[tuple[str, int, int]] = frozenset()) -> dict[str, Any]:
+    def verify(self, *arguments: str, skip: frozenset[tuple[str, int, int]] = frozenset()) -> dict[str, Any]:
         """What `armstream verify --json` says; fails, with its line, where it does not end with 0.
 
         `skip` is what the processors were told to skip: nothing else may have been.
         """
         done = subprocess.run(
-            [sys.executable, "-m", "armstream.cli", "verify", "--json"],
+            [sys.executable, "-m", "armstream.cli", "verify", "--json", *arguments],
             env=self._environment({}),
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -1,12 +1,15 @@
 """`armstream verify` on what real processors left behind: while they run, after, and after somebody wrote into it."""
 
+import signal
+from pathlib import Path
+
 from confluent_kafka import Producer, TopicPartition
 
 from armstream.codec import encode
 from armstream.events import Reward, WeightVector
 from tests.integration.load import history
 from tests.integration.log import Record
-from tests.integration.processor import Job
+from tests.integration.processor import Job, eventually
 
 
 def write(job: Job, record: Record, value: bytes) -> None:
@@ -83,3 +86,40 @@ def test_a_log_whose_beginning_retention_took_is_verified_in_part_and_other_sett
     assert report["counts"]["position_snapshots"] > report["counts"]["positions_not_checked"]
     job.set({"online_learning.reward_bound_bps": "50"})
     assert "learned under other settings: reward_bound_bps was 100.0 and is 50.0" in failed(job)
+
+
+def test_link_by_link_what_retention_took_stays_proved(job: Job, tmp_path: Path) -> None:
+    """Producers of transactions leave marks between the records, which no state may take for records that are gone."""
+    job.set({"topics.partitions": "1"})
+    job.create_topics()
+    names = job.settings.topics.names
+    processor = job.start().wait_until_ready()
+    records = history(13, 1_500, bandits=3, arms=job.settings.online_learning.arms)
+    for start in range(0, 1_500, 500):
+        job.send(records[start : start + 500])
+        job.wait_until_applied(processor)
+        report = job.verify("--state", str(tmp_path))
+        assert (report["result"], report["not_checked"], report["counts"]["inputs"]) == ("verified", [], 500)
+        ends = job.log.ends((*names.inputs, names.rewards, names.dead_letters))
+        gone = [TopicPartition(name, 0, end) for (name, _), end in ends.items() if end]
+        for deleted in job.admin.delete_records(gone).values():
+            deleted.result(30)
+    assert processor.stop() == 0, processor.text
+    assert job.verify("--state", str(tmp_path))["result"] == "verified"
+    assert job.verify()["result"] == "partial"
+
+
+def test_following_goes_on_while_a_processor_runs_until_ctrl_c(job: Job) -> None:
+    job.set({"topics.partitions": "2"})
+    job.create_topics()
+    processor = job.start().wait_until_ready()
+    records = history(14, 600, bandits=4, arms=job.settings.online_learning.arms)
+    job.send(records[:300])
+    job.wait_until_applied(processor)
+    follower = job.command("verify", "--follow")
+    follower.wait_until_it_says("verified: 300 inputs", 60)
+    job.send(records[300:])
+    eventually(lambda: follower.text.count("verified: ") > 1, 60, "a second line")
+    follower.signal(signal.SIGINT)
+    assert follower.exit_code(30) == 0, follower.text
+    assert processor.stop() == 0, processor.text

@@ -162,6 +162,7 @@ WRONG: dict[str, tuple[Callable[[Desk], None], str]] = {
     "an expert's name": (in_vector(name="bias"), "experts ['bias'"),
     "an arm's weight": (arm_weight, "arm 'ridge': published was weight 0.5"),
     "a rate": (lambda desk: desk.change(desk.names.weights, 0, eta=0.1), "eta 0.1"),
+    "an expert's name in a snapshot": (in_snapshot(0, name="bias"), "experts ['bias'"),
     "an expert's state": (in_snapshot(0, state=0.1), "expert 'base': published was state 0.1"),
     "what the nested learner learned": (in_snapshot(2, learned=(1.0, 0.9, 0.0, 0.0)), "learned 0.9"),
     "how many steps the nested learner made": (in_snapshot(2, learned=(2.0, 0.9, 0.0, 0.0)), "learned 2.0"),

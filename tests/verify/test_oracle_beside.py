@@ -11,7 +11,7 @@ from armstream.oracle.comparison import Difference
 from armstream.stages import reward as reward_stage
 from armstream.stages.facts import BanditRegistry
 from tests.stages.events import close, fill
-from tests.verify.desk import Desk, settings_of
+from tests.verify.desk import APART, Desk, settings_of
 
 TSALLIS = {"online_learning": {"algorithm": "tsallis"}}
 
@@ -91,6 +91,7 @@ def swapped(match: Callable[..., Any]) -> Callable[..., Any]:
 
 BROKEN: dict[str, tuple[Any, str, Callable[..., Any], dict[str, Any], str]] = {
     "reward": (reward_stage, "segment_of", twice_the_fees, {}, "reward_bps"),
+    "reward on two topics": (reward_stage, "segment_of", twice_the_fees, APART, "reward_bps"),
     "weight of a reward": (reward_stage, "segment_of", a_weight_off, {}, "weight"),
     "estimate": (Exp3IXBandit, "update", an_estimate_off, {}, "estimate"),
     "estimate of tsallis": (TsallisBandit, "update", an_estimate_off, TSALLIS, "estimate"),

@@ -1,7 +1,6 @@
 """The command: passes, what it says, and how it ends; without Kafka."""
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -36,7 +35,7 @@ class DeskCluster:
         return 0
 
     def ends(self) -> dict[int, int]:
-        return {0: sum(self.desk.next_offset.values())}  # all that is asked is whether it moved
+        return {0: sum(self.desk.next_offset.values())}
 
     def read(self, _: int, begins: Mapping[str, int]) -> PartitionLog:
         self.begins.append(begins)
@@ -60,7 +59,7 @@ def run_on(desk: Desk, monkeypatch: pytest.MonkeyPatch, moments: list[Callable[[
         moments.pop(0)()
 
     monkeypatch.setattr(command, "Cluster", DeskCluster(desk))
-    monkeypatch.setattr(time, "sleep", pause)
+    monkeypatch.setattr("armstream.verify.run.time.sleep", pause)
     return command.run(desk.settings, as_json=True, **given)
 
 

@@ -113,7 +113,7 @@ def test_a_state_that_was_altered_or_cut_off_is_refused(tmp_path: Path) -> None:
         whole[:-9] + b"x" + whole[-8:],
     ):
         path.write_bytes(wrong)
-        with pytest.raises(Unverifiable, match=r"partition-0.state is not whole, or was altered: remove it"):
+        with pytest.raises(Unverifiable, match=r"partition-0\.state is not whole, or was altered: remove it"):
             States(tmp_path, desk.settings, PARTITIONS).load(0)
 
 

@@ -319,7 +319,9 @@ class BanditOracle:
             require(f"{where}, arm {arm.name!r}", rows)
             _require_sized(f"{where}, arm {arm.name!r}", "state", arm.state, state)
         _require_sized(where, "state", snapshot.state, formula.own_state())
-        for expert, ours in zip(snapshot.experts, formula.experts(), strict=True):
+        experts = formula.experts()
+        require(where, [("experts", [one.name for one in snapshot.experts], [one.name for one in experts])])
+        for expert, ours in zip(snapshot.experts, experts, strict=True):
             at_expert = f"{where}, expert {expert.name!r}"
             _require_sized(at_expert, "state", (expert.state,), [ours.state])
             _require_sized(at_expert, "learned", expert.learned, ours.learned)

@@ -37,6 +37,7 @@ from armstream.verify.published import (
     decode_as,
     decoded,
     place,
+    until,
 )
 from armstream.verify.same import require_same
 from armstream.verify.shadow import Rules, Shadow
@@ -82,7 +83,7 @@ class Given:
         )
         for same in self._published.by_cut():
             for name, ahead in self._inputs.items():
-                self._read(_until(ahead, same[0].cut[name]))
+                self._read(until(ahead, same[0].cut[name]))
             for one in same:
                 if isinstance(one.fact, Reward):
                     self._compare_reward(one.where, one.fact)
@@ -209,12 +210,3 @@ def _terms(one: Event | OpenFill | WaitingClose) -> tuple[float, float, float, i
 
 def _is_number(*numbers: float) -> bool:
     return all(0.0 < number < float("inf") for number in numbers)
-
-
-def _until(ahead: Ahead[Record], offset: int) -> list[Record]:
-    """Takes what stands before `offset`."""
-    taken = []
-    while (record := ahead.head()) is not None and record.offset() < offset:
-        ahead.take()
-        taken.append(record)
-    return taken

@@ -35,6 +35,7 @@ from armstream.verify.published import (
     place,
     place_of,
     settings_changed,
+    until,
 )
 from armstream.verify.same import require_same, said
 from armstream.verify.shadow import DEAD_LETTER, DUPLICATE, Applied, Rules, Shadow
@@ -43,6 +44,14 @@ from armstream.verify.window import Window, bandit_of, is_of_time
 BATCH_RECORDS = 5_000
 
 Step = tuple[Window, Sequence[Record]]
+
+
+class _NotSoError(Exception):
+    """Something else comes out than was published, in the order that was tried."""
+
+    def __init__(self, difference: Difference) -> None:
+        super().__init__(str(difference))
+        self.difference = difference
 
 
 class History:
@@ -126,7 +135,7 @@ class History:
 
     def _window(self, same: list[Timed]) -> Window:
         cut = same[0].cut
-        parts = {name: part for name, ahead in self._inputs.items() if (part := _until(ahead, cut[name]))}
+        parts = {name: part for name, ahead in self._inputs.items() if (part := until(ahead, cut[name]))}
         audited = [(one.where, one.fact) for one in same if isinstance(one.fact, Reward | CommandApplied)]
         letters = [(one.where, one.fact) for one in same if isinstance(one.fact, DeadLetter)]
         window = Window(cut, parts, audited, letters)
@@ -150,24 +159,19 @@ class History:
     def _flush(self) -> None:
         """Applies what is pending as one batch; where that cannot be, or an order is in doubt, cut by cut."""
         windows, self._pending, self._pending_records = self._pending, [], 0
-        hidden = [window for window in windows if not window.is_ordered]
-        if any(self._changes(window) for window in windows):
-            pass
-        elif not (hidden and self._outputs.may_hide(hidden)):
-            try:
-                self._apply([(window, self._best(window)) for window in windows])
-            except Difference:
-                if not hidden and not self.lacks_letters:
-                    raise
-            else:
-                for window in hidden:
+        unordered = [window for window in windows if not window.is_ordered]
+        is_plain = not any(map(self._changes, windows)) and not (unordered and self._outputs.may_hide(unordered))
+        try:
+            if is_plain:
+                self._apply([(window, next(window.orders(self._last(window)), [])) for window in windows])
+                for window in unordered:
                     self._note_causes(window)
                 return
+        except _NotSoError as not_so:
+            if not unordered and not self.lacks_letters:
+                raise not_so.difference from None
         for window in windows:
             self._apply_alone(window)
-
-    def _best(self, window: Window) -> list[Record]:
-        return next(window.orders(self._last(window)), [])
 
     def _last(self, window: Window) -> list[str]:
         """The topics whose record can have made what was published at the cut, the likelier first."""
@@ -197,8 +201,8 @@ class History:
             for records in orders[:1] if self._changes(window) else orders:
                 try:
                     self._apply_changing(window, records)
-                except Difference as difference_found:
-                    first = first or difference_found
+                except _NotSoError as not_so:
+                    first = first or not_so.difference
                 else:
                     self._note_causes(window)
                     return
@@ -241,7 +245,7 @@ class History:
     # One batch.
 
     def _apply(self, steps: Sequence[Step]) -> None:
-        """Raises Difference, and then nothing has changed."""
+        """Raises _NotSoError, and then nothing has changed; Difference where the oracle comes to something else."""
         records = [record for _, part in steps for record in part]
         due: dict[int, Window] = {}
         at = -1
@@ -258,9 +262,9 @@ class History:
         applied = self.shadow.apply(records, events)
         try:
             self._compare(records, due, applied)
-        except Difference:
+        except Difference as difference:
             self.shadow.rollback()
-            raise
+            raise _NotSoError(difference) from None
         self._follow(records, events, due, applied)
         self.shadow.commit()
         self._outputs.note(applied)
@@ -460,12 +464,3 @@ def _whose(fact: Audited | DeadLetter) -> str:
 
 def _by_formulas(where: str) -> str:
     return f"{where}, by the formulas"
-
-
-def _until(ahead: Ahead[Record], offset: int) -> list[Record]:
-    """Takes what stands before `offset`."""
-    taken = []
-    while (record := ahead.head()) is not None and record.offset() < offset:
-        ahead.take()
-        taken.append(record)
-    return taken

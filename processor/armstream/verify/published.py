@@ -261,6 +261,15 @@ class Ahead(Generic[T]):
         self._next = None
 
 
+def until(inputs: Ahead[Record], offset: int) -> list[Record]:
+    """Takes what stands before `offset`."""
+    taken = []
+    while (record := inputs.head()) is not None and record.offset() < offset:
+        inputs.take()
+        taken.append(record)
+    return taken
+
+
 def place(source: Source) -> str:
     """TOPIC:PARTITION:OFFSET, as the commands name a record."""
     return f"{source.topic}:{source.partition}:{source.offset}"
@@ -272,7 +281,10 @@ def place_of(record: Record) -> str:
 
 
 def in_force(source: Source) -> tuple[str, Offsets]:
-    """The task's settings in a record, and the next offsets from which on they hold. Raises Difference."""
+    """The task's settings in a record, and the next offsets from which on they hold. Raises Difference.
+
+    No such record is on the wire yet.
+    """
     raise Difference(place(source), f"the key {TASK_KEY!r}", "that of a bandit")
 
 

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from armstream.events import CommandApplied, DeadLetter, OpenFill, Reward, WaitingClose
-from armstream.oracle.comparison import Difference, require
+from armstream.oracle.comparison import require
 
 _PARTS = {"fills": "fill", "closes": "close"}
 
@@ -46,6 +46,3 @@ def said(fact: Reward | CommandApplied | DeadLetter) -> str:
     if isinstance(fact, CommandApplied):
         return f"what became of command {fact.command_id!r}, {fact.action} of {fact.bandit_id!r}"
     return f"a dead letter, {fact.error_class}: {fact.error}"
-
-
-__all__ = ["Difference", "require_same", "said"]
