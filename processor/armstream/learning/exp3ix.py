@@ -331,9 +331,9 @@ class Exp3IXBandit(DrawingLearner):
     def to_dict(self) -> dict[str, Any]:
         """Everything `from_dict` needs to go on bit for bit; JSON types only, nothing shared with the learner.
 
-        Nine documented keys first: n_arms, arm_names, gamma, eta, eta_auto, weights (relative to the largest),
-        total_steps, arm_pulls, cumulative_rewards. Then log_weights or losses, which win over weights, the other
-        parameters, the bound as it is now, and the generator's state (one that has not drawn yet is made for it).
+        Nine keys first, enough for `from_dict`: n_arms, arm_names, gamma, eta, eta_auto, weights (relative to the
+        largest), total_steps, arm_pulls, cumulative_rewards. Then log_weights or losses, which win over weights, the
+        other parameters, the bound as it is now, and the generator's state (made for it where it has not drawn yet).
         """
         eta, parameters = self._rate(new_decision=False), self._parameters
         return {
@@ -356,7 +356,7 @@ class Exp3IXBandit(DrawingLearner):
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any], seed: int | None = None) -> Self:
-        """A learner from `to_dict`, or from its nine documented keys alone: then importance weighting with default
+        """A learner from `to_dict`, or from its first nine keys alone: then importance weighting with default
         parameters, its weights in any unit, where 0 takes the floor. `seed` serves where `state` has no generator.
 
         ValueError for a key that is missing, unknown or holds what no learner could.
