@@ -218,7 +218,7 @@ def normalised(weights: Sequence[float]) -> list[float]:
 def shared_out(
     formula: Formula, shares: Mapping[int, float], signal: float, weight: float, below: Sequence[float] | None
 ) -> tuple[Lesson, ...]:
-    """share * weight * signal for each arm of a blend, divided by `below` of the arm; None: full information."""
+    """share * weight * signal for each arm of a blend, divided by `below` of the arm; None: undivided."""
     current = formula.probabilities(formula.weights()) if below is not None else []
     lessons = []
     for arm in sorted(shares):
