@@ -166,7 +166,6 @@ def _start_and_end(run: Run, arguments: argparse.Namespace, environment: Mapping
             on_vector=run.take,
         ) as follower:  # before the screen, which so begins with what the last run left
             with _display(arguments.plain) as show:
-                _until_ready(run, show)
                 _until_stopped(run, follower, arguments.for_seconds, show)
             _ignore_signals()
             if arguments.picture is not None:
@@ -269,13 +268,16 @@ def _until_ready(run: Run, show: Show) -> None:
 
 
 def _until_stopped(run: Run, follower: WeightsFollower, for_seconds: float | None, show: Show) -> None:
-    """Returns after `for_seconds`, or at Ctrl-C."""
-    end = float("inf") if for_seconds is None else run.elapsed_seconds + for_seconds
+    """Returns `for_seconds` after the processor is ready, or at Ctrl-C once there is something to sum up."""
     try:
+        _until_ready(run, show)
+        end = float("inf") if for_seconds is None else run.elapsed_seconds + for_seconds
         while run.elapsed_seconds < end:
             _step(run, show)
             follower.bandit_ids()  # raises where following has failed
     except KeyboardInterrupt:
+        if run.first_vector_seconds is None:
+            raise
         return
     if run.first_vector_seconds is None:
         raise RunError(f"no weight vector was published in {for_seconds:g} s:\n{run.children[0].tail()}")

@@ -73,7 +73,7 @@ class Layers:
         self.lay((), values, source or str(path))
 
     def _lift_live_trading(self, values: dict[str, object], path: Path) -> None:
-        """`online_learning` may stand under `live_trading`, as it does in documented.yaml."""
+        """`online_learning` may stand under `live_trading`, as it does in files of trading engines."""
         nest = values.get("live_trading")
         if not isinstance(nest, dict) or "online_learning" not in nest:
             return

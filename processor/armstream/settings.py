@@ -73,7 +73,7 @@ _OWNED: Mapping[str, str] = {
     "max.in.flight.requests.per.connection": f"{_GUARANTEE}: order within a partition",
 }
 
-# What an older file may say and this version does not do: (path, value, or None for any) -> why.
+# What a file may say and the stream does not do: (path, value, or None for any) -> why.
 _REFUSED: Mapping[tuple[str, str | None], str] = {
     ("online_learning.attribution", "sequential"): (
         "sequential is refused in the stream: contributions are a map, which has no order; "

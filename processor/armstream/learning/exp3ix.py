@@ -331,9 +331,9 @@ class Exp3IXBandit(DrawingLearner):
     def to_dict(self) -> dict[str, Any]:
         """Everything `from_dict` needs to go on bit for bit; JSON types only, nothing shared with the learner.
 
-        Nine keys first, enough for `from_dict`: n_arms, arm_names, gamma, eta, eta_auto, weights (relative to the
-        largest), total_steps, arm_pulls, cumulative_rewards. Then log_weights or losses, which win over weights, the
-        other parameters, the bound as it is now, and the generator's state (made for it where it has not drawn yet).
+        Nine plain keys first: n_arms, arm_names, gamma, eta, eta_auto, weights (relative to the largest),
+        total_steps, arm_pulls, cumulative_rewards. Then log_weights or losses, which win over weights, the other
+        parameters, the bound as it is now, and the generator's state (one that has not drawn yet is made for it).
         """
         eta, parameters = self._rate(new_decision=False), self._parameters
         return {
@@ -356,14 +356,14 @@ class Exp3IXBandit(DrawingLearner):
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any], seed: int | None = None) -> Self:
-        """A learner from `to_dict`, or from its first nine keys alone: then importance weighting with default
+        """A learner from `to_dict`, or from its nine plain keys alone: then importance weighting with default
         parameters, its weights in any unit, where 0 takes the floor. `seed` serves where `state` has no generator.
 
         ValueError for a key that is missing, unknown or holds what no learner could.
         """
         parameters = {key: state[key] for key in _PARAMETER_KEYS if key in state}
-        missing = [key for key in _DOCUMENTED_KEYS if key not in state]
-        unknown = [key for key in state if key not in (*_DOCUMENTED_KEYS, *_PARAMETER_KEYS, *_OTHER_KEYS)]
+        missing = [key for key in _PLAIN_KEYS if key not in state]
+        unknown = [key for key in state if key not in (*_PLAIN_KEYS, *_PARAMETER_KEYS, *_OTHER_KEYS)]
         if missing or unknown:
             raise ValueError(f"not a learner's state: missing {missing}, unknown {unknown}")
         for key in _LIST_KEYS:
@@ -637,7 +637,7 @@ class Exp3IX(Rule):
         return estimator == "implicit"
 
 
-_DOCUMENTED_KEYS = (
+_PLAIN_KEYS = (
     *("n_arms", "arm_names", "gamma", "eta", "eta_auto"),
     *("weights", "total_steps", "arm_pulls", "cumulative_rewards"),
 )

@@ -1,4 +1,4 @@
-"""Exp3-IX straight from its formulas, both estimators: Neu 2015 (arXiv 1506.03271), and Exp3 with importance weighting.
+"""Exp3-IX straight from its formulas, both estimators: Neu 2015 (arXiv 1506.03271), and Exp3.
 
 Law: state is theta (importance) or L (implicit); each number is computed from it and the settings, and nothing is kept
 that could go stale.

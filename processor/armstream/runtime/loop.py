@@ -35,6 +35,7 @@ _ABORTS_ALLOWED, _ABORTS_BY_THE_GROUP_ALLOWED = 5, 100
 _LONGEST_PAUSE_SECONDS = 0.5
 _RESTORES_AT_ONCE = 4
 _LAG_EVERY_SECONDS = 1.0
+_TELL_EVERY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Processor:
         self._tasks = Tasks()
         self._aborts_in_a_row = 0
         self._lag_at = 0.0
+        self._told_at = time.monotonic()
         self._member = Member(settings, self._tasks, metrics)
         errors = self._member.errors
         # The producer comes first: opening it settles what a crashed predecessor left, which would hold the offsets.
@@ -105,6 +107,7 @@ class Processor:
         """Advances the restores by a slice and commits at most one batch. Raises Stopped where it cannot go on."""
         self._pulse.turned_at = time.monotonic()
         self._step_restores()
+        self._tell_of_restores()
         read = self._read()
         if read:
             self._apply_and_commit(read)
@@ -279,6 +282,17 @@ class Processor:
                 seconds = time.monotonic() - restore.started_at
                 log.info("task %d is ready at %s after %.2f s", number, task.next_offset, seconds)
             self._metrics.set_restore_remaining(number, restore.progress.remaining_records)
+
+    def _tell_of_restores(self) -> None:
+        """A line every five seconds, for each task that is still read back."""
+        now, restoring = self._pulse.turned_at, self._tasks.restoring
+        if restoring and now - self._told_at < _TELL_EVERY_SECONDS:
+            return
+        self._told_at = now
+        for number, restore in restoring.items():
+            left, blocked_by = restore.progress.remaining_records, restore.progress.blocked_by
+            waits = f", waiting for {blocked_by}" if blocked_by else ""
+            log.info("restoring task %d: %d records to go%s", number, left, waits)
 
     def _make_ready(self, number: int, held: Task | None, progress: Progress) -> Steps:
         task = yield from self._restorer.ready(number, held, progress)

@@ -20,7 +20,7 @@ class SavedOptimizer:
         with SavedOptimizer(EnsembleWeightOptimizer(families, horizons), "state/bandit_state.json") as saved:
             saved.update("ridge", "1d", 12.0)
 
-    What was learned comes from the file (its own layout or a bandit's first nine keys), parameters from the optimizer
+    What was learned comes from the file (its own layout or the nine plain keys), parameters from the optimizer
     given, which gets a new bandit in the file's state. What is done to `optimizer` itself is in the next save. `loaded`
     is the file read, None where there was none.
 
@@ -101,7 +101,7 @@ class SavedOptimizer:
 
 
 def _bandit_with_learning_of(file: StateFile, optimizer: EnsembleWeightOptimizer) -> Exp3IXBandit:
-    """The optimizer's parameters with what the file says was learned; one of nine keys says no mode and estimator."""
+    """The optimizer's parameters with what the file says was learned; nine plain keys say no mode and estimator."""
     given = optimizer.to_dict()
     try:
         kept = EnsembleWeightOptimizer.from_dict(

@@ -1,4 +1,4 @@
-"""One trade of a blend, net of its costs, teaches each model by its share."""
+"""A whole engine's loop: one trade of a blend, net of its costs, teaches each model by its share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,8 +49,8 @@ class LearnsBlends(Protocol):
 def update_after_trade(bandit: LearnsBlends, trade: TradeResult, attribution: str = "sequential") -> Update:
     """Teach `bandit` what the trade earned, shared by contributions.
 
-    sequential is an update for each model, in the order given; under a large eta it favours the model that comes last,
-    whose p the others have just made small. ValueError, with nothing changed, for an unknown model, no share above 0 or
-    a reward beyond 1e12 bps.
+    sequential is one update an arm, in turn; under a large eta it favours the model that comes last, whose p the
+    others have just made small. ValueError, with nothing changed, for an unknown model, no share above 0 or a reward
+    beyond 1e12 bps.
     """
     return bandit.update_many(trade.model_contributions, trade.reward_bps, attribution)

@@ -117,7 +117,7 @@ class EnsembleWeightOptimizer:
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any], seed: int | None = None) -> Self:
-        """From `to_dict`, or from the bandit's first nine keys alone: mode family, unless a `mode` stands beside
+        """From `to_dict`, or from the bandit's nine plain keys alone: mode family, unless a `mode` stands beside
         them. `seed` serves where the state has no generator. ValueError for what no optimizer could hold.
         """
         kept = dict(state)

@@ -62,7 +62,8 @@ class Outputs:
         while (head := self._vectors.head()) is not None:
             source, vector = head
             bandit = self._shadow.bandits.get(vector.bandit_id)
-            if bandit is None or vector.version > bandit.version:
+            is_reached = bandit is not None and vector.version <= bandit.version
+            if not is_reached and vector.bandit_id not in self._history.left_out:
                 return
             self._vectors.take()
             self._history.published.next_offset[source.topic] = source.offset + 1

@@ -114,9 +114,9 @@ class Shadow:
         for bandit in bandits:
             self.bandits[bandit.bandit_id] = bandit
             state.restore_bandit(bandit)
-            restored = state.bandit(bandit.bandit_id)
-            if restored is not None and restored.version and restored.learner is not None:
-                self.vectors[bandit.bandit_id] = weight_vector(restored)
+            held = state.bandit(bandit.bandit_id)
+            if held is not None and held.version and held.learner is not None:
+                self.vectors[bandit.bandit_id] = weight_vector(held)
         for position in positions:
             self.positions[f"{position.bandit_id}\0{position.position_id}"] = position
             state.restore_position(position)
@@ -160,9 +160,9 @@ class Shadow:
 
     def set_cause(self, bandit_id: str, cause_event_id: str, ts_event: int) -> None:
         """Which event came last, where the order of two topics hid it."""
-        bandit = self._pipeline.state.bandit(bandit_id)
-        assert bandit is not None  # something of it was published
-        bandit.cause_event_id, bandit.ts_event = cause_event_id, ts_event
+        held = self._pipeline.state.bandit(bandit_id)
+        assert held is not None  # something of it was published
+        held.cause_event_id, held.ts_event = cause_event_id, ts_event
         changed = {"cause_event_id": cause_event_id, "ts_event": ts_event}
         self.bandits[bandit_id] = structs.replace(self.bandits[bandit_id], **changed)
         if bandit_id in self.vectors:
