@@ -359,8 +359,9 @@ class History:
         nothing = Window({}, {})
         for index, event in enumerate(events):
             outcome, window = applied.outcomes[index], due.get(index, nothing)
-            self._count(window)
-            self._begin_anew(window)
+            if window is not nothing:
+                self._count(window)
+                self._begin_anew(window)
             if outcome == DUPLICATE:
                 counts["duplicates"] += 1
             elif outcome == DEAD_LETTER:
