@@ -324,7 +324,8 @@ class BanditOracle:
     def check_position(self, where: str, position_id: str, snapshot: PositionSnapshot) -> None:
         """Raises Difference unless exact matching leaves this."""
         position = self.positions.get(position_id) or Position()
-        if position.doubt:
+        is_open = snapshot.fills or snapshot.closes or position.part_count
+        if position.doubt or (not is_open and snapshot.counted == position.counted):
             return
         left = [(one.event_id, one.left) for one in snapshot.fills]
         left += [(one.event_id, one.left) for one in snapshot.closes]
