@@ -31,8 +31,7 @@ DEFAULTS: Settings = {
 def told(determining_json: str) -> Settings:
     """The settings in a snapshot, which leaves out what is a default. Raises ValueError."""
     chosen = json.loads(determining_json)
-    strange = chosen.keys() - {*DEFAULTS, "arms"}
-    if strange or "arms" not in chosen:
+    if not isinstance(chosen, dict) or "arms" not in chosen or chosen.keys() - {*DEFAULTS, "arms"}:
         raise ValueError(f"settings that no bandit has: {determining_json[:200]}")
     return _plain({**DEFAULTS, **chosen})
 

@@ -286,6 +286,11 @@ def place_of(record: Record) -> str:
     return f"{record.topic()}:{record.partition()}:{record.offset()}"
 
 
+def told_by(task: TaskSnapshot) -> str:
+    """The task's settings in its snapshot, "" in one that tells none."""
+    return str(getattr(task, "settings", ""))
+
+
 def in_force(source: Source) -> tuple[str, Offsets]:
     """The task's settings in a record, and the next offsets from which on they hold. Raises Difference.
 
