@@ -13,7 +13,16 @@ from itertools import groupby
 from typing import Generic, TypeVar
 
 from armstream.codec import HEADERS, DecodeError, Event, decode
-from armstream.events import BanditSnapshot, CommandApplied, DeadLetter, PositionSnapshot, Reward, Source, TaskSnapshot
+from armstream.events import (
+    BanditSnapshot,
+    CommandApplied,
+    DeadLetter,
+    PositionSnapshot,
+    Reward,
+    Source,
+    TaskSettings,
+    TaskSnapshot,
+)
 from armstream.keys import TASK_KEY
 from armstream.oracle.comparison import Difference, require
 from armstream.runtime.intake import Record
@@ -281,11 +290,9 @@ def place_of(record: Record) -> str:
 
 
 def in_force(source: Source) -> tuple[str, Offsets]:
-    """The task's settings in a record, and the next offsets from which on they hold. Raises Difference.
-
-    No such record is on the wire yet.
-    """
-    raise Difference(place(source), f"the key {TASK_KEY!r}", "that of a bandit")
+    """The task's settings in a record, and the next offsets from which on they hold. Raises Difference."""
+    told = decoded(source, TaskSettings)
+    return told.settings, dict(told.cut)
 
 
 def require_version(where: str, audited: Audited, last: int) -> None:
