@@ -179,7 +179,12 @@ def test_a_record_is_read_as_the_event_that_was_written(name: str, data: st.Data
 
 @pytest.mark.parametrize(
     ("name", "read"),
-    [("Fill", wire.read_fill), ("Close", wire.read_close), ("PositionSnapshot", wire.read_position_snapshot)],
+    [
+        ("Fill", wire.read_fill),
+        ("Close", wire.read_close),
+        ("PositionSnapshot", wire.read_position_snapshot),
+        ("Reward", wire.read_reward),
+    ],
 )
 @few
 @given(data=st.data())

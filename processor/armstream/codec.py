@@ -426,6 +426,7 @@ _READERS: Final[Mapping[bytes, Callable[[bytes], Event]]] = {
     HEADERS[Fill]: wire.read_fill,
     HEADERS[Close]: wire.read_close,
     HEADERS[PositionSnapshot]: wire.read_position_snapshot,
+    HEADERS[Reward]: wire.read_reward,
 }
 
 

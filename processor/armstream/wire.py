@@ -27,6 +27,7 @@ from armstream.events import (
     PositionSnapshot,
     PropensitySource,
     Reward,
+    RewardArm,
     Side,
     WaitingClose,
     WeightVector,
@@ -58,6 +59,14 @@ _CLOSE: Final = struct.Struct("<ddHHIddBB")  # quantity, price, ts_event, fees, 
 _POSITION: Final = struct.Struct("<HHIBd")  # ts_last, counted, filled_quantity
 _DECISION: Final = struct.Struct("<Bd")  # side, multiplier
 _OPEN_FILL: Final = struct.Struct("<ddddHHI")  # quantity, price, fees, left, ts_event
+_REWARD_READ: Final = struct.Struct("<dddBB")  # quantity, reward_bps, weight, applied, counted
+_TIME: Final = struct.Struct("<HHI")
+_SOURCES: Final[Mapping[bytes, PropensitySource]] = {
+    b"\2\0": "UNKNOWN",
+    b"\2\2": "LOGGED",
+    b"\2\4": "CURRENT",
+    b"\2\6": "NONE",
+}
 _SHIFTS: Final = (0, 7, 14, 21, 28, 35, 42, 49)
 _DOUBLE: Final = struct.Struct("<d")
 _DOUBLES: Final = tuple(struct.Struct(f"<{count}d") for count in range(64))
@@ -159,6 +168,62 @@ def read_close(record: bytes) -> Close:
         _EXEC_TYPES[exec_type],
         exec_id,
         exec_ref_id,
+    )
+
+
+def read_reward(record: bytes) -> Reward:
+    """The Reward in `record`, whose header is not looked at. Raises UNUSUAL."""
+    bandit_id, at = _name_at(record, 10)
+    version, at = _long_at(record, at)
+    position_id, at = _text_at(record, at)
+    fill_event_id, at = _text_at(record, at)
+    close_event_id, at = _text_at(record, at)
+    quantity, reward_bps, weight, applied, counted = _REWARD_READ.unpack_from(record, at)
+    total_steps, at = _long_at(record, at + 26)
+    count, at = _long_at(record, at)
+    arms = []
+    for _ in range(count):
+        name, at = _name_at(record, at)
+        (share,) = _DOUBLE.unpack_from(record, at)
+        propensity, at = _optional_double_at(record, at + 8)
+        estimate, at = _optional_double_at(record, at)
+        arms.append(RewardArm(name, share, propensity, estimate))
+    if count:
+        if record[at]:
+            raise Unusual
+        at += 1
+    source: PropensitySource | None = None
+    if record[at]:
+        source = _SOURCES[record[at : at + 2]]
+        at += 1
+    eta, at = _optional_double_at(record, at + 1)
+    low, middle, high = _TIME.unpack_from(record, at)
+    detail, at = _text_at(record, at + 8)
+    count, at = _long_at(record, at)
+    cut = {}
+    for _ in range(count):
+        name, at = _name_at(record, at)
+        cut[name], at = _long_at(record, at)
+    if record[at + (count > 0) - 1] or at + (count > 0) != len(record):
+        raise Unusual
+    return Reward(
+        bandit_id,
+        version,
+        position_id,
+        fill_event_id,
+        close_event_id,
+        quantity,
+        reward_bps,
+        weight,
+        _BOOLEANS[applied],
+        _BOOLEANS[counted],
+        total_steps,
+        tuple(arms),
+        source,
+        eta,
+        _LOW[low] + _MIDDLE[middle] + (_highs.get(high) or _learn_high(high)),
+        detail,
+        cut,
     )
 
 

@@ -105,7 +105,8 @@ class BanditOracle:
 
     def _is_forgotten(self, position: Position) -> bool:
         floor = min(self.fill_watermark, self.close_watermark)
-        return not position.part_count and position.ts_last + self.dedupe_window_micros < floor
+        is_flat = not (position.part_count or position.doubt)
+        return is_flat and position.ts_last + self.dedupe_window_micros < floor
 
     def drop_close(self, position_id: str, event_id: str) -> Part[Close] | None:
         """Time ended the wait of a close."""
@@ -126,20 +127,19 @@ class BanditOracle:
         formula, decision = self.formula, position.decision
         assert formula is not None  # a fill was accepted
         assert decision is not None
-        shares = {decision.arm: 1.0} if decision.arm is not None else decision.contributions
-        shares = {name: share for name, share in shares.items() if share}
-        is_legal = not (self.paused or shares.keys() - set(formula.arms) or formula.withholds(decision))
+        shares = _shares_of(decision)
+        gone = [name for name in shares if name not in formula.arms]
+        is_legal = not (self.paused or gone or self._was_warming or formula.withholds(decision))
         if segment is not None:
             is_legal = self._compare_segment(where, reward, segment) and is_legal
-        ordered = [name for name in (*formula.arms, *sorted(shares.keys() - set(formula.arms))) if name in shares]
+        ordered = [name for name in (*formula.arms, *sorted(gone)) if name in shares]
         require(
             where,
             [
-                ("applied", reward.applied, reward.applied and is_legal and not self._was_warming),
+                ("applied", reward.applied, reward.applied and is_legal),
                 ("counted", reward.counted, reward.applied and not position.counted),
                 ("a reason in detail", bool(reward.detail), not reward.applied),
-                ("arms", [arm.name for arm in reward.arms], ordered),
-                ("shares", {arm.name: arm.share for arm in reward.arms}, shares),
+                ("arms", [(arm.name, arm.share) for arm in reward.arms], [(name, shares[name]) for name in ordered]),
             ],
         )
         position.counted = position.counted or reward.counted
@@ -209,16 +209,14 @@ class BanditOracle:
 
     @staticmethod
     def _compare_lessons(where: str, reward: Reward, taught: Taught) -> None:
-        source, eta = ("propensity_source", reward.propensity_source, taught.propensity_source), taught.eta
-        require(where, [source, ("eta", reward.eta, eta, 0.0)])
+        rows: list[Row] = [
+            ("propensity_source", reward.propensity_source, taught.propensity_source),
+            ("eta", reward.eta, taught.eta, 0.0),
+        ]
         for arm, lesson in zip(reward.arms, taught.lessons, strict=True):
-            require(
-                f"{where}, arm {arm.name!r}",
-                [
-                    ("propensity", arm.propensity, lesson.propensity, 0.0),
-                    ("estimate", arm.estimate, lesson.estimate, lesson.estimate_scale),
-                ],
-            )
+            rows.append((f"propensity of {arm.name!r}", arm.propensity, lesson.propensity, 0.0))
+            rows.append((f"estimate of {arm.name!r}", arm.estimate, lesson.estimate, lesson.estimate_scale))
+        require(where, rows)
 
     # Commands.
 
@@ -329,7 +327,8 @@ class BanditOracle:
     def check_position(self, where: str, position_id: str, snapshot: PositionSnapshot) -> None:
         """Raises Difference unless exact matching leaves this."""
         position = self.positions.get(position_id) or Position()
-        if position.doubt:
+        is_open = snapshot.fills or snapshot.closes or position.part_count
+        if position.doubt or (not is_open and snapshot.counted == position.counted):
             return
         left = [(one.event_id, one.left) for one in snapshot.fills]
         left += [(one.event_id, one.left) for one in snapshot.closes]
@@ -394,6 +393,13 @@ def _fills_of(snapshot: PositionSnapshot) -> list[tuple[Fill, float]]:
         )
         for one in snapshot.fills
     ]
+
+
+def _shares_of(decision: DecisionSnapshot) -> dict[str, float]:
+    """Arm -> its share, above 0."""
+    if decision.arm is not None:
+        return {decision.arm: 1.0}
+    return {name: share for name, share in decision.contributions.items() if share}
 
 
 def decision_of(fill: Fill) -> DecisionSnapshot:

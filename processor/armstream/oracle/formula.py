@@ -6,8 +6,7 @@ Arms, counts and the reward bound are alike for all rules; what a decision teach
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from armstream.events import BanditSnapshot, DecisionSnapshot, PropensitySource
 
@@ -17,8 +16,7 @@ Settings = Mapping[str, Any]
 WARM_UP_REWARDS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Lesson:
+class Lesson(NamedTuple):
     """What one reward did to one arm; `estimate_scale` is the size of the terms that the estimate is the sum of."""
 
     arm: int
@@ -28,8 +26,7 @@ class Lesson:
     estimate_scale: float
 
 
-@dataclass(frozen=True, slots=True)
-class Taught:
+class Taught(NamedTuple):
     """What one reward did: a lesson an arm, in the order of the arms, and the rate used."""
 
     lessons: tuple[Lesson, ...]
@@ -37,8 +34,7 @@ class Taught:
     propensity_source: PropensitySource
 
 
-@dataclass(frozen=True, slots=True)
-class Logged:
+class Logged(NamedTuple):
     """What of a draw was logged. `probabilities` and `eta`: only where they are a distribution over today's arms.
 
     `asleep` are the arms that could not be drawn; `advice` is what each expert gave to the drawn arm.
@@ -51,8 +47,7 @@ class Logged:
     advice: Mapping[str, float] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ExpertReading:
+class ExpertReading(NamedTuple):
     """One expert: what it weighs, what it says (nothing: only an engine knows), what is kept of it."""
 
     name: str

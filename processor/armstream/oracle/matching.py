@@ -4,11 +4,10 @@ Law: within a position, the n-th unit closed realises the n-th unit filled. Quan
 they are written as, exactly: 0.1 + 0.2 is 0.3. What is left of an event is nothing once it is at most 1e-9 of it.
 """
 
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from math import fsum, nan
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from armstream.events import Close, Fill
 from armstream.oracle.comparison import TOLERANCE
@@ -50,8 +49,7 @@ class Part(Generic[E]):
         return is_used_up
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """So much of one fill, realised by one close."""
 
     fill: Fill

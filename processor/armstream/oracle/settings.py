@@ -32,9 +32,9 @@ RENAMED = {"horizon": "expected_decisions", "full_information": "undivided"}  # 
 
 def told(determining_json: str) -> Settings:
     """The settings in a snapshot, which leaves out what is a default. Raises ValueError."""
-    chosen = dict(_renamed(*one) for one in json.loads(determining_json).items())
-    strange = chosen.keys() - {*DEFAULTS, "arms"}
-    if strange or "arms" not in chosen:
+    stated = json.loads(determining_json)
+    chosen = dict(_renamed(*one) for one in stated.items()) if isinstance(stated, dict) else {}
+    if "arms" not in chosen or chosen.keys() - {*DEFAULTS, "arms"}:
         raise ValueError(f"settings that no bandit has: {determining_json[:200]}")
     return _plain({**DEFAULTS, **chosen})
 

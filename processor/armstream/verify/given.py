@@ -37,6 +37,7 @@ from armstream.verify.published import (
     decode_as,
     decoded,
     place,
+    told_by,
     until,
 )
 from armstream.verify.same import require_same
@@ -70,6 +71,7 @@ class Given:
         self._published = Published(log, {}, knows_versions=False)
         self._inputs = {name: Ahead(records) for name, records in log.inputs.items()}
         self._events: dict[EventId, Event | None] = {}  # None: an id with two contents
+        self._in_force = ""
         self._versions: dict[str, int] = {}  # of each bandit's last audit record
         self._bandits, self._positions = given(log)
         self._snapshots = {one.bandit_id: one for one in self._bandits}
@@ -93,6 +95,7 @@ class Given:
                 elif isinstance(one.fact, DeadLetter):
                     self._account.dead_letters[one.fact.error_class] += 1
                 elif isinstance(one.fact, Snapshots):
+                    self._in_force = told_by(one.fact.task)
                     for source in one.fact.bandits:
                         snapshot = decoded(source, BanditSnapshot)
                         require(place(source), [("key", source.key, snapshot.bandit_id.encode())])
@@ -109,7 +112,7 @@ class Given:
         if dict(self._log.settled) != dict(self._log.horizon):
             return None
         next_offset = {**self._published.next_offset, **self._log.horizon}
-        return State(next_offset, "", self._bandits, self._positions)
+        return State(next_offset, self._in_force, self._bandits, self._positions)
 
     def _count(self, audited: Reward | CommandApplied) -> None:
         counts = self._account.counts
@@ -157,7 +160,11 @@ class Given:
     def _compare_vectors(self) -> None:
         """Each bandit's newest vector is what its newest snapshot gives."""
         shadow = Shadow(self._rules, self._log.partition_count)
-        shadow.restore(self._bandits, self._positions)
+        try:
+            shadow.restore(self._bandits, self._positions)
+        except ValueError as error:
+            where = f"{self._log.topics.bandit_snapshots}:{self._log.number}"
+            raise Difference(where, f"snapshots that no processor can restore: {error}", "some that one can") from error
         seen: dict[str, int] = {}
         for where, vector in self._vectors():
             last, bandit = seen.get(vector.bandit_id, 0), self._snapshots.get(vector.bandit_id)

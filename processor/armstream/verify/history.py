@@ -121,9 +121,8 @@ class History:
         if window.letters and self.lacks_letters:
             self._flush()
             self.lacks_letters = False
-        for one in same:
-            if isinstance(one.fact, Snapshots | Moment | InForce):
-                self._flush()
+        for one in same[len(window.audited) + len(window.letters) :]:
+            self._flush()
             if isinstance(one.fact, Snapshots):
                 self._outputs.compare_snapshots(one.fact)
             elif isinstance(one.fact, InForce):
@@ -163,7 +162,7 @@ class History:
         is_plain = not any(map(self._changes, windows)) and not (unordered and self._outputs.may_hide(unordered))
         try:
             if is_plain:
-                self._apply([(window, next(window.orders(self._last(window)), [])) for window in windows])
+                self._apply([(window, self._likely(window)) for window in windows])
                 for window in unordered:
                     self._note_causes(window)
                 return
@@ -172,6 +171,12 @@ class History:
                 raise not_so.difference from None
         for window in windows:
             self._apply_alone(window)
+
+    def _likely(self, window: Window) -> Sequence[Record]:
+        """The likeliest order."""
+        if window.is_ordered:
+            return next(iter(window.parts.values()), ())
+        return next(window.orders(self._last(window)))
 
     def _last(self, window: Window) -> list[str]:
         """The topics whose record can have made what was published at the cut, the likelier first."""
@@ -360,8 +365,9 @@ class History:
         nothing = Window({}, {})
         for index, event in enumerate(events):
             outcome, window = applied.outcomes[index], due.get(index, nothing)
-            self._count(window)
-            self._begin_anew(window)
+            if window is not nothing:
+                self._count(window)
+                self._begin_anew(window)
             if outcome == DUPLICATE:
                 counts["duplicates"] += 1
             elif outcome == DEAD_LETTER:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import groupby
-from typing import Generic, TypeVar
+from operator import itemgetter
+from typing import Generic, NamedTuple, TypeVar
 
 from armstream.codec import HEADERS, DecodeError, Event, decode
 from armstream.events import (
@@ -125,19 +126,21 @@ class InForce:
 Fact = Audited | DeadLetter | Snapshots | InForce | Moment
 
 
-@dataclass(frozen=True, slots=True)
-class Timed:
-    """Something published, where it stands and the cut at which it was."""
+class Timed(NamedTuple):
+    """Something published, where it stands and the cut at which it was.
 
-    rank: int  # its order among what has the same cut
+    `read` is how many inputs were read, since cuts of one task are in this order; `rank` orders what has the same cut.
+    """
+
+    read: int
+    rank: int
     where: str
     cut: Cut
     fact: Fact
 
-    @property
-    def read(self) -> int:
-        """How many inputs were read: cuts of one task are in this order."""
-        return sum(self.cut.values())
+
+def _timed(rank: int, where: str, cut: Cut, fact: Fact) -> Timed:
+    return Timed(sum(cut.values()), rank, where, cut, fact)
 
 
 class Published:
@@ -157,13 +160,13 @@ class Published:
         """What has the same cut, one cut after the other. Raises Difference."""
         self._check_offsets()
         moments = [
-            Timed(4, "", self._cut("", self._log.settled), Moment(is_settled=True)),
-            Timed(5, "", self._cut("", self._log.horizon), Moment(is_settled=False)),
+            _timed(4, "", self._cut("", self._log.settled), Moment(is_settled=True)),
+            _timed(5, "", self._cut("", self._log.horizon), Moment(is_settled=False)),
         ]
         streams = (self._read_audit(), self._read_letters(), self._read_snapshots(), iter(moments))
-        ordered = merge(*streams, key=lambda timed: (timed.read, timed.rank))
+        ordered = merge(*streams, key=itemgetter(0, 1))
         before = {name: self._log.begins.get(name, 0) for name in self._log.topics.inputs}
-        for _, group in groupby(ordered, key=lambda timed: timed.read):
+        for _, group in groupby(ordered, key=itemgetter(0)):
             same = list(group)
             self._check_cuts(before, same)
             before = same[0].cut
@@ -176,17 +179,18 @@ class Published:
                 cut = self._cut(place(source), next_offset)
                 if self._is_beyond(source, cut):
                     return
-                yield Timed(3, place(source), cut, InForce(settings))
+                yield _timed(3, place(source), cut, InForce(settings))
                 continue
             audited = decoded_audited(source)
             where, cut = place(source), self._cut(place(source), audited.cut)
             if self._is_beyond(source, cut):
                 return
-            require(where, [("key", source.key, audited.bandit_id.encode())])
+            if source.key != audited.bandit_id.encode():
+                raise Difference(where, f"key {source.key!r}", repr(audited.bandit_id.encode()))
             last = self._versions.get(audited.bandit_id, 0 if self._knows_versions else audited.version - 1)
             require_version(where, audited, last)
             self._versions[audited.bandit_id] = audited.version
-            yield Timed(0, f"{where}, version {audited.version} of {audited.bandit_id!r}", cut, audited)
+            yield _timed(0, f"{where}, version {audited.version} of {audited.bandit_id!r}", cut, audited)
         self.reach_end(self._log.topics.rewards)
 
     def _read_letters(self) -> Iterator[Timed]:
@@ -196,7 +200,7 @@ class Published:
             if self._is_beyond(source, cut):
                 return
             require(where, [("key", source.key, letter.source.key)])
-            yield Timed(1, f"{where}, dead letter of {place(letter.source)}", cut, letter)
+            yield _timed(1, f"{where}, dead letter of {place(letter.source)}", cut, letter)
         self.reach_end(self._log.topics.dead_letters)
 
     def _read_snapshots(self) -> Iterator[Timed]:
@@ -210,7 +214,7 @@ class Published:
             cut = self._cut(place(source), task.next_offset)
             if self._is_beyond(source, cut):
                 return
-            yield Timed(2, place(source), cut, Snapshots(task, tuple(bandits)))
+            yield _timed(2, place(source), cut, Snapshots(task, tuple(bandits)))
             bandits = []
 
     def reach_end(self, topic: str) -> None:
@@ -218,6 +222,8 @@ class Published:
         self.next_offset[topic] = max(self.next_offset.get(topic, 0), self._log.ends[topic])
 
     def _cut(self, where: str, next_offset: Offsets) -> Cut:
+        if next_offset.keys() == self._log.inputs.keys():
+            return dict(next_offset)
         strange = next_offset.keys() - set(self._log.topics.inputs)
         if strange:
             published, inputs = ", ".join(sorted(strange)), ", ".join(self._log.topics.inputs)
@@ -287,6 +293,11 @@ def place(source: Source) -> str:
 def place_of(record: Record) -> str:
     """The same of an input."""
     return f"{record.topic()}:{record.partition()}:{record.offset()}"
+
+
+def told_by(task: TaskSnapshot) -> str:
+    """The task's settings in its snapshot, "" in one that tells none."""
+    return str(getattr(task, "settings", ""))
 
 
 def in_force(source: Source) -> tuple[str, Offsets]:
