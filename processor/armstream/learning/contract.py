@@ -161,6 +161,9 @@ class Learner(ABC):
     Every refusal is a ValueError raised before anything changes.
     """
 
+    reads_distribution: ClassVar[bool] = False
+    """Whether it learns from a decision's whole distribution, not from the drawn arm's propensity alone."""
+
     __slots__ = (
         "_cumulative_rewards",
         "_given_bound",
@@ -240,11 +243,6 @@ class Learner(ABC):
     def _own_state(self) -> Sequence[float]:
         """The rule's own numbers."""
         return ()
-
-    @property
-    def reads_distribution(self) -> bool:
-        """Whether it learns from a decision's whole distribution, not from the drawn arm's propensity alone."""
-        return False
 
     @property
     def experts(self) -> Sequence[str]:

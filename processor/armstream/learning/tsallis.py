@@ -91,6 +91,8 @@ class TsallisBandit(DrawingLearner):
 
     __slots__ = ("_fixed_share", "_given_eta")
 
+    reads_distribution = True  # b is of all arms
+
     _title = "Tsallis-INF"
     _log = _log
 
@@ -119,11 +121,6 @@ class TsallisBandit(DrawingLearner):
     def eta(self) -> float:
         """The rate of the next decision: the given one, or 4 / sqrt(n + 1)."""
         return 4.0 / sqrt(self._total_steps + 1) if self._given_eta is None else self._given_eta
-
-    @property
-    def reads_distribution(self) -> bool:
-        """b is of all arms."""
-        return True
 
     # Reading and choosing.
 

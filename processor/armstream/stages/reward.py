@@ -30,7 +30,7 @@ from armstream.stages.validation import (
     check_close,
     check_fill,
 )
-from armstream.stages.withholding import why_unlearnable, why_withheld
+from armstream.stages.withholding import MAX_REWARD_BPS, why_unlearnable, why_withheld
 
 LEFT_TOLERANCE = 1e-9  # of an event's own quantity: what is left at most that is nothing
 MAX_WAITING_BYTES = 262_144  # of the records that wait in one position, which its snapshot carries
@@ -351,7 +351,8 @@ def segment_of(decision: DecisionSnapshot, matched: Match, withheld: str) -> Seg
     )
     notional = fill.price * quantity * multiplier
     reward_bps = net / notional * 10_000.0 if notional else nan
-    withheld = why_unlearnable(reward_bps) or withheld
+    if not -MAX_REWARD_BPS <= reward_bps <= MAX_REWARD_BPS:
+        withheld = why_unlearnable(reward_bps)
     ts_event = close.ts_event if close.ts_event > fill.ts_event else fill.ts_event
     weight = quantity / (decision.order_quantity or fill.quantity)
     return Segment(fill.event_id, close.event_id, quantity, reward_bps, weight, ts_event, withheld)

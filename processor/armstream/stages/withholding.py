@@ -29,7 +29,5 @@ def why_withheld(state: TaskState, bandit: Bandit, decision: DecisionSnapshot) -
 
 
 def why_unlearnable(reward_bps: float) -> str:
-    """Why no learner takes such a reward; "" where one may."""
-    if -MAX_REWARD_BPS <= reward_bps <= MAX_REWARD_BPS:
-        return ""
+    """Why no learner takes a reward beyond MAX_REWARD_BPS, or one that is no number."""
     return f"a reward of {reward_bps!r} bps is not finite or beyond {MAX_REWARD_BPS:g}"
