@@ -53,7 +53,7 @@ class Found:
 
     @cached_property
     def reward_events(self) -> list[Reward]:
-        return [_of(Reward, record) for record in self.rewards]
+        return [_of(Reward, record) for record in self.rewards if record.key != TASK_KEY]
 
     @cached_property
     def weight_vectors(self) -> list[WeightVector]:
@@ -148,7 +148,7 @@ def read(settings: Settings, log: Log) -> Found:
         settings,
         inputs,
         committed,
-        [record for record in log.read(names.rewards) if record.key != TASK_KEY],
+        log.read(names.rewards),
         log.read(names.weights),
         log.read(names.dead_letters),
         snapshots,

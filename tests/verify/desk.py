@@ -47,6 +47,7 @@ class Desk:
     reward_rules: TaskLimits = field(default_factory=TaskLimits)
     topics: dict[str, list[Source]] = field(default_factory=lambda: defaultdict(list))
     skip: frozenset[tuple[str, int, int]] = frozenset()
+    in_force: str = ""  # settings, as the audit log has them
 
     def __post_init__(self) -> None:
         self.pipeline = Pipeline(TaskState(self.reward_rules, self.settings.bandit_registry()))
@@ -65,7 +66,9 @@ class Desk:
         intake = Intake(PARTITIONS, *limits, self.skip)
         applied = self.pipeline.apply(intake.read(records), lambda index: intake.source_of(records[index]))
         publication = Publication()
-        self.next_offset = publish_task(publication, self.names, NUMBER, applied, records, self.next_offset, {}, "")
+        self.next_offset = publish_task(
+            publication, self.names, NUMBER, applied, records, self.next_offset, {}, self.in_force
+        )
         self.pipeline.commit()
         for (topic, _), outputs in publication.records.items():
             for output in outputs:

@@ -19,7 +19,7 @@ from armstream.verify.states import States, Unverifiable
 from tests.stages.events import START, close, fill, short_rules
 from tests.stages.histories import histories
 from tests.stages.test_history import cut, splits
-from tests.verify.desk import APART, PARTITIONS, Desk, settings_of
+from tests.verify.desk import APART, NUMBER, PARTITIONS, Desk, settings_of
 from tests.verify.test_commands import restarted_under
 from tests.verify.test_history import AUTOMATIC, IMPORTANCE, TRADED, TSALLIS
 from tests.verify.test_history import named_by_content as named
@@ -185,11 +185,10 @@ def test_a_replaced_state_is_the_newer_one_and_alone(tmp_path: Path) -> None:
 
 def tell_settings(desk: Desk) -> None:
     """A record of the task's settings, as a processor that begins under them leaves it before its first batch."""
-    rules = desk.reward_rules
-    told = {name: getattr(rules, name) for name in rules.__slots__}
+    told = {name: getattr(desk.reward_rules, name) for name in desk.reward_rules.__slots__}
     limits = {"max_arms": 64, "max_experts": 32, "max_record_bytes": 1_048_576, "max_future_micros": 300_000_000}
-    record = TaskSettings(0, json.dumps({"enabled": True, **told, **limits}), desk.next_offset)
-    desk.write(desk.names.rewards, TASK_KEY, encode(record))
+    desk.in_force = json.dumps({"enabled": True, **told, **limits}, sort_keys=True)
+    desk.write(desk.names.rewards, TASK_KEY, encode(TaskSettings(NUMBER, desk.in_force, desk.next_offset)))
 
 
 @pytest.mark.parametrize("is_told", [True, False])
@@ -216,3 +215,29 @@ def test_a_window_that_changed_holds_from_the_input_on_at_which_the_log_says_so(
     desk.apply(close("c4", quantity=10.0, ts_event=START + 1))
     desk.reward_rules = short_rules()  # today's file says otherwise; what the state says holds
     assert desk.verify(state).counts["rewards"] == 1
+
+
+def test_settings_in_force_that_are_not_as_they_were_told_are_found() -> None:
+    def told() -> Desk:
+        desk = Desk(settings_of(), short_rules())
+        tell_settings(desk)
+        desk.apply(*TRADED[0])
+        return desk
+
+    assert told().verify().not_checked == []
+    changes: tuple[tuple[str, dict[str, Any], str], ...] = (
+        ("rewards", {"settings": "{}"}, r"settings '\{\}'"),
+        ("rewards", {"settings": "no JSON"}, "settings 'no JSON'"),
+        ("rewards", {"task": 3}, "task 3"),
+        ("bandit_snapshots", {"settings": "{}"}, r"settings in force '\{\}'"),
+    )
+    for topic, fields, says in changes:
+        desk = told()
+        name = getattr(desk.names, topic)
+        desk.change(name, 0 if topic == "rewards" else -1, **fields)
+        with pytest.raises(Difference, match=says):
+            desk.verify()
+    desk = told()
+    del desk.topics[desk.names.rewards][0]
+    with pytest.raises(Difference, match=r"settings in force .* follows ''"):
+        desk.verify()

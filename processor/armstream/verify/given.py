@@ -37,7 +37,6 @@ from armstream.verify.published import (
     decode_as,
     decoded,
     place,
-    told_by,
     until,
 )
 from armstream.verify.same import require_same
@@ -95,7 +94,7 @@ class Given:
                 elif isinstance(one.fact, DeadLetter):
                     self._account.dead_letters[one.fact.error_class] += 1
                 elif isinstance(one.fact, Snapshots):
-                    self._in_force = told_by(one.fact.task)
+                    self._in_force = one.fact.task.settings
                     for source in one.fact.bandits:
                         snapshot = decoded(source, BanditSnapshot)
                         require(place(source), [("key", source.key, snapshot.bandit_id.encode())])

@@ -125,8 +125,9 @@ class History:
             self._flush()
             if isinstance(one.fact, Snapshots):
                 self._outputs.compare_snapshots(one.fact)
+                require(one.where, [("settings in force", one.fact.task.settings, self.shadow.in_force)])
             elif isinstance(one.fact, InForce):
-                self._restart(one.fact.settings)
+                self._restart(one.where, one.fact.settings)
             elif isinstance(one.fact, Moment) and one.fact.is_settled:
                 self._outputs.is_moving = True
         if not self._pending:
@@ -144,8 +145,11 @@ class History:
                 raise Difference(where, f"a dead letter of {place(source)} at the cut {cut}", "none there")
         return window
 
-    def _restart(self, settings: str) -> None:
-        self.shadow.restart(settings)
+    def _restart(self, where: str, settings: str) -> None:
+        try:
+            self.shadow.restart(settings)
+        except (ValueError, TypeError, KeyError) as error:
+            raise Difference(where, f"settings {settings[:100]!r}", "those of a task, as JSON") from error
         for oracle in self.oracles.values():
             oracle.dedupe_window_micros = self.shadow.rules.rewards.dedupe_window_micros
 

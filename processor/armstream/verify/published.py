@@ -175,11 +175,12 @@ class Published:
     def _read_audit(self) -> Iterator[Timed]:
         for source in self._log.rewards:
             if source.key == TASK_KEY:
-                settings, next_offset = in_force(source)
-                cut = self._cut(place(source), next_offset)
+                told = decoded(source, TaskSettings)
+                require(place(source), [("task", told.task, self._log.number)])
+                cut = self._cut(place(source), told.cut)
                 if self._is_beyond(source, cut):
                     return
-                yield _timed(3, place(source), cut, InForce(settings))
+                yield _timed(3, place(source), cut, InForce(told.settings))
                 continue
             audited = decoded_audited(source)
             where, cut = place(source), self._cut(place(source), audited.cut)
@@ -293,17 +294,6 @@ def place(source: Source) -> str:
 def place_of(record: Record) -> str:
     """The same of an input."""
     return f"{record.topic()}:{record.partition()}:{record.offset()}"
-
-
-def told_by(task: TaskSnapshot) -> str:
-    """The task's settings in its snapshot, "" in one that tells none."""
-    return str(getattr(task, "settings", ""))
-
-
-def in_force(source: Source) -> tuple[str, Offsets]:
-    """The task's settings in a record, and the next offsets from which on they hold. Raises Difference."""
-    told = decoded(source, TaskSettings)
-    return told.settings, dict(told.cut)
 
 
 def require_version(where: str, audited: Audited, last: int) -> None:
