@@ -103,6 +103,8 @@ class Observed(NamedTuple):
 class Update(NamedTuple):
     """What one reward did: the arms moved (indices), p of each (none under NONE), estimate of each, the rate used.
 
+    A draw always has its p, also where nothing was divided by it: LOGGED, or CURRENT. NONE is for blends.
+
     A reward that only went into the bound's warm-up moved no arm: three empty tuples, NONE, and `applied` is False.
     """
 
@@ -239,6 +241,11 @@ class Learner(ABC):
     def take_back_decision(self, decision: Decision, update: Update) -> None:  # noqa: ARG002
         """Remove the decision's own term, which its first `update` added. ValueError as `take_back`."""
         raise ValueError("nothing can be taken back: this rule forgets what it would have to remove")
+
+    def take_back_blend(self, shares: Mapping[str, float], part: Part, update: Update) -> None:  # noqa: ARG002
+        """As `take_back`, of a part that `learn_blend` learned. A blend's decision has no term of its own but the
+        count."""
+        raise ValueError("nothing can be taken back: this rule learns from drawn arms alone")
 
     def _own_state(self) -> Sequence[float]:
         """The rule's own numbers."""

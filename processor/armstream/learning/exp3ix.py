@@ -205,7 +205,7 @@ class Exp3IXBandit(DrawingLearner):
         """As `update`, by the propensity that was logged."""
         arm, logged, _, asleep = decision
         if observed:
-            refuse_more_than_drawn(observed, arm)
+            refuse_more_than_drawn(observed, decision, part)
         return self.update(arm, part.reward_bps, logged.propensity, part.weight, new_decision, asleep=asleep)
 
     def learn_blend(self, shares: Mapping[str, float], part: Part, new_decision: bool, attribution: str) -> Update:

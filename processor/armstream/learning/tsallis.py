@@ -146,7 +146,7 @@ class TsallisBandit(DrawingLearner):
         """As `update`, by the decision's whole distribution where that was logged, else by its propensity."""
         arm, logged, is_whole, asleep = decision
         if observed:
-            refuse_more_than_drawn(observed, arm)
+            refuse_more_than_drawn(observed, decision, part)
         return self.update(
             arm,
             part.reward_bps,

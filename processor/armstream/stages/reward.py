@@ -20,6 +20,7 @@ from armstream.events import (
     WaitingClose,
 )
 from armstream.learning import LearningSettings
+from armstream.learning.refusals import MAX_REWARD_BPS
 from armstream.rules import rule_named
 from armstream.stages.facts import TaskLimits
 from armstream.stages.state import Bandit, TaskState
@@ -30,7 +31,7 @@ from armstream.stages.validation import (
     check_close,
     check_fill,
 )
-from armstream.stages.withholding import MAX_REWARD_BPS, why_unlearnable, why_withheld
+from armstream.stages.withholding import why_unlearnable, why_withheld
 
 LEFT_TOLERANCE = 1e-9  # of an event's own quantity: what is left at most that is nothing
 MAX_WAITING_BYTES = 262_144  # of the records that wait in one position, which its snapshot carries

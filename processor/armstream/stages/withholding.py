@@ -3,9 +3,9 @@ applied, with the reason.
 """
 
 from armstream.events import DecisionSnapshot
+from armstream.learning.refusals import MAX_REWARD_BPS
 from armstream.stages.state import Bandit, TaskState
 
-MAX_REWARD_BPS = 1e12
 WARMING_UP = "the reward bound is not found yet"  # so this reward goes into finding it, and into nothing else
 
 
