@@ -103,4 +103,4 @@ def test_what_make_run_prints_and_what_the_first_pages_say_works_as_it_stands(ru
 
     nobody = typed(run, ".venv/bin/armstream arms list nobody")
     assert (nobody.returncode, nobody.stdout) == (1, "")
-    assert nobody.stderr == "no weights of 'nobody' yet: `armstream arms list` shows all that there are\n"
+    assert nobody.stderr == "no weights of 'nobody' yet; the same command without it lists all that there are\n"

@@ -80,7 +80,7 @@ def test_an_operator_changes_arms_while_fills_flow_and_hears_what_became_of_it(j
     nobody = job.command("arms", "list", "nobody")
     eventually(lambda: not nobody.is_alive, 60, "arms list nobody ends")
     assert nobody.exit_code() == 1
-    assert "no weights of 'nobody' yet: `armstream arms list` shows all" in nobody.text
+    assert "no weights of 'nobody' yet; the same command without it lists all" in nobody.text
     assert "refused, UNKNOWN_BANDIT: there is no bandit 'nobody'" in asked(job, "reset", "nobody")
     job.send(traded(3, 200, name="paused-"))
     job.wait_until_applied(processor)
