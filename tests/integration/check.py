@@ -108,7 +108,7 @@ def partition_log(found: Found, number: int) -> PartitionLog:
         begins={},
         settled=task.next_offset,
         committed={topic: offset for (topic, partition), offset in found.committed.items() if partition == number},
-        horizon=task.next_offset,
+        stands_at=task.next_offset,
         ends={name: max((one.offset + 1 for one in records), default=0) for name, records in sources.items()},
         inputs={
             topic: iter([one.message for one in found.inputs if (one.topic, one.partition) == (topic, number)])

@@ -145,7 +145,7 @@ class Desk:
             begins=begin,
             settled=self.next_offset if settled is None else settled,
             committed=self.next_offset,
-            horizon=self.next_offset,
+            stands_at=self.next_offset,
             ends={name: self.ends[name] for name in names.all},
             inputs={name: map(_read, topics[name]) for name in names.inputs},
             rewards=iter(topics[names.rewards]),

@@ -78,7 +78,7 @@ class Given:
     def check(self) -> Account:
         """Raises Difference for the first thing that is not as it should be."""
         counts = self._account.counts
-        offsets = dict(self._log.horizon)
+        offsets = dict(self._log.stands_at)
         self._account.leave_out(
             f"what is no longer kept; from here on: taken from the processor's snapshots at {offsets}"
         )
@@ -108,9 +108,9 @@ class Given:
 
     def _state(self) -> State | None:
         """None where a processor moved meanwhile: then the snapshots are not of one moment."""
-        if dict(self._log.settled) != dict(self._log.horizon):
+        if dict(self._log.settled) != dict(self._log.stands_at):
             return None
-        next_offset = {**self._published.next_offset, **self._log.horizon}
+        next_offset = {**self._published.next_offset, **self._log.stands_at}
         return State(next_offset, self._in_force, self._bandits, self._positions)
 
     def _count(self, audited: Reward | CommandApplied) -> None:

@@ -1,4 +1,4 @@
-"""One partition from its first record, or a state before it, to its horizon, pure: shadow and oracle side by side.
+"""One partition from its first record, or a state of verify's, to where its task stands, pure: shadow and oracle.
 
 Law: the inputs are applied by the recorded cuts, and what comes out must be what was published at that cut, no more and
 no less; then the oracle must come to the same numbers. Only then is it state. A bandit that nothing follows about is
@@ -95,7 +95,7 @@ class History:
     def _state(self) -> State | None:
         """Bandits that were left out begin anew at their snapshots, where those are all of one moment."""
         bandits, positions = dict(self.shadow.bandits), dict(self.shadow.positions)
-        if self.left_out and dict(self.log.settled) != dict(self.log.horizon):
+        if self.left_out and dict(self.log.settled) != dict(self.log.stands_at):
             return None
         if self.left_out:
             given_bandits, given_positions = given(self.log)
@@ -103,7 +103,7 @@ class History:
             kept = {key: one for key, one in positions.items() if one.bandit_id not in self.left_out}
             new = [one for one in given_positions if one.bandit_id in self.left_out]
             positions = kept | {f"{one.bandit_id}\0{one.position_id}": one for one in new}
-        next_offset = {**self.published.next_offset, **self.log.horizon}
+        next_offset = {**self.published.next_offset, **self.log.stands_at}
         return State(next_offset, self.shadow.in_force, list(bandits.values()), list(positions.values()))
 
     # From cut to cut.

@@ -1,7 +1,7 @@
 """What was published in a partition, in the order of its cuts, and what that order must be like.
 
 Law: versions of a bandit are 1, 2, 3, ... as they stand; cuts of a task never go back nor cross; nothing that was
-decided before the horizon was read may lie beyond it.
+decided before the newest task snapshot was read may lie beyond it.
 """
 
 import json
@@ -43,10 +43,10 @@ T = TypeVar("T")
 class PartitionLog:
     """One partition of every topic. Records are read once, in order, and only as far as they are asked for.
 
-    `horizon` is the newest task snapshot's next_offset, `committed` the group's, and `settled` the newest task
+    `stands_at` is the newest task snapshot's next_offset, `committed` the group's, and `settled` the newest task
     snapshot's before positions were read: all three are one where nothing runs. `ends` are the offsets up to which
-    the outputs were decided before the horizon was read, so that none below can be of a later transaction.
-    `positions` and `bandits` are the last value of each key, those of bandits as of the horizon. `first_settings` are
+    the outputs were decided before that snapshot was read, so that none below can be of a later transaction.
+    `positions` and `bandits` are the last value of each key, those of bandits as of that snapshot. `first_settings` are
     those that a bandit's learner was first made under, where the log tells. `begins` are the offsets that records are
     read from, where a state of verify's own stands before them; nothing: from the first that is kept.
     """
@@ -58,7 +58,7 @@ class PartitionLog:
     begins: Offsets
     settled: Offsets
     committed: Offsets
-    horizon: Offsets
+    stands_at: Offsets
     ends: Offsets
     inputs: Mapping[str, Iterator[Record]]
     rewards: Iterator[Source]
@@ -161,7 +161,7 @@ class Published:
         self._check_offsets()
         moments = [
             _timed(4, "", self._cut("", self._log.settled), Moment(is_settled=True)),
-            _timed(5, "", self._cut("", self._log.horizon), Moment(is_settled=False)),
+            _timed(5, "", self._cut("", self._log.stands_at), Moment(is_settled=False)),
         ]
         streams = (self._read_audit(), self._read_letters(), self._read_snapshots(), iter(moments))
         ordered = merge(*streams, key=itemgetter(0, 1))
@@ -232,8 +232,8 @@ class Published:
         return {name: next_offset.get(name, 0) for name in self._log.topics.inputs}
 
     def _is_beyond(self, source: Source, cut: Cut) -> bool:
-        """Whether a later transaction published it than the horizon's. Raises Difference where none can have."""
-        if all(cut[name] <= self._log.horizon.get(name, 0) for name in cut):
+        """Whether a later transaction published it than the newest task snapshot. Raises Difference where none can."""
+        if all(cut[name] <= self._log.stands_at.get(name, 0) for name in cut):
             self.next_offset[source.topic] = source.offset + 1
             return False
         self.next_offset[source.topic] = source.offset
@@ -242,17 +242,17 @@ class Published:
 
     def require_undecided(self, source: Source, published: str) -> None:
         if source.offset < self._log.ends[source.topic]:
-            horizon = dict(self._log.horizon)
-            raise Difference(place(source), published, f"nothing: the task's newest snapshot stands at {horizon}")
+            stands_at = dict(self._log.stands_at)
+            raise Difference(place(source), published, f"nothing: the task's newest snapshot stands at {stands_at}")
 
     def _check_offsets(self) -> None:
         """The group's offsets and the task snapshot leave one transaction, so none can be ahead of the other."""
         where = f"partition {self._log.number}"
-        settled, horizon = self._cut(where, self._log.settled), self._cut(where, self._log.horizon)
+        settled, stands_at = self._cut(where, self._log.settled), self._cut(where, self._log.stands_at)
         for name, committed in self._cut(where, self._log.committed).items():
-            if not settled[name] <= committed <= horizon[name]:
+            if not settled[name] <= committed <= stands_at[name]:
                 published = f"{committed} as the group's offset in {name}"
-                derived = f"{horizon[name]}, where the task's newest snapshot stands"
+                derived = f"{stands_at[name]}, where the task's newest snapshot stands"
                 raise Difference(where, published, derived)
 
     def _check_cuts(self, before: Cut, same: list[Timed]) -> None:

@@ -21,7 +21,7 @@ def run(settings: Settings, *, as_json: bool, state: Path | None = None, follow:
     `follow` goes on until Ctrl-C or a difference."""
     progress = Progress(sys.stderr)
     try:
-        with Cluster(settings, progress.moved) as cluster:
+        with Cluster(settings, progress.moved, progress.say) as cluster:
             keeps = state is not None or follow
             states = States(state, settings, cluster.partition_count) if keeps else None
             code = _pass(cluster, settings, states, progress, as_json)

@@ -98,10 +98,10 @@ def require_reachable(state: State, log: PartitionLog) -> None:
                 "often than retention deletes. To begin anew from the processor's snapshots, give an empty --state"
             )
     for name in log.topics.inputs:
-        begin, horizon = state.next_offset.get(name, 0), log.horizon.get(name, 0)
-        if horizon < begin:
+        begin, stands_at = state.next_offset.get(name, 0), log.stands_at.get(name, 0)
+        if stands_at < begin:
             raise Unverifiable(
-                f"{name}:{log.number}: the state stands at {begin}, and the task at {horizon}: the topics were made "
+                f"{name}:{log.number}: the state stands at {begin}, and the task at {stands_at}: the topics were made "
                 "anew; give an empty --state"
             )
 
