@@ -438,7 +438,7 @@ class History:
         if oracle is None or oracle.bandit_id in self.left_out:
             return
         if not letter.source.topic:
-            position = oracle.drop((letter.source.key or b"").partition(b"\0")[2].decode())
+            position = oracle.positions.pop((letter.source.key or b"").partition(b"\0")[2].decode(), None)
             self.account.counts["expired"] += 0 if position is None else position.part_count
             return
         try:

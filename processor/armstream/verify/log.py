@@ -13,11 +13,11 @@ from typing import Self, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from armstream.codec import DecodeError, decode
-from armstream.events import BanditSnapshot, Header, Source, TaskSnapshot
+from armstream.events import Header, Source, TaskSnapshot
 from armstream.keys import TASK_KEY
 from armstream.runtime.intake import Record
 from armstream.settings import Settings
-from armstream.verify.published import PartitionLog, decode_as, first_settings
+from armstream.verify.published import PartitionLog, first_settings
 from armstream.verify.states import Unverifiable
 from armstream.waiting import Say, waiting
 
@@ -70,7 +70,6 @@ class Cluster:
         self._moved = moved
         self._say = say
         self._patience_seconds = settings.kafka.transaction_timeout_ms / 1_000 + _BROKER_CLEAN_UP_SECONDS
-        self._registry = settings.bandit_registry()
         self._consumers: dict[str, Consumer] = {}
         self.partition_count = 0
 
@@ -131,10 +130,6 @@ class Cluster:
                 made = f"{name}:{number} ends at {spans[name][1]}, and the task stands at {offset}"
                 raise Unverifiable(f"{made}: the topic was made anew, or its end was lost")
 
-        newest = [decode_as(f"{names.bandit_snapshots}:{number}", one, BanditSnapshot) for one in scan.bandits.values()]
-        for snapshot in newest:
-            self._refuse_other_settings(snapshot)
-
         def begin(name: str) -> int:
             return max(begins.get(name, 0), spans[name][0])
 
@@ -161,7 +156,7 @@ class Cluster:
             bandit_snapshots=records(names.bandit_snapshots, scan.end),
             positions=positions,
             bandits=scan.bandits,
-            first_settings=first_settings(newest, records(names.rewards, spans[names.rewards][1])),
+            first_settings=first_settings(scan.bandits, records(names.rewards, spans[names.rewards][1])),
         )
 
     # The parts of a partition.
@@ -179,19 +174,6 @@ class Cluster:
             else:
                 positions[source.key or b""] = source.value
         return positions
-
-    def _refuse_other_settings(self, snapshot: BanditSnapshot) -> None:
-        """Unless the settings say what becomes of such a bandit. Raises Unverifiable."""
-        registry = self._registry
-        if not snapshot.arms or registry.on_settings_change != "refuse":
-            return
-        now = registry.of(snapshot.bandit_id)
-        difference = "it is registered no more" if now is None else now.difference(snapshot.settings)
-        if difference:
-            raise Unverifiable(
-                f"bandit {snapshot.bandit_id!r} learned under other settings: {difference}; "
-                "give verify the --config of the processors"
-            )
 
     # Kafka.
 

@@ -340,10 +340,14 @@ def settings_changed(where: str, applied: CommandApplied) -> tuple[str, str]:
         raise Difference(where, f"detail {applied.detail[:100]!r}", "settings_before and settings, as JSON") from error
 
 
-def first_settings(newest: Iterable[BanditSnapshot], audit: Iterable[Source]) -> dict[str, str]:
+def first_settings(newest: Mapping[bytes, bytes], audit: Iterable[Source]) -> dict[str, str]:
     """By bandit_id, what its learner was first made under: as the first change of settings says, else its newest
-    snapshot. Raises Difference for an audit record that cannot be read."""
-    settings = {snapshot.bandit_id: snapshot.settings for snapshot in newest if snapshot.arms}
+    snapshot. Raises Difference for a record that cannot be read."""
+    settings = {}
+    for key, value in newest.items():
+        snapshot = decode_as(f"the newest snapshot of {key.decode()!r}", value, BanditSnapshot)
+        if snapshot.arms:
+            settings[snapshot.bandit_id] = snapshot.settings
     changed = set()
     for source in audit:
         if not (source.value or b"").startswith(HEADERS[CommandApplied]):

@@ -68,10 +68,10 @@ def _verify(cluster: Cluster, settings: Settings, states: States | None, progres
     for number in range(cluster.partition_count):
         progress.where = f"partition {number + 1} of {cluster.partition_count}"
         state = None if states is None else states.load(number)
-        log = cluster.read(number, {} if state is None else state.next_offset)
-        if state is not None:
-            require_reachable(state, log)
         try:
+            log = cluster.read(number, {} if state is None else state.next_offset)
+            if state is not None:
+                require_reachable(state, log)
             account = check_partition(log, rules, state)
         except Difference as difference:
             report.difference, report.different_partition = difference, number
