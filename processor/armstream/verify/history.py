@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from msgspec import structs
 
 from armstream.codec import DecodeError, decode
-from armstream.events import Close, Command, CommandApplied, DeadLetter, Fill, Input, Rejected, Reward
+from armstream.events import Close, Command, CommandApplied, DeadLetter, Fill, Input, Rejected, Reward, TaskSettings
 from armstream.oracle.bandit import BanditOracle, Position
 from armstream.oracle.comparison import Difference, require
 from armstream.oracle.matching import Segment, Undecided
@@ -25,8 +25,6 @@ from armstream.verify.published import (
     Account,
     Ahead,
     Audited,
-    InForce,
-    Moment,
     PartitionLog,
     Published,
     Snapshots,
@@ -46,12 +44,8 @@ BATCH_RECORDS = 5_000
 Step = tuple[Window, Sequence[Record]]
 
 
-class _NotSoError(Exception):
+class _NotSoError(Difference):
     """Something else comes out than was published, in the order that was tried."""
-
-    def __init__(self, difference: Difference) -> None:
-        super().__init__(str(difference))
-        self.difference = difference
 
 
 class History:
@@ -126,9 +120,9 @@ class History:
             if isinstance(one.fact, Snapshots):
                 self._outputs.compare_snapshots(one.fact)
                 require(one.where, [("settings in force", one.fact.task.settings, self.shadow.in_force)])
-            elif isinstance(one.fact, InForce):
+            elif isinstance(one.fact, TaskSettings):
                 self._restart(one.where, one.fact.settings)
-            elif isinstance(one.fact, Moment) and one.fact.is_settled:
+            else:  # from here on, positions may have been read before they were touched
                 self._outputs.is_moving = True
         if not self._pending:
             self._outputs.compare_vectors()
@@ -170,9 +164,9 @@ class History:
                 for window in unordered:
                     self._note_causes(window)
                 return
-        except _NotSoError as not_so:
+        except _NotSoError:
             if not unordered and not self.lacks_letters:
-                raise not_so.difference from None
+                raise
         for window in windows:
             self._apply_alone(window)
 
@@ -211,7 +205,7 @@ class History:
                 try:
                     self._apply_changing(window, records)
                 except _NotSoError as not_so:
-                    first = first or not_so.difference
+                    first = first or not_so
                 else:
                     self._note_causes(window)
                     return
@@ -271,9 +265,9 @@ class History:
         applied = self.shadow.apply(records, events)
         try:
             self._compare(records, due, applied)
-        except Difference as difference:
+        except Difference as found:
             self.shadow.rollback()
-            raise _NotSoError(difference) from None
+            raise _NotSoError(found.where, found.published, found.derived, found.bandit_id) from None
         self._follow(records, events, due, applied)
         self.shadow.commit()
         self._outputs.note(applied)
@@ -341,7 +335,8 @@ class History:
             try:
                 require_same(where, theirs, ours, _CUT)
             except Difference as found:
-                raise _of(found, bandit_of(theirs)) from None
+                found.bandit_id = bandit_of(theirs)
+                raise
         for missing in left.values():
             if not self.lacks_letters:
                 raise Difference(place(missing.source), "no dead letter of it", said(missing), bandit_of(missing))
@@ -385,18 +380,10 @@ class History:
                 self._expire(letter)
 
     def _count(self, window: Window) -> None:
-        for _, fact in window.audited:
-            if isinstance(fact, Reward):
-                self.account.counts["rewards"] += 1
-                self.account.counts["withheld"] += not fact.applied
-            else:
-                changes = fact.command_id == SETTINGS_CHANGE
-                self.account.counts["settings_changes" if changes else "commands"] += 1
-        for _, letter in window.letters:
-            self.account.dead_letters[letter.error_class] += 1
-            if letter.error_class == "SKIPPED":
-                source = letter.source
-                self.account.skipped.append((source.topic, source.partition, source.offset))
+        for _, fact in (*window.audited, *window.letters):
+            self.account.count(fact)
+        skipped = [letter.source for _, letter in window.letters if letter.error_class == "SKIPPED"]
+        self.account.skipped += [(source.topic, source.partition, source.offset) for source in skipped]
 
     def _accept(self, event: Fill | Close, window: Window) -> None:
         try:
@@ -461,11 +448,8 @@ def _compare_one(where: str, theirs: Audited, ours: Audited) -> None:
             raise Difference(where, said(theirs), said(ours))
         require_same(where, theirs, ours, _CUT)
     except Difference as found:
-        raise _of(found, ours.bandit_id) from None
-
-
-def _of(found: Difference, bandit_id: str) -> Difference:
-    return Difference(found.where, found.published, found.derived, bandit_id)
+        found.bandit_id = ours.bandit_id
+        raise
 
 
 def _whose(fact: Audited | DeadLetter) -> str:
