@@ -37,7 +37,7 @@ from deploy.ports import HOST, NoPortError, Ports
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "config" / "demo.yaml"
-RULES = {  # name -> what is laid over demo.yaml
+PRESETS = {  # name -> what is laid over demo.yaml
     "exp3ix": None,
     "exp4": "demo-exp4.yaml",
     "documented": "documented.yaml",
@@ -126,7 +126,15 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     demo.add_arguments(parser)
     parser.add_argument(
-        "--algorithm", "--preset", dest="rule", choices=RULES, default="exp3ix", help="how to learn (default exp3ix)"
+        "--preset",
+        "--algorithm",
+        dest="preset",
+        choices=PRESETS,
+        default="exp3ix",
+        help="how to learn (default exp3ix)",
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings of yours, laid over those of the demo: bandits.overrides"
     )
     parser.add_argument("--plain", action="store_true", help="a line every few seconds instead of a screen")
     parser.add_argument(
@@ -147,7 +155,7 @@ def _run_on(
     run = Run(start, start_unix, broker, arguments.data, config, settings, watch)
     with waiting("the topics", TOPICS_SECONDS, _say):
         _create_topics(run.config, environment)
-    _say_what_begins_anew(settings, arguments.rule)
+    _say_what_begins_anew(settings, arguments.preset)
     _say("\n  ".join(["to paste in another terminal, here:", arms, verify, metrics]))
     connection = json.dumps({"bootstrap.servers": broker.bootstrap_servers})
     _say(f"an engine connects with {connection}")
@@ -182,22 +190,26 @@ def _start_and_end(run: Run, arguments: argparse.Namespace, environment: Mapping
 def _write_settings(arguments: argparse.Namespace, bootstrap_servers: str, metrics_port: int) -> Path:
     """The file that all of this run is started with: demo.yaml, the preset over it, and where this run is."""
     path: Path = arguments.data / "settings.yaml"
-    layers = _preset(arguments.rule)
+    layers = _preset(arguments.preset)
+    if arguments.config is not None:
+        layers.lay_file(arguments.config)
+    if layers.errors:
+        raise SettingsError(layers.errors)
     here = {
         "kafka": {"bootstrap_servers": bootstrap_servers},
         "metrics": {"host": HOST, "port": metrics_port},
         "log": {"format": "text"},
     }
     layers.lay((), here, "make run")
-    head = f"# Written by make run, preset {arguments.rule}, at each start.\n"
+    head = f"# Written by make run, preset {arguments.preset}, at each start.\n"
     path.write_text(head + yaml.safe_dump(layers.values, sort_keys=False), encoding="utf-8")
     return path
 
 
-def _preset(rule: str) -> Layers:
+def _preset(name: str) -> Layers:
     layers = Layers()
     layers.lay_file(CONFIG)
-    file_name = RULES[rule]
+    file_name = PRESETS[name]
     if file_name is not None:
         layers.lay_file(CONFIG.parent / file_name)
     return layers
@@ -225,29 +237,33 @@ def _create_topics(config: Path, environment: Mapping[str, str]) -> None:
         raise RunError(f"armstream topics create failed:\n{done.stdout}{done.stderr}")
 
 
-def _say_what_begins_anew(settings: Settings, rule: str) -> None:
+def _say_what_begins_anew(settings: Settings, preset: str) -> None:
     """Another preset on old data: which bandits it resets, and the way back."""
     anew = to_begin_anew(settings, _say)
     for learned_under in sorted(set(anew.values())):
         bandits = [bandit_id for bandit_id, theirs in anew.items() if theirs == learned_under]
         back = _preset_of(learned_under)
         _say(
-            f"preset {rule}: {len(bandits)} bandits learned under {back or 'other settings'} and begin anew with their "
-            f"next trade, which forgets what they learned: {', '.join(bandits)}"
+            f"preset {preset}: {_counted(bandits)} learned under {back or 'other settings'} and begin anew with the "
+            f"next trade in their partition, which forgets what they learned: {', '.join(bandits)}"
         )
         way_back = f'make run ARGS="--preset {back}"' if back else "the settings that you had"
         _say(
-            f"to go back: Ctrl-C before they trade, then {way_back}; to keep both: "
-            f'make run ARGS="--preset {rule} --data .kafka/{rule}"'
+            f"to go back: Ctrl-C before that, then {way_back}; to keep both: "
+            f'make run ARGS="--preset {preset} --data .kafka/{preset}"'
         )
 
 
 def _preset_of(learned_under: str) -> str | None:
     """The name of the preset that gives these settings; None where none does."""
-    for rule in RULES:
-        if not Settings.model_validate(_preset(rule).values).online_learning.for_learner().difference(learned_under):
-            return rule
+    for name in PRESETS:
+        if not Settings.model_validate(_preset(name).values).online_learning.for_learner().difference(learned_under):
+            return name
     return None
+
+
+def _counted(bandits: Sequence[str]) -> str:
+    return f"{len(bandits)} {'bandit' if len(bandits) == 1 else 'bandits'}"
 
 
 def _start_children(run: Run, environment: Mapping[str, str], demo_arguments: Sequence[str]) -> None:

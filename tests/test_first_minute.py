@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.test_run import Started
+from tests.deploy.test_run import Started, until
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "start").glob("*.md"))]
 KAFKA, METRICS = "127.0.0.1:9092", "127.0.0.1:9464"
 COMMAND_SECONDS = 180.0
+BANDITS_SECONDS = 60.0
 RATE = 50  # events a second: verify derives all of it again
 
 
@@ -83,8 +84,8 @@ def shown(run: Started, command: str) -> str:
 def test_what_make_run_prints_and_what_the_first_pages_say_works_as_it_stands(run: Started, tmp_path: Path) -> None:
     """One after the other on one run, as a reader does it: the commands name bandits that the engines made."""
     arms, verify, metrics = [line.strip() for line in run.pasted() if line.startswith("  ")]
-    bandits = shown(run, arms)
-    assert all(name in bandits for name in ("AAPL-1d", "IBM-20d", "momentum", "buy_and_hold"))
+    wanted = ("AAPL-1d", "IBM-20d", "momentum", "buy_and_hold")  # 20 bars until IBM-20d has its first reward
+    until(lambda: all(name in shown(run, arms) for name in wanted), BANDITS_SECONDS, lambda: run.text)
     assert "armstream_rewards_total" in shown(run, metrics)
     assert re.search("verified|partial", shown(run, verify))
     for what, address in {"Kafka": KAFKA, "metrics": METRICS}.items():

@@ -1,8 +1,9 @@
 """A learning rule that lives in the tests alone: follow the leader. It shows what a rule must say, and no more.
 
 An arm's numbers are the sum of its importance-weighted rewards and its decisions; the rule's own number is the largest
-reward yet. The arms with the largest sum share `1 - gamma`, all share gamma. Nothing is clipped. It learns from every
-arm whose reward the draw revealed: `sum_i += weight * reward_i / o_i`.
+reward yet. The arms within a billionth of a bp of the largest sum share `1 - gamma`, all share gamma: floats and
+fractions may break an exact tie differently, so that a rule that jumps needs a margin. Nothing is clipped. It learns
+from every arm whose reward the draw revealed: `sum_i += weight * reward_i / o_i`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ from armstream.learning import (
 from armstream.oracle.formula import Formula, Lesson, Settings, Sized, Taught
 from armstream.oracle.formula import Logged as LoggedDraw
 
+TIE_BPS = 1e-9
+
 
 class LeaderBandit(Learner):
     """One bandit that follows its leader."""
@@ -43,8 +46,9 @@ class LeaderBandit(Learner):
         return self._gamma
 
     def read(self) -> Reading:
-        best = max(self._sums)
-        weights = [1.0 / self._sums.count(best) if each == best else 0.0 for each in self._sums]
+        near = max(self._sums) - TIE_BPS
+        leaders = len([each for each in self._sums if each >= near])
+        weights = [1.0 / leaders if each >= near else 0.0 for each in self._sums]
         explore = self._gamma / len(weights)
         return Reading(weights, [(1.0 - self._gamma) * weight + explore for weight in weights], 1.0)
 
@@ -165,7 +169,7 @@ class LeaderFormula(Formula):
 
     def weights(self) -> list[float]:
         sums = [float(sum(each)) for each in self.earned]
-        leaders = [arm for arm, each in enumerate(sums) if each == max(sums)]
+        leaders = [arm for arm, each in enumerate(sums) if each >= max(sums) - TIE_BPS]
         return [1 / len(leaders) if arm in leaders else 0.0 for arm in range(self.count)]
 
     def arm_state(self) -> list[list[Sized]]:

@@ -28,7 +28,7 @@ from pydantic_core import ErrorDetails
 from armstream.layers import Layers, SettingPath
 from armstream.learning import LearningSettings
 from armstream.learning.reward_bound import LEAST_BOUND_BPS
-from armstream.learning.settings import DEFAULT_ALGORITHM, RULES_OWN
+from armstream.learning.settings import DEFAULT_ALGORITHM
 from armstream.logs import MASK, masked
 from armstream.resources import resource
 from armstream.rules import RULES, UnknownRule, new_learner, rule_named
@@ -401,9 +401,7 @@ class OnlineLearningSettings(Section):
 
     def _conflicts_of_the_rule(self) -> Iterator[Conflict]:
         rule, learning = rule_named(self.algorithm), self.for_learner()
-        for setting, unset in RULES_OWN.items():
-            if setting in rule.takes or getattr(learning, setting) == unset:
-                continue
+        for setting in sorted(learning.given() - rule.takes):
             takers = ", ".join(name for name, each in RULES.items() if setting in each.rule.takes)
             yield (setting,), f"is not for {rule.name}, but for {takers}: leave it out"
         for setting, why in rule.refusals(learning):

@@ -158,8 +158,9 @@ def test_a_decision_that_was_never_counted_cannot_be_taken_back(algorithm: str) 
 def test_a_rule_that_learns_from_the_drawn_arm_alone_refuses_more(algorithm: str) -> None:
     learner = learner_of(algorithm)
     before = numbers(learner)
-    with pytest.raises(ValueError, match="the drawn arm alone"):
-        learner.learn(decision_of(0), Part(10.0, 1.0), True, [Observed(0, 10.0, 0.5), Observed(1, 10.0, 0.5)])
+    for more in ([Observed(0, 10.0, 0.5), Observed(1, 10.0, 0.5)], [Observed(0, 11.0, 0.5)], [Observed(0, 10.0, 0.6)]):
+        with pytest.raises(ValueError, match="the drawn arm alone"):
+            learner.learn(decision_of(0), Part(10.0, 1.0), True, more)
     assert numbers(learner) == before
     learner.learn(decision_of(0), Part(10.0, 1.0), True, [Observed(0, 10.0, 0.5)])
     assert learner.total_steps == 1

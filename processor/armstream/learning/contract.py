@@ -103,6 +103,8 @@ class Observed(NamedTuple):
 class Update(NamedTuple):
     """What one reward did: the arms moved (indices), p of each (none under NONE), estimate of each, the rate used.
 
+    A draw always has its p, also where nothing was divided by it: LOGGED, or CURRENT. NONE is for blends.
+
     A reward that only went into the bound's warm-up moved no arm: three empty tuples, NONE, and `applied` is False.
     """
 
@@ -160,6 +162,9 @@ class Learner(ABC):
 
     Every refusal is a ValueError raised before anything changes.
     """
+
+    reads_distribution: ClassVar[bool] = False
+    """Whether it learns from a decision's whole distribution, not from the drawn arm's propensity alone."""
 
     __slots__ = (
         "_cumulative_rewards",
@@ -237,14 +242,14 @@ class Learner(ABC):
         """Remove the decision's own term, which its first `update` added. ValueError as `take_back`."""
         raise ValueError("nothing can be taken back: this rule forgets what it would have to remove")
 
+    def take_back_blend(self, shares: Mapping[str, float], part: Part, update: Update) -> None:  # noqa: ARG002
+        """As `take_back`, of a part that `learn_blend` learned. A blend's decision has no term of its own but the
+        count."""
+        raise ValueError("nothing can be taken back: this rule learns from drawn arms alone")
+
     def _own_state(self) -> Sequence[float]:
         """The rule's own numbers."""
         return ()
-
-    @property
-    def reads_distribution(self) -> bool:
-        """Whether it learns from a decision's whole distribution, not from the drawn arm's propensity alone."""
-        return False
 
     @property
     def experts(self) -> Sequence[str]:

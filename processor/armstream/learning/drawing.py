@@ -170,7 +170,8 @@ class DrawingLearner(Learner):
         return self.copy()
 
 
-def refuse_more_than_drawn(observed: Sequence[Observed], arm: int) -> None:
-    """ValueError where a draw revealed more arms than the drawn one, for a rule that learns from that alone."""
-    if any(each.arm != arm for each in observed):
+def refuse_more_than_drawn(observed: Sequence[Observed], decision: Decision, part: Part) -> None:
+    """ValueError where what a draw revealed is not the drawn arm's part alone, for a rule that learns from no more."""
+    drawn = Observed(decision.arm, part.reward_bps, decision.logged.propensity or 0.0)
+    if any(each != drawn for each in observed):
         raise ValueError("this rule learns from the drawn arm alone")

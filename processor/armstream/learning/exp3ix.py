@@ -40,6 +40,7 @@ from armstream.learning.refusals import (
     SMALLEST,
     generator_from,
     illegal_propensity,
+    illegal_reward,
     legal_arm_names,
     legal_count,
     legal_number,
@@ -204,7 +205,7 @@ class Exp3IXBandit(DrawingLearner):
         """As `update`, by the propensity that was logged."""
         arm, logged, _, asleep = decision
         if observed:
-            refuse_more_than_drawn(observed, arm)
+            refuse_more_than_drawn(observed, decision, part)
         return self.update(arm, part.reward_bps, logged.propensity, part.weight, new_decision, asleep=asleep)
 
     def learn_blend(self, shares: Mapping[str, float], part: Part, new_decision: bool, attribution: str) -> Update:
@@ -233,8 +234,9 @@ class Exp3IXBandit(DrawingLearner):
         predictors that specialize', STOC 1997).
         While `is_warming`, any legal reward only goes into the bound's warm-up.
         """
-        reward, weight = legal_reward(reward, weight)
-        arm = index(arm)
+        if not (-MAX_REWARD_BPS <= reward <= MAX_REWARD_BPS and 0.0 <= weight <= MAX_WEIGHT):
+            raise illegal_reward(reward, weight)
+        reward, weight, arm = float(reward), float(weight), index(arm)
         if not 0 <= arm < len(self._names):
             raise ValueError(f"arm must be in 0..{len(self._names) - 1}, got {arm}")
         source: PropensitySource = "LOGGED"

@@ -15,20 +15,11 @@ ExpertKind = str | Mapping[str, float]  # engine, or one of the processor's own 
 # What is decided anew with each published vector, so that it may change without a learner's noticing.
 _PUBLISHED_ONLY = frozenset({"blend_alpha", "warm_start_steps", "ramp_steps", "enabled", "arm_mode"})
 
-# Settings that a rule takes or not, each with what it is where it is left out.
-RULES_OWN: Mapping[str, object] = {
-    "estimator": "implicit",
-    "gamma": 0.0,
-    "eta_max": None,
-    "implicit": None,
-    "transform": "none",
-    "transform_bps": None,
-    "min_weight": 1e-10,
-    "fixed_share": 0.0,
-    "attribution": "undivided",
-    "expected_decisions": 10_000,
-    "experts": (),
-}
+RULES_OWN = (
+    *("estimator", "gamma", "eta_max", "implicit", "transform", "transform_bps", "min_weight"),
+    *("fixed_share", "attribution", "expected_decisions", "experts"),
+)
+"""Settings that a rule takes or not; one that is left out is what LearningSettings has by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +50,11 @@ class LearningSettings:
     warm_start_steps: int = 500
     ramp_steps: int = 0
     arm_mode: str = "family"
+
+    def given(self) -> frozenset[str]:
+        """Which of RULES_OWN are not as they are where they are left out."""
+        own = [field for field in fields(self) if field.name in RULES_OWN]
+        return frozenset(field.name for field in own if getattr(self, field.name) != field.default)
 
     def determining_json(self) -> str:
         """What decides learned numbers, as canonical JSON: the arms, and what is no default of this class."""

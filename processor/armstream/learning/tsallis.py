@@ -91,6 +91,8 @@ class TsallisBandit(DrawingLearner):
 
     __slots__ = ("_fixed_share", "_given_eta")
 
+    reads_distribution = True  # b is of all arms
+
     _title = "Tsallis-INF"
     _log = _log
 
@@ -120,11 +122,6 @@ class TsallisBandit(DrawingLearner):
         """The rate of the next decision: the given one, or 4 / sqrt(n + 1)."""
         return 4.0 / sqrt(self._total_steps + 1) if self._given_eta is None else self._given_eta
 
-    @property
-    def reads_distribution(self) -> bool:
-        """b is of all arms."""
-        return True
-
     # Reading and choosing.
 
     def read(self) -> Reading:
@@ -149,7 +146,7 @@ class TsallisBandit(DrawingLearner):
         """As `update`, by the decision's whole distribution where that was logged, else by its propensity."""
         arm, logged, is_whole, asleep = decision
         if observed:
-            refuse_more_than_drawn(observed, arm)
+            refuse_more_than_drawn(observed, decision, part)
         return self.update(
             arm,
             part.reward_bps,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from armstream.codec import decode
-from armstream.events import BanditSnapshot, WeightVector
+from armstream.events import BanditSnapshot, DeadLetter, WeightVector
 from armstream.keys import partition_of
 from armstream.operating.reader import REQUEST_SECONDS, latest, reader
 from armstream.rules import UnknownRule, clips
@@ -25,9 +25,12 @@ def listed(settings: Settings, bandit_id: str | None, say: Say) -> Iterator[str]
     with reader(settings) as consumer, waiting(where, 2 * REQUEST_SECONDS, say):
         vectors = latest(consumer, names.weights, numbers)
         snapshots = latest(consumer, names.bandit_snapshots, numbers)
+        is_missing = bandit_id is not None and bandit_id.encode() not in vectors
+        letters = latest(consumer, names.dead_letters, numbers) if is_missing else {}
     found = {key: value for key, value in vectors.items() if bandit_id is None or key == bandit_id.encode()}
     if not found and bandit_id is not None:
-        raise Stopped(f"no weights of {bandit_id!r} yet: `armstream arms list` shows all that there are")
+        refused = _refused(letters.get(bandit_id.encode()))
+        raise Stopped(f"no weights of {bandit_id!r} yet{refused}; the same command without it lists all that there are")
     if not found:
         yield "no bandit has published weights yet"
     for key in sorted(found.keys() & snapshots.keys()):
@@ -37,6 +40,12 @@ def listed(settings: Settings, bandit_id: str | None, say: Say) -> Iterator[str]
                 yield from _lines(vector, snapshot)
             except UnknownRule as unknown:
                 raise Stopped(f"bandit {vector.bandit_id!r}: {unknown}") from unknown
+
+
+def _refused(letter: bytes | None) -> str:
+    """What became of the last input of a bandit that was a dead letter."""
+    event = None if letter is None else decode(letter)
+    return f": its last dead letter is {event.error_class}, {event.error}" if isinstance(event, DeadLetter) else ""
 
 
 def _lines(vector: WeightVector, snapshot: BanditSnapshot) -> Iterator[str]:

@@ -72,7 +72,7 @@ def _answer(command: Command, record: Record, commands_topic: str) -> Answer | N
 
 
 def _deliver(settings: Settings, topic: str, number: int, command: Command) -> None:
-    producer = Producer({**settings.kafka.connection(), "enable.idempotence": True, "acks": "all"})
+    producer = Producer({"log_level": 0, **settings.kafka.connection(), "enable.idempotence": True, "acks": "all"})
     failures: list[KafkaError] = []
 
     def note(error: KafkaError | None, _: object) -> None:

@@ -24,6 +24,7 @@ def reader(settings: Settings) -> Iterator[Consumer]:
     consumer = Consumer(
         {
             "fetch.wait.max.ms": 50,
+            "log_level": 0,  # an error comes as an exception; librdkafka's own lines would bury it
             **settings.kafka.connection(),
             "group.id": settings.kafka.group_id,  # it never joins the group
             "isolation.level": "read_committed",

@@ -57,7 +57,7 @@ def learn(state: TaskState, taken: Taken, segment: Segment, new_decision: bool) 
             RewardArm(names[arm], shares[names[arm]], propensity, estimate)
             for arm, propensity, estimate in sorted(zip(update.arms, propensities, update.estimates, strict=True))
         )
-    return _reward(taken, segment, arms, (new_decision, update.propensity_source, update.eta))
+    return _reward(taken, segment, arms, True, new_decision, update.propensity_source, update.eta)
 
 
 def _decision(bandit: Bandit, logged: DecisionSnapshot, arm: int, reads_distribution: bool) -> Decision:
@@ -108,19 +108,21 @@ def _withheld(taken: Taken, segment: Segment) -> Reward:
     assert decision is not None  # as above
     shares = decision.contributions if decision.arm is None else {decision.arm: 1.0}
     names = [*arm_index, *sorted(shares.keys() - arm_index)]  # those that were removed last
-    return _reward(taken, segment, tuple(RewardArm(name, shares[name]) for name in names if shares.get(name)), None)
+    arms = tuple(RewardArm(name, shares[name]) for name in names if shares.get(name))
+    return _reward(taken, segment, arms, False, False, None, None)
 
 
 def _reward(
     taken: Taken,
     segment: Segment,
     arms: tuple[RewardArm, ...],
-    taught: tuple[bool, PropensitySource, float] | None,
+    applied: bool,
+    counted: bool,
+    propensity_source: PropensitySource | None,
+    eta: float | None,
 ) -> Reward:
-    """`taught` is whether a new decision was counted, where the propensities came from, and the rate."""
     bandit = taken.bandit
     assert bandit.learner is not None  # the fill's acceptance made one
-    counted, propensity_source, eta = taught or (False, None, None)
     return Reward(  # in the record's order: by name it takes five times as long
         bandit.bandit_id,
         bandit.version,
@@ -130,7 +132,7 @@ def _reward(
         segment.quantity,
         segment.reward_bps,
         segment.weight,
-        taught is not None,
+        applied,
         counted,
         bandit.learner.total_steps,
         arms,

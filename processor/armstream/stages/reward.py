@@ -20,6 +20,7 @@ from armstream.events import (
     WaitingClose,
 )
 from armstream.learning import LearningSettings
+from armstream.learning.refusals import MAX_REWARD_BPS
 from armstream.rules import rule_named
 from armstream.stages.facts import TaskLimits
 from armstream.stages.state import Bandit, TaskState
@@ -351,7 +352,8 @@ def segment_of(decision: DecisionSnapshot, matched: Match, withheld: str) -> Seg
     )
     notional = fill.price * quantity * multiplier
     reward_bps = net / notional * 10_000.0 if notional else nan
-    withheld = why_unlearnable(reward_bps) or withheld
+    if not -MAX_REWARD_BPS <= reward_bps <= MAX_REWARD_BPS:
+        withheld = why_unlearnable(reward_bps)
     ts_event = close.ts_event if close.ts_event > fill.ts_event else fill.ts_event
     weight = quantity / (decision.order_quantity or fill.quantity)
     return Segment(fill.event_id, close.event_id, quantity, reward_bps, weight, ts_event, withheld)

@@ -306,10 +306,7 @@ class TaskState:
         """
         bandit = self._restored_bandit(snapshot.bandit_id)
         if snapshot.arms:
-            try:
-                self._restore_learner(bandit, snapshot)
-            except UnknownRule as unknown:
-                raise SettingsMismatch(f"bandit {snapshot.bandit_id!r} cannot be restored: {unknown}") from unknown
+            self._restore_learner(bandit, snapshot)
         bandit.version = snapshot.version
         bandit.fill_watermark = NEVER if snapshot.fill_watermark is None else snapshot.fill_watermark
         bandit.close_watermark = NEVER if snapshot.close_watermark is None else snapshot.close_watermark
@@ -328,7 +325,7 @@ class TaskState:
             raise SettingsMismatch(
                 f"bandit {bandit_id!r} is registered no more; to go on with it: bandits.on_settings_change: keep"
             )
-        settings = (now or self.registry.template).learned_under(snapshot.settings)
+        settings = _settings_of(snapshot, now or self.registry.template)
         if now is not None and now != settings:
             if policy == "refuse":
                 raise SettingsMismatch(
@@ -360,6 +357,20 @@ class TaskState:
             bandit = self._bandits[bandit_id] = Bandit(bandit_id)
             self.bandit_count += 1
         return bandit
+
+
+def _settings_of(snapshot: BanditSnapshot, now: LearningSettings) -> LearningSettings:
+    """What the learner was made under. Raises SettingsMismatch for a rule or a setting that this version does not know,
+    whatever on_settings_change says: nothing can go on from what is not understood.
+    """
+    try:
+        rule_named(snapshot.algorithm)
+        return now.learned_under(snapshot.settings)
+    except (UnknownRule, ValueError, TypeError) as unknown:
+        raise SettingsMismatch(
+            f"bandit {snapshot.bandit_id!r} cannot be restored, it learned by {snapshot.algorithm!r}: {unknown}; "
+            "a version of armstream that knows this rule can go on from it"
+        ) from unknown
 
 
 def _learned(snapshot: BanditSnapshot) -> Learned:

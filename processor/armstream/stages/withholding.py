@@ -3,9 +3,9 @@ applied, with the reason.
 """
 
 from armstream.events import DecisionSnapshot
+from armstream.learning.refusals import MAX_REWARD_BPS
 from armstream.stages.state import Bandit, TaskState
 
-MAX_REWARD_BPS = 1e12
 WARMING_UP = "the reward bound is not found yet"  # so this reward goes into finding it, and into nothing else
 
 
@@ -29,7 +29,5 @@ def why_withheld(state: TaskState, bandit: Bandit, decision: DecisionSnapshot) -
 
 
 def why_unlearnable(reward_bps: float) -> str:
-    """Why no learner takes such a reward; "" where one may."""
-    if -MAX_REWARD_BPS <= reward_bps <= MAX_REWARD_BPS:
-        return ""
+    """Why no learner takes a reward beyond MAX_REWARD_BPS, or one that is no number."""
     return f"a reward of {reward_bps!r} bps is not finite or beyond {MAX_REWARD_BPS:g}"

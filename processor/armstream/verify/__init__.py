@@ -1,5 +1,6 @@
-"""Whether what was published follows from the log, derived a second time by whoever asks. Law: read-only, and alone.
+"""Whether what was published follows from the log. Law: read-only, and by two witnesses.
 
-The rewards and the learner here are written from the design's formulas, slowly; nothing of `stages` or `learning` is
-imported, so that a fault of theirs cannot hide here. What cannot be derived any more is named, never taken as right.
+The shadow applies the log through the processor's own stages, and so finds what went wrong on the way. The oracle works
+out the numbers by the published formulas, and imports neither stages nor learning: so it finds what the stages have
+wrong. What cannot be derived any more is named, never taken as right.
 """

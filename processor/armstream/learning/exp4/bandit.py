@@ -129,7 +129,7 @@ class AdvisedBandit(Learner):
         """
         arm, logged, _, asleep = decision
         if observed:
-            refuse_more_than_drawn(observed, arm)
+            refuse_more_than_drawn(observed, decision, part)
         propensity = logged.propensity
         assert propensity is not None  # a draw without one is withheld
         advice = self._advice_of(logged)
@@ -188,9 +188,13 @@ class AdvisedBandit(Learner):
 
     def take_back_decision(self, decision: Decision, update: Update) -> None:
         """Remove the 1/2 of the first `update`, and the count."""
-        self._refuse_to_forget_exactly()
-        self._uncount_decision([decision.arm])
+        twin = self._learner.copy()
         self._take_back(decision, self._own_estimate(update))
+        try:
+            self._uncount_decision([decision.arm])
+        except ValueError:
+            self._learner = twin
+            raise
 
     def _take_back(self, decision: Decision, estimate: float) -> None:
         self._refuse_to_forget_exactly()

@@ -127,7 +127,9 @@ class AdviceLearner:
 
     def take_back(self, advice_for_arm: Sequence[float], estimate: float) -> None:
         """Remove what an estimate moved; under implicit alone, since the floor of importance forgets."""
-        self._state = [each - said * estimate for each, said in zip(self._state, advice_for_arm, strict=True)]
+        state = [each - said * estimate for each, said in zip(self._state, advice_for_arm, strict=True)]
+        refuse_overflow(state)
+        self._state = state
 
     def in_order(self, advice_for_arm: Mapping[str, float]) -> list[float]:
         """What each expert gave to the arm that was drawn. ValueError unless exactly the experts there are have spoken:
