@@ -110,7 +110,7 @@ class History:
         self._pending_records += sum(map(len, window.parts.values()))
         for _, fact in window.audited:
             self._noted[fact.bandit_id] = fact.version
-        if self._changes(window) or self._pending_records >= BATCH_RECORDS or self._outputs.is_due(self._noted):
+        if window.changes or self._pending_records >= BATCH_RECORDS or self._outputs.is_due(self._noted):
             self._flush()
         if window.letters and self.lacks_letters:
             self._flush()
@@ -132,7 +132,9 @@ class History:
         parts = {name: part for name, ahead in self._inputs.items() if (part := until(ahead, cut[name]))}
         audited = [(one.where, one.fact) for one in same if isinstance(one.fact, Reward | CommandApplied)]
         letters = [(one.where, one.fact) for one in same if isinstance(one.fact, DeadLetter)]
-        window = Window(cut, parts, audited, letters)
+        obeyed = [(where, fact) for where, fact in audited if isinstance(fact, CommandApplied)]
+        changes = [(where, fact) for where, fact in obeyed if fact.command_id == SETTINGS_CHANGE]
+        window = Window(cut, parts, audited, letters, changes)
         for where, letter in letters:
             source = letter.source
             if not is_of_time(letter) and cut.get(source.topic) != source.offset + 1:
@@ -147,17 +149,13 @@ class History:
         for oracle in self.oracles.values():
             oracle.dedupe_window_micros = self.shadow.rules.rewards.dedupe_window_micros
 
-    @staticmethod
-    def _changes(window: Window) -> bool:
-        return any(
-            isinstance(fact, CommandApplied) and fact.command_id == SETTINGS_CHANGE for _, fact in window.audited
-        )
-
     def _flush(self) -> None:
         """Applies what is pending as one batch; where that cannot be, or an order is in doubt, cut by cut."""
         windows, self._pending, self._pending_records = self._pending, [], 0
         unordered = [window for window in windows if not window.is_ordered]
-        is_plain = not any(map(self._changes, windows)) and not (unordered and self._outputs.may_hide(unordered))
+        is_plain = not any(window.changes for window in windows) and not (
+            unordered and self._outputs.may_hide(unordered)
+        )
         try:
             if is_plain:
                 self._apply([(window, self._likely(window)) for window in windows])
@@ -201,7 +199,7 @@ class History:
         while True:
             first: Difference | None = None
             orders = list(window.orders(last)) if window.parts else [[]]
-            for records in orders[:1] if self._changes(window) else orders:
+            for records in orders[:1] if window.changes else orders:
                 try:
                     self._apply_changing(window, records)
                 except _NotSoError as not_so:
@@ -216,19 +214,17 @@ class History:
 
     def _apply_changing(self, window: Window, records: Sequence[Record]) -> None:
         """A change of settings stands before the last record: what comes before it is applied first."""
-        if self._changes(window) and records:
+        if window.changes and records:
             self._apply([(Window(window.cut, {}), records[:-1])])
-            for where, fact in window.audited:
-                if isinstance(fact, CommandApplied) and fact.command_id == SETTINGS_CHANGE:
-                    before, after = settings_changed(where, fact)
-                    self.shadow.begin_anew(fact.bandit_id, before, after)
+            for where, fact in window.changes:
+                self.shadow.begin_anew(fact.bandit_id, *settings_changed(where, fact))
             records = records[-1:]
         self._apply([(window, records)])
 
     def _note_causes(self, window: Window) -> None:
         """Where more than one event can have come last, each of them may stand in what is published next."""
         last = self._last(window) if len(window.parts) > 1 else []
-        if len(last) > 1 and window.is_about(Reward):
+        if len(last) > 1 and any(isinstance(fact, Reward) for _, fact in window.audited):
             events = self.shadow.read([window.parts[topic][-1] for topic in last])
             causes = {(one.event_id, one.ts_event) for one in events if isinstance(one, Fill | Close)}
             for _, fact in window.audited:
@@ -276,16 +272,11 @@ class History:
         """Events, but for those that the processor was told to skip, or whose bandit was not registered then."""
         events = self.shadow.read(records)
         for index, window in due.items():
+            event, own = events[index], (records[index].topic(), records[index].offset())
+            unregistered = isinstance(event, Fill) and not self.shadow.has_learner(event.bandit_id)
             for _, letter in window.letters:
-                is_own = (letter.source.topic, letter.source.offset) == (
-                    records[index].topic(),
-                    records[index].offset(),
-                )
-                event = events[index]
-                is_unregistered = letter.error_class == "UNKNOWN_BANDIT" and isinstance(event, Fill)
-                if is_unregistered and self.shadow.has_learner(event.bandit_id):  # type: ignore[union-attr]  # a Fill
-                    is_unregistered = False
-                if is_own and (letter.error_class == "SKIPPED" or is_unregistered):
+                is_taken = letter.error_class == "SKIPPED" or (unregistered and letter.error_class == "UNKNOWN_BANDIT")
+                if is_taken and (letter.source.topic, letter.source.offset) == own:
                     events[index] = Rejected(letter.error_class, letter.error, letter.ts_event)
         return events
 
@@ -408,16 +399,16 @@ class History:
             raise Difference(_by_formulas(f"event {event.event_id!r}"), "no such reward", what, event.bandit_id)
 
     def _begin_anew(self, window: Window) -> None:
-        for where, fact in window.audited:
-            if isinstance(fact, CommandApplied) and fact.command_id == SETTINGS_CHANGE:
-                before, after = settings_changed(where, fact)
-                self._oracle(fact.bandit_id).begin_anew(where, fact.version, before, after)
+        for where, fact in window.changes:
+            before, after = settings_changed(where, fact)
+            self._oracle(fact.bandit_id).begin_anew(where, fact.version, before, after)
 
     def _obey(self, command: Command, window: Window) -> None:
+        if command.bandit_id in self.left_out:
+            return
         for _, fact in window.audited:
-            is_its = isinstance(fact, CommandApplied) and fact.command_id == command.command_id
-            if is_its and fact.outcome == "APPLIED" and fact.bandit_id not in self.left_out:  # type: ignore[union-attr]
-                self._oracle(fact.bandit_id).obey(fact, command)  # type: ignore[arg-type]  # it was just looked at
+            if isinstance(fact, CommandApplied) and (fact.command_id, fact.outcome) == (command.command_id, "APPLIED"):
+                self._oracle(fact.bandit_id).obey(fact, command)
 
     def _expire(self, letter: DeadLetter) -> None:
         """What time ended."""
