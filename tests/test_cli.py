@@ -181,15 +181,17 @@ def test_topics_without_a_broker_is_1_and_says_which(
     assert capsys.readouterr().err.startswith("Kafka at 127.0.0.1:1: ")
 
 
-def test_verify_without_a_broker_is_1_and_says_which(
+def test_verify_without_a_broker_is_1_and_says_for_which_it_waits_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ARMSTREAM__KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
-    monkeypatch.setattr("armstream.verify.log._REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr("armstream.verify.log._REQUEST_SECONDS", 2.5)
     assert cli.main(["verify", "--json"]) == 1
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert shown.err.splitlines()[-1].startswith("verify: Kafka at 127.0.0.1:1: ")
+    waits, failed = shown.err.splitlines()
+    assert waits == "waiting for Kafka at 127.0.0.1:1, 2.5 s at most"
+    assert failed.startswith("verify: Kafka at 127.0.0.1:1: ")
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ COMMANDS = {  # what each waits for, and for how long at most
     ("arms", "add", "book", "lstm"): ("Kafka", 10),
     ("experts", "add", "book", "regime"): ("Kafka", 10),
     ("run",): ("Kafka", 10),
+    ("verify",): ("Kafka", 10),
 }
 START_SECONDS = 30.0  # of so many processes at once, on busy cores
 

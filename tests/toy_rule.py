@@ -127,7 +127,6 @@ class LeaderFormula(Formula):
 
     def __init__(self, settings: Settings, arms: Sequence[str]) -> None:
         super().__init__(settings, arms)
-        self.estimator = "sums"
         self.has_bound = False
         self.reset()
 

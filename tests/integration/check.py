@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from armstream.codec import decode, decode_inputs
 from armstream.events import (
-    BanditSnapshot,
     Close,
     DeadLetter,
     Fill,
@@ -99,7 +98,6 @@ def partition_log(found: Found, number: int) -> PartitionLog:
     bandits = dict(found.bandit_snapshots.get(number, {}))
     task = decode(bandits.pop(TASK_KEY)) if TASK_KEY in bandits else TaskSnapshot(number, {})
     assert isinstance(task, TaskSnapshot)
-    snapshots = [cast(BanditSnapshot, decode(value)) for value in bandits.values()]
     return PartitionLog(
         number=number,
         partition_count=len(found.partitions),
@@ -108,7 +106,7 @@ def partition_log(found: Found, number: int) -> PartitionLog:
         begins={},
         settled=task.next_offset,
         committed={topic: offset for (topic, partition), offset in found.committed.items() if partition == number},
-        horizon=task.next_offset,
+        stands_at=task.next_offset,
         ends={name: max((one.offset + 1 for one in records), default=0) for name, records in sources.items()},
         inputs={
             topic: iter([one.message for one in found.inputs if (one.topic, one.partition) == (topic, number)])
@@ -120,7 +118,7 @@ def partition_log(found: Found, number: int) -> PartitionLog:
         bandit_snapshots=iter(sources[names.bandit_snapshots]),
         positions=found.position_snapshots.get(number, {}),
         bandits=bandits,
-        first_settings=first_settings(snapshots, sources[names.rewards]),
+        first_settings=first_settings(bandits, sources[names.rewards]),
     )
 
 

@@ -91,7 +91,7 @@ def test_a_log_whose_beginning_retention_took_is_verified_in_part_and_other_sett
     assert report["counts"]["inputs"] == 700
     assert report["counts"]["position_snapshots"] > report["counts"]["positions_not_checked"]
     job.set({"online_learning.reward_bound_bps": "50"})
-    assert "learned under other settings: reward_bound_bps was 100.0 and is 50.0" in failed(job)
+    assert "settings with reward_bound_bps 100.0; from the log follows 50.0, as the settings file says" in failed(job)
 
 
 def test_link_by_link_what_retention_took_stays_proved(job: Job, tmp_path: Path) -> None:

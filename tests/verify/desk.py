@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from armstream.codec import DecodeError, Event, decode, encode
-from armstream.events import BanditSnapshot, Close, Command, Fill, Input, Rejected, Source
+from armstream.events import Close, Command, Fill, Input, Rejected, Source
 from armstream.keys import TASK_KEY
 from armstream.runtime.intake import Intake
 from armstream.runtime.publication import Publication, publish_task
@@ -20,7 +20,7 @@ from armstream.stages.facts import TaskLimits
 from armstream.stages.pipeline import Pipeline
 from armstream.stages.state import TaskState
 from armstream.verify.partition import check_partition
-from armstream.verify.published import Account, PartitionLog, State, decode_as, first_settings
+from armstream.verify.published import Account, PartitionLog, State, first_settings
 from armstream.verify.shadow import Rules
 from armstream.verify.states import require_reachable
 from tests.runtime.records import ReadRecord
@@ -136,7 +136,6 @@ class Desk:
             for name in (*names.inputs, names.rewards, names.dead_letters, names.weights, names.bandit_snapshots)
         }
         bandits = {key: value for key, value in latest(self.topics[names.bandit_snapshots]).items() if key != TASK_KEY}
-        snapshots = [decode_as(names.bandit_snapshots, value, BanditSnapshot) for value in bandits.values()]
         return PartitionLog(
             number=NUMBER,
             partition_count=PARTITIONS,
@@ -145,7 +144,7 @@ class Desk:
             begins=begin,
             settled=self.next_offset if settled is None else settled,
             committed=self.next_offset,
-            horizon=self.next_offset,
+            stands_at=self.next_offset,
             ends={name: self.ends[name] for name in names.all},
             inputs={name: map(_read, topics[name]) for name in names.inputs},
             rewards=iter(topics[names.rewards]),
@@ -154,7 +153,7 @@ class Desk:
             bandit_snapshots=iter(topics[names.bandit_snapshots]),
             positions=latest(self.topics[names.position_snapshots]),
             bandits=bandits,
-            first_settings=first_settings(snapshots, topics[names.rewards]),
+            first_settings=first_settings(bandits, topics[names.rewards]),
         )
 
     @property

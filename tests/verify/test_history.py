@@ -193,7 +193,7 @@ def test_positions_that_were_touched_while_they_were_read_are_left_out_and_count
 
 @pytest.mark.parametrize("sections", LAYOUTS)
 def test_what_a_later_transaction_published_is_left_for_later(sections: dict[str, Any]) -> None:
-    """The horizon was read before the last two transactions, the rest after them."""
+    """The task's newest snapshot was read before the last two transactions, the rest after them."""
     then, now = traded(sections, len(TRADED) - 2), traded(sections)
     names, log = now.names, then.log()
     live = replace(
@@ -396,7 +396,7 @@ def foreign_record(desk: Desk) -> None:
     )
 
 
-def reward_beyond_the_horizon(desk: Desk) -> None:
+def reward_beyond_the_task(desk: Desk) -> None:
     reward = desk.event(desk.names.rewards, 7, Reward)
     desk.repeat(desk.names.rewards, 7)
     at = {name: offset + 5 for name, offset in reward.cut.items()}
@@ -473,7 +473,7 @@ WRONG: dict[str, tuple[Callable[[Desk], None], tuple[str, ...]]] = {
     "a position lost": (lost("position_snapshots", 14), ("'p8' of 'book'", "no snapshot")),
     "a position of nobody's": (position_of_nobody, ("'p99' of 'book'",)),
     "a record of another kind": (foreign_record, ("rewards:0:", "a WeightVector", "a Reward")),
-    "a reward behind all input": (reward_beyond_the_horizon, ("rewards:0:", "at the cut")),
+    "a reward behind all input": (reward_beyond_the_task, ("rewards:0:", "at the cut")),
 }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from msgspec import structs
 
 from armstream.verify import run as command
 from armstream.verify.published import PartitionLog
@@ -103,6 +104,17 @@ def test_following_ends_with_1_at_a_difference_and_keeps_the_state_before_it(
     assert results == ["verified", "different"]
     (path,) = tmp_path.iterdir()
     assert json.loads(path.read_bytes().split(b"\n")[1])["next_offset"]["trades"] == 9
+
+
+def test_a_newest_snapshot_that_is_none_is_a_difference(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    snapshots = desk.topics[desk.names.bandit_snapshots]
+    newest = max(at for at, source in enumerate(snapshots) if source.key == b"book")
+    snapshots[newest] = structs.replace(snapshots[newest], value=b"no snapshot")
+    assert run_on(desk, monkeypatch, []) == 1
+    difference = json.loads(capsys.readouterr().out)["difference"]
+    assert difference["published"].startswith("bytes that are not a BanditSnapshot")
 
 
 def test_a_state_that_cannot_be_gone_on_from_is_1_and_a_line(

@@ -4,8 +4,9 @@ Law: which events were accepted comes from whoever asks; what they come to does 
 events. What is flat and a dedupe_window behind the smaller watermark is forgotten, and whoever asks begins it anew.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from typing import Any
 
 from armstream.events import (
     BanditSnapshot,
@@ -14,8 +15,10 @@ from armstream.events import (
     CommandApplied,
     DecisionSnapshot,
     Fill,
+    OpenFill,
     PositionSnapshot,
     Reward,
+    WaitingClose,
     WeightVector,
 )
 from armstream.oracle.comparison import Difference, Row, require
@@ -27,6 +30,7 @@ WARMING_UP = "the reward bound is not found yet"  # the reason of a reward that 
 
 _NEVER = -(2**63)
 _SUM_TOLERANCE = 5e-7  # of logged probabilities
+_TERMS = ("event_id", "quantity", "price", "fees", "ts_event")  # of what is open
 
 
 class Position:
@@ -110,15 +114,11 @@ class BanditOracle:
 
     def drop_close(self, position_id: str, event_id: str) -> Part[Close] | None:
         """Time ended the wait of a close."""
-        position = self.positions.get(position_id)
-        part = next((one for one in position.closes if one.event.event_id == event_id), None) if position else None
-        if position is not None and part is not None:
+        position = self.positions.get(position_id) or Position()
+        part = next((one for one in position.closes if one.event.event_id == event_id), None)
+        if part is not None:
             position.closes.remove(part)
         return part
-
-    def drop(self, position_id: str) -> Position | None:
-        """Time ended a position."""
-        return self.positions.pop(position_id, None)
 
     # Audit records.
 
@@ -128,29 +128,20 @@ class BanditOracle:
         assert formula is not None  # a fill was accepted
         assert decision is not None
         shares = _shares_of(decision)
-        gone = [name for name in shares if name not in formula.arms]
-        is_legal = not (self.paused or gone or self._was_warming or formula.withholds(decision))
+        is_here = shares.keys() <= set(formula.arms)
+        is_legal = is_here and not (self.paused or self._was_warming or formula.withholds(decision))
         if segment is not None:
             is_legal = self._compare_segment(where, reward, segment) and is_legal
-        ordered = [name for name in (*formula.arms, *sorted(gone)) if name in shares]
-        require(
-            where,
-            [
-                ("applied", reward.applied, reward.applied and is_legal),
-                ("counted", reward.counted, reward.applied and not position.counted),
-                ("a reason in detail", bool(reward.detail), not reward.applied),
-                ("arms", [(arm.name, arm.share) for arm in reward.arms], [(name, shares[name]) for name in ordered]),
-            ],
-        )
+        rows: list[Row] = [
+            ("applied", reward.applied, reward.applied and is_legal),
+            ("counted", reward.counted, reward.applied and not position.counted),
+        ]
+        require(where, rows)
         position.counted = position.counted or reward.counted
         if reward.applied:
-            self._compare_lessons(where, reward, self._teach(formula, reward, decision, shares))
-        else:
-            if reward.detail == WARMING_UP and formula.is_warming:
-                formula.warm_up(reward.reward_bps)
-            numbers = [number for arm in reward.arms for number in (arm.propensity, arm.estimate)]
-            optional = [reward.propensity_source, reward.eta, *numbers]
-            require(where, [("what is for applied rewards", optional, [None] * len(optional))])
+            self._compare_lessons(where, reward, formula.arms, self._teach(formula, reward, decision, shares))
+        elif reward.detail == WARMING_UP and formula.is_warming:
+            formula.warm_up(reward.reward_bps)
         require(where, [("total_steps", reward.total_steps, formula.total_steps)])
 
     @staticmethod
@@ -165,7 +156,6 @@ class BanditOracle:
                 ("quantity", reward.quantity, float(segment.quantity), segment.quantity_scale),
                 ("reward_bps", reward.reward_bps, reward_bps, scale),
                 ("weight", reward.weight, weight_of(fill, reward.quantity), 0.0),
-                ("ts_event", reward.ts_event, segment.ts_event),
             ],
         )
         return -MAX_REWARD_BPS <= reward_bps <= MAX_REWARD_BPS
@@ -208,7 +198,9 @@ class BanditOracle:
         return Logged(p, probabilities, eta, asleep, decision.advice)
 
     @staticmethod
-    def _compare_lessons(where: str, reward: Reward, taught: Taught) -> None:
+    def _compare_lessons(where: str, reward: Reward, arms: Sequence[str], taught: Taught) -> None:
+        shares = [(arms[lesson.arm], lesson.share) for lesson in taught.lessons]
+        require(where, [("arms", [(arm.name, arm.share) for arm in reward.arms], shares)])
         rows: list[Row] = [
             ("propensity_source", reward.propensity_source, taught.propensity_source),
             ("eta", reward.eta, taught.eta, 0.0),
@@ -267,21 +259,17 @@ class BanditOracle:
         formula = self.formula
         assert formula is not None  # its version advanced
         weights = formula.weights()
-        require(
-            where,
-            [
-                ("algorithm", vector.algorithm, formula.settings["algorithm"]),
-                ("estimator", vector.estimator, formula.estimator),
-                ("arms", [arm.name for arm in vector.arms], formula.arms),
-                ("gamma", vector.gamma, formula.gamma, 0.0),
-                ("eta", vector.eta, formula.eta, 0.0),
-                ("reward_bound_bps", vector.reward_bound_bps, formula.bound_bps or 0.0, 0.0),
-                ("total_steps", vector.total_steps, formula.total_steps),
-            ],
-        )
+        require(where, [("arms", [arm.name for arm in vector.arms], formula.arms)])
+        rows: list[Row] = [
+            ("gamma", vector.gamma, formula.gamma, 0.0),
+            ("eta", vector.eta, formula.eta, 0.0),
+            ("reward_bound_bps", vector.reward_bound_bps, formula.bound_bps or 0.0, 0.0),
+            ("total_steps", vector.total_steps, formula.total_steps),
+        ]
         for arm, weight, probability in zip(vector.arms, weights, formula.probabilities(weights), strict=True):
-            rows = [("weight", arm.weight, weight, 0.0), ("probability", arm.probability, probability, 0.0)]
-            require(f"{where}, arm {arm.name!r}", rows)
+            rows.append((f"weight of arm {arm.name!r}", arm.weight, weight, 0.0))
+            rows.append((f"probability of arm {arm.name!r}", arm.probability, probability, 0.0))
+        require(where, rows)
         experts = formula.experts()
         require(where, [("experts", [one.name for one in vector.experts], [one.name for one in experts])])
         for expert, ours in zip(vector.experts, experts, strict=True):
@@ -296,15 +284,11 @@ class BanditOracle:
         if formula is None:
             return
         self._compare_settings(where, snapshot.settings)
-        require(
-            where,
-            [
-                ("total_steps", snapshot.total_steps, formula.total_steps),
-                ("reward_bound_bps", snapshot.reward_bound_bps, formula.bound_bps, 0.0),
-                ("choices_version", snapshot.choices_version, self.choices_version),
-                ("paused", snapshot.paused, self.paused),
-            ],
-        )
+        totals: list[Row] = [
+            ("total_steps", snapshot.total_steps, formula.total_steps),
+            ("reward_bound_bps", snapshot.reward_bound_bps, formula.bound_bps, 0.0),
+        ]
+        require(where, totals)
         warm_up = [(each, 0.0) for each in formula.warm_up_bps]
         _require_sized(where, "warm_up_rewards_bps", snapshot.warm_up_rewards_bps, warm_up)
         for at, (arm, state) in enumerate(zip(snapshot.arms, formula.arm_state(), strict=True)):
@@ -327,17 +311,14 @@ class BanditOracle:
     def check_position(self, where: str, position_id: str, snapshot: PositionSnapshot) -> None:
         """Raises Difference unless exact matching leaves this."""
         position = self.positions.get(position_id) or Position()
-        is_open = snapshot.fills or snapshot.closes or position.part_count
-        if position.doubt or (not is_open and snapshot.counted == position.counted):
+        if position.doubt:
             return
-        left = [(one.event_id, one.left) for one in snapshot.fills]
-        left += [(one.event_id, one.left) for one in snapshot.closes]
+        published: list[OpenFill | WaitingClose] = [*snapshot.fills, *snapshot.closes]
         parts: list[Part[Fill] | Part[Close]] = [*position.fills, *position.closes]
-        names = [one.event.event_id for one in parts]
-        require(where, [("what is open", [name for name, _ in left], names)])
-        require(where, [("counted", snapshot.counted, position.counted)])
-        for (name, published), part in zip(left, parts, strict=True):
-            require(f"{where}, {name!r}", [("left", published, float(part.left), part.scale)])
+        names = [part.event.event_id for part in parts]
+        require(where, [("what is open", [one.event_id for one in published], names)])
+        left = [(one.left, float(part.left), part.scale) for one, part in zip(published, parts, strict=True)]
+        require(where, [(f"left of {name!r}", *each) for name, each in zip(names, left, strict=True)])
 
     # Going on from snapshots.
 
@@ -357,42 +338,16 @@ class BanditOracle:
     def restore_position(self, snapshot: PositionSnapshot) -> None:
         position = self.positions[snapshot.position_id] = Position()
         position.decision, position.counted, position.ts_last = snapshot.decision, snapshot.counted, snapshot.ts_last
-        position.fills = [Part(one, left) for one, left in _fills_of(snapshot)]
+        shared = {} if snapshot.decision is None else _fields(snapshot.decision, DecisionSnapshot.__struct_fields__)
+        of: dict[str, Any] = {"bandit_id": self.bandit_id, "position_id": snapshot.position_id}
+        position.fills = [Part(Fill(**of, **_fields(one, _TERMS), **shared), one.left) for one in snapshot.fills]
         position.closes = [
-            Part(
-                Close(
-                    *(one.event_id, self.bandit_id, snapshot.position_id, one.quantity, one.price, one.ts_event),
-                    fees=one.fees,
-                    slippage=one.slippage,
-                ),
-                one.left,
-            )
-            for one in snapshot.closes
+            Part(Close(**of, **_fields(one, _TERMS), slippage=one.slippage), one.left) for one in snapshot.closes
         ]
 
 
-def _fills_of(snapshot: PositionSnapshot) -> list[tuple[Fill, float]]:
-    """The open fills of a snapshot, as events, and what is left of each."""
-    decision = snapshot.decision
-    if decision is None:
-        return []
-    shared = {name: getattr(decision, name) for name in DecisionSnapshot.__struct_fields__}
-    return [
-        (
-            Fill(
-                event_id=one.event_id,
-                bandit_id=snapshot.bandit_id,
-                position_id=snapshot.position_id,
-                quantity=one.quantity,
-                price=one.price,
-                fees=one.fees,
-                ts_event=one.ts_event,
-                **shared,
-            ),
-            one.left,
-        )
-        for one in snapshot.fills
-    ]
+def _fields(fact: DecisionSnapshot | OpenFill | WaitingClose, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(fact, name) for name in names}
 
 
 def _shares_of(decision: DecisionSnapshot) -> dict[str, float]:

@@ -63,7 +63,6 @@ class Formula(ABC):
     `settings` are a bandit's whole settings, as armstream.oracle.settings gives them.
     """
 
-    estimator: str  # as snapshots and vectors name it
     has_bound = True
     bound_bps: float | None
     warm_up_bps: list[float]
@@ -71,7 +70,6 @@ class Formula(ABC):
     def __init__(self, settings: Settings, arms: Sequence[str]) -> None:
         self.settings = settings
         self.arms = list(arms)
-        self.estimator = settings["estimator"]
         self._forget_counts()
 
     @property

@@ -57,10 +57,6 @@ class Segment(NamedTuple):
     quantity: Fraction
     quantity_scale: float  # of the event that it used up, whose rest it is
 
-    @property
-    def ts_event(self) -> int:
-        return max(self.fill.ts_event, self.close.ts_event)
-
 
 def match(fills: list[Part[Fill]], closes: list[Part[Close]]) -> list[Segment]:
     """Every segment that there is, first in, first out; parts that are used up are taken from both lists.

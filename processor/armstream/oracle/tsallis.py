@@ -18,7 +18,6 @@ class TsallisFormula(Formula):
 
     def __init__(self, settings: Settings, arms: Sequence[str]) -> None:
         super().__init__(settings, arms)
-        self.estimator = "reduced_variance"
         self.reset()
 
     def withholds(self, decision: DecisionSnapshot) -> bool:

@@ -11,7 +11,6 @@ from armstream.codec import decode_inputs
 from armstream.events import (
     BanditSnapshot,
     Close,
-    CommandApplied,
     DeadLetter,
     Fill,
     OpenFill,
@@ -26,10 +25,10 @@ from armstream.oracle.matching import exact, reward_of, weight_of
 from armstream.oracle.settings import told
 from armstream.rules import formula_of
 from armstream.runtime.intake import Record
-from armstream.stages.facts import SETTINGS_CHANGE
 from armstream.verify.published import (
     Account,
     Ahead,
+    Audited,
     PartitionLog,
     Published,
     Snapshots,
@@ -78,7 +77,7 @@ class Given:
     def check(self) -> Account:
         """Raises Difference for the first thing that is not as it should be."""
         counts = self._account.counts
-        offsets = dict(self._log.horizon)
+        offsets = dict(self._log.stands_at)
         self._account.leave_out(
             f"what is no longer kept; from here on: taken from the processor's snapshots at {offsets}"
         )
@@ -86,18 +85,18 @@ class Given:
             for name, ahead in self._inputs.items():
                 self._read(until(ahead, same[0].cut[name]))
             for one in same:
+                if isinstance(one.fact, Audited | DeadLetter):
+                    self._account.count(one.fact)
                 if isinstance(one.fact, Reward):
                     self._compare_reward(one.where, one.fact)
-                if isinstance(one.fact, Reward | CommandApplied):
+                if isinstance(one.fact, Audited):
                     self._versions[one.fact.bandit_id] = one.fact.version
-                    self._count(one.fact)
-                elif isinstance(one.fact, DeadLetter):
-                    self._account.dead_letters[one.fact.error_class] += 1
                 elif isinstance(one.fact, Snapshots):
                     self._in_force = one.fact.task.settings
                     for source in one.fact.bandits:
-                        snapshot = decoded(source, BanditSnapshot)
-                        require(place(source), [("key", source.key, snapshot.bandit_id.encode())])
+                        require(
+                            place(source), [("key", source.key, decoded(source, BanditSnapshot).bandit_id.encode())]
+                        )
         self._compare_bandits()
         self._compare_vectors()
         self._compare_positions()
@@ -108,18 +107,10 @@ class Given:
 
     def _state(self) -> State | None:
         """None where a processor moved meanwhile: then the snapshots are not of one moment."""
-        if dict(self._log.settled) != dict(self._log.horizon):
+        if dict(self._log.settled) != dict(self._log.stands_at):
             return None
-        next_offset = {**self._published.next_offset, **self._log.horizon}
+        next_offset = {**self._published.next_offset, **self._log.stands_at}
         return State(next_offset, self._in_force, self._bandits, self._positions)
-
-    def _count(self, audited: Reward | CommandApplied) -> None:
-        counts = self._account.counts
-        if isinstance(audited, Reward):
-            counts["rewards"] += 1
-            counts["withheld"] += not audited.applied
-        else:
-            counts["settings_changes" if audited.command_id == SETTINGS_CHANGE else "commands"] += 1
 
     def _read(self, records: list[Record]) -> None:
         self._account.counts["inputs"] += len(records)
@@ -200,12 +191,15 @@ class Given:
         for position in self._positions:
             named = position.bandit_id, position.position_id
             where = f"{self._log.topics.position_snapshots}:{self._log.number}, {named[1]!r} of {named[0]!r}"
+            parts: list[OpenFill | WaitingClose] = [*position.fills, *position.closes]
             is_known = True
-            fills = [(Fill, one.event_id, _terms(one)) for one in position.fills]
-            for kind, event_id, terms in (*fills, *((Close, one.event_id, _terms(one)) for one in position.closes)):
-                event = self._events.get((kind, *named, event_id))
+            for one in parts:
+                kind = Fill if isinstance(one, OpenFill) else Close
+                event = self._events.get((kind, *named, one.event_id))
                 if event is not None:
-                    require(f"{where}, {event_id!r}", [("quantity, price, fees and time", terms, _terms(event))])
+                    require(
+                        f"{where}, {one.event_id!r}", [("quantity, price, fees and time", _terms(one), _terms(event))]
+                    )
                 is_known = is_known and event is not None
             self._account.counts["position_snapshots" if is_known else "positions_not_checked"] += 1
 

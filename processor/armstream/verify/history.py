@@ -1,4 +1,4 @@
-"""One partition from its first record, or a state before it, to its horizon, pure: shadow and oracle side by side.
+"""One partition from its first record, or a state of verify's, to where its task stands, pure: shadow and oracle.
 
 Law: the inputs are applied by the recorded cuts, and what comes out must be what was published at that cut, no more and
 no less; then the oracle must come to the same numbers. Only then is it state. A bandit that nothing follows about is
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from msgspec import structs
 
 from armstream.codec import DecodeError, decode
-from armstream.events import Close, Command, CommandApplied, DeadLetter, Fill, Input, Rejected, Reward
+from armstream.events import Close, Command, CommandApplied, DeadLetter, Fill, Input, Rejected, Reward, TaskSettings
 from armstream.oracle.bandit import BanditOracle, Position
 from armstream.oracle.comparison import Difference, require
 from armstream.oracle.matching import Segment, Undecided
@@ -25,8 +25,6 @@ from armstream.verify.published import (
     Account,
     Ahead,
     Audited,
-    InForce,
-    Moment,
     PartitionLog,
     Published,
     Snapshots,
@@ -46,12 +44,8 @@ BATCH_RECORDS = 5_000
 Step = tuple[Window, Sequence[Record]]
 
 
-class _NotSoError(Exception):
+class _NotSoError(Difference):
     """Something else comes out than was published, in the order that was tried."""
-
-    def __init__(self, difference: Difference) -> None:
-        super().__init__(str(difference))
-        self.difference = difference
 
 
 class History:
@@ -95,7 +89,7 @@ class History:
     def _state(self) -> State | None:
         """Bandits that were left out begin anew at their snapshots, where those are all of one moment."""
         bandits, positions = dict(self.shadow.bandits), dict(self.shadow.positions)
-        if self.left_out and dict(self.log.settled) != dict(self.log.horizon):
+        if self.left_out and dict(self.log.settled) != dict(self.log.stands_at):
             return None
         if self.left_out:
             given_bandits, given_positions = given(self.log)
@@ -103,7 +97,7 @@ class History:
             kept = {key: one for key, one in positions.items() if one.bandit_id not in self.left_out}
             new = [one for one in given_positions if one.bandit_id in self.left_out]
             positions = kept | {f"{one.bandit_id}\0{one.position_id}": one for one in new}
-        next_offset = {**self.published.next_offset, **self.log.horizon}
+        next_offset = {**self.published.next_offset, **self.log.stands_at}
         return State(next_offset, self.shadow.in_force, list(bandits.values()), list(positions.values()))
 
     # From cut to cut.
@@ -116,7 +110,7 @@ class History:
         self._pending_records += sum(map(len, window.parts.values()))
         for _, fact in window.audited:
             self._noted[fact.bandit_id] = fact.version
-        if self._changes(window) or self._pending_records >= BATCH_RECORDS or self._outputs.is_due(self._noted):
+        if window.changes or self._pending_records >= BATCH_RECORDS or self._outputs.is_due(self._noted):
             self._flush()
         if window.letters and self.lacks_letters:
             self._flush()
@@ -126,9 +120,9 @@ class History:
             if isinstance(one.fact, Snapshots):
                 self._outputs.compare_snapshots(one.fact)
                 require(one.where, [("settings in force", one.fact.task.settings, self.shadow.in_force)])
-            elif isinstance(one.fact, InForce):
+            elif isinstance(one.fact, TaskSettings):
                 self._restart(one.where, one.fact.settings)
-            elif isinstance(one.fact, Moment) and one.fact.is_settled:
+            else:  # from here on, positions may have been read before they were touched
                 self._outputs.is_moving = True
         if not self._pending:
             self._outputs.compare_vectors()
@@ -138,7 +132,9 @@ class History:
         parts = {name: part for name, ahead in self._inputs.items() if (part := until(ahead, cut[name]))}
         audited = [(one.where, one.fact) for one in same if isinstance(one.fact, Reward | CommandApplied)]
         letters = [(one.where, one.fact) for one in same if isinstance(one.fact, DeadLetter)]
-        window = Window(cut, parts, audited, letters)
+        obeyed = [(where, fact) for where, fact in audited if isinstance(fact, CommandApplied)]
+        changes = [(where, fact) for where, fact in obeyed if fact.command_id == SETTINGS_CHANGE]
+        window = Window(cut, parts, audited, letters, changes)
         for where, letter in letters:
             source = letter.source
             if not is_of_time(letter) and cut.get(source.topic) != source.offset + 1:
@@ -153,26 +149,22 @@ class History:
         for oracle in self.oracles.values():
             oracle.dedupe_window_micros = self.shadow.rules.rewards.dedupe_window_micros
 
-    @staticmethod
-    def _changes(window: Window) -> bool:
-        return any(
-            isinstance(fact, CommandApplied) and fact.command_id == SETTINGS_CHANGE for _, fact in window.audited
-        )
-
     def _flush(self) -> None:
         """Applies what is pending as one batch; where that cannot be, or an order is in doubt, cut by cut."""
         windows, self._pending, self._pending_records = self._pending, [], 0
         unordered = [window for window in windows if not window.is_ordered]
-        is_plain = not any(map(self._changes, windows)) and not (unordered and self._outputs.may_hide(unordered))
+        is_plain = not any(window.changes for window in windows) and not (
+            unordered and self._outputs.may_hide(unordered)
+        )
         try:
             if is_plain:
                 self._apply([(window, self._likely(window)) for window in windows])
                 for window in unordered:
                     self._note_causes(window)
                 return
-        except _NotSoError as not_so:
+        except _NotSoError:
             if not unordered and not self.lacks_letters:
-                raise not_so.difference from None
+                raise
         for window in windows:
             self._apply_alone(window)
 
@@ -207,11 +199,11 @@ class History:
         while True:
             first: Difference | None = None
             orders = list(window.orders(last)) if window.parts else [[]]
-            for records in orders[:1] if self._changes(window) else orders:
+            for records in orders[:1] if window.changes else orders:
                 try:
                     self._apply_changing(window, records)
                 except _NotSoError as not_so:
-                    first = first or not_so.difference
+                    first = first or not_so
                 else:
                     self._note_causes(window)
                     return
@@ -222,19 +214,17 @@ class History:
 
     def _apply_changing(self, window: Window, records: Sequence[Record]) -> None:
         """A change of settings stands before the last record: what comes before it is applied first."""
-        if self._changes(window) and records:
+        if window.changes and records:
             self._apply([(Window(window.cut, {}), records[:-1])])
-            for where, fact in window.audited:
-                if isinstance(fact, CommandApplied) and fact.command_id == SETTINGS_CHANGE:
-                    before, after = settings_changed(where, fact)
-                    self.shadow.begin_anew(fact.bandit_id, before, after)
+            for where, fact in window.changes:
+                self.shadow.begin_anew(fact.bandit_id, *settings_changed(where, fact))
             records = records[-1:]
         self._apply([(window, records)])
 
     def _note_causes(self, window: Window) -> None:
         """Where more than one event can have come last, each of them may stand in what is published next."""
         last = self._last(window) if len(window.parts) > 1 else []
-        if len(last) > 1 and window.is_about(Reward):
+        if len(last) > 1 and any(isinstance(fact, Reward) for _, fact in window.audited):
             events = self.shadow.read([window.parts[topic][-1] for topic in last])
             causes = {(one.event_id, one.ts_event) for one in events if isinstance(one, Fill | Close)}
             for _, fact in window.audited:
@@ -271,9 +261,9 @@ class History:
         applied = self.shadow.apply(records, events)
         try:
             self._compare(records, due, applied)
-        except Difference as difference:
+        except Difference as found:
             self.shadow.rollback()
-            raise _NotSoError(difference) from None
+            raise _NotSoError(found.where, found.published, found.derived, found.bandit_id) from None
         self._follow(records, events, due, applied)
         self.shadow.commit()
         self._outputs.note(applied)
@@ -282,16 +272,11 @@ class History:
         """Events, but for those that the processor was told to skip, or whose bandit was not registered then."""
         events = self.shadow.read(records)
         for index, window in due.items():
+            event, own = events[index], (records[index].topic(), records[index].offset())
+            unregistered = isinstance(event, Fill) and not self.shadow.has_learner(event.bandit_id)
             for _, letter in window.letters:
-                is_own = (letter.source.topic, letter.source.offset) == (
-                    records[index].topic(),
-                    records[index].offset(),
-                )
-                event = events[index]
-                is_unregistered = letter.error_class == "UNKNOWN_BANDIT" and isinstance(event, Fill)
-                if is_unregistered and self.shadow.has_learner(event.bandit_id):  # type: ignore[union-attr]  # a Fill
-                    is_unregistered = False
-                if is_own and (letter.error_class == "SKIPPED" or is_unregistered):
+                is_taken = letter.error_class == "SKIPPED" or (unregistered and letter.error_class == "UNKNOWN_BANDIT")
+                if is_taken and (letter.source.topic, letter.source.offset) == own:
                     events[index] = Rejected(letter.error_class, letter.error, letter.ts_event)
         return events
 
@@ -341,7 +326,8 @@ class History:
             try:
                 require_same(where, theirs, ours, _CUT)
             except Difference as found:
-                raise _of(found, bandit_of(theirs)) from None
+                found.bandit_id = bandit_of(theirs)
+                raise
         for missing in left.values():
             if not self.lacks_letters:
                 raise Difference(place(missing.source), "no dead letter of it", said(missing), bandit_of(missing))
@@ -385,18 +371,10 @@ class History:
                 self._expire(letter)
 
     def _count(self, window: Window) -> None:
-        for _, fact in window.audited:
-            if isinstance(fact, Reward):
-                self.account.counts["rewards"] += 1
-                self.account.counts["withheld"] += not fact.applied
-            else:
-                changes = fact.command_id == SETTINGS_CHANGE
-                self.account.counts["settings_changes" if changes else "commands"] += 1
-        for _, letter in window.letters:
-            self.account.dead_letters[letter.error_class] += 1
-            if letter.error_class == "SKIPPED":
-                source = letter.source
-                self.account.skipped.append((source.topic, source.partition, source.offset))
+        for _, fact in (*window.audited, *window.letters):
+            self.account.count(fact)
+        skipped = [letter.source for _, letter in window.letters if letter.error_class == "SKIPPED"]
+        self.account.skipped += [(source.topic, source.partition, source.offset) for source in skipped]
 
     def _accept(self, event: Fill | Close, window: Window) -> None:
         try:
@@ -421,16 +399,16 @@ class History:
             raise Difference(_by_formulas(f"event {event.event_id!r}"), "no such reward", what, event.bandit_id)
 
     def _begin_anew(self, window: Window) -> None:
-        for where, fact in window.audited:
-            if isinstance(fact, CommandApplied) and fact.command_id == SETTINGS_CHANGE:
-                before, after = settings_changed(where, fact)
-                self._oracle(fact.bandit_id).begin_anew(where, fact.version, before, after)
+        for where, fact in window.changes:
+            before, after = settings_changed(where, fact)
+            self._oracle(fact.bandit_id).begin_anew(where, fact.version, before, after)
 
     def _obey(self, command: Command, window: Window) -> None:
+        if command.bandit_id in self.left_out:
+            return
         for _, fact in window.audited:
-            is_its = isinstance(fact, CommandApplied) and fact.command_id == command.command_id
-            if is_its and fact.outcome == "APPLIED" and fact.bandit_id not in self.left_out:  # type: ignore[union-attr]
-                self._oracle(fact.bandit_id).obey(fact, command)  # type: ignore[arg-type]  # it was just looked at
+            if isinstance(fact, CommandApplied) and (fact.command_id, fact.outcome) == (command.command_id, "APPLIED"):
+                self._oracle(fact.bandit_id).obey(fact, command)
 
     def _expire(self, letter: DeadLetter) -> None:
         """What time ended."""
@@ -438,7 +416,7 @@ class History:
         if oracle is None or oracle.bandit_id in self.left_out:
             return
         if not letter.source.topic:
-            position = oracle.drop((letter.source.key or b"").partition(b"\0")[2].decode())
+            position = oracle.positions.pop((letter.source.key or b"").partition(b"\0")[2].decode(), None)
             self.account.counts["expired"] += 0 if position is None else position.part_count
             return
         try:
@@ -461,11 +439,8 @@ def _compare_one(where: str, theirs: Audited, ours: Audited) -> None:
             raise Difference(where, said(theirs), said(ours))
         require_same(where, theirs, ours, _CUT)
     except Difference as found:
-        raise _of(found, ours.bandit_id) from None
-
-
-def _of(found: Difference, bandit_id: str) -> Difference:
-    return Difference(found.where, found.published, found.derived, bandit_id)
+        found.bandit_id = ours.bandit_id
+        raise
 
 
 def _whose(fact: Audited | DeadLetter) -> str:

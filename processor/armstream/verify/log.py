@@ -2,10 +2,9 @@
 
 Law: what is read first can be older than what is read last, never the other way round: the newest task snapshot
 before anything else, then where the outputs are decided, the positions, the group's offsets, and the newest task
-snapshot again, which is the horizon. So a processor may go on meanwhile. Every wait is bounded.
+snapshot again, which is where the task stands. So a processor may go on meanwhile. Every wait is bounded.
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,14 +13,13 @@ from typing import Self, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from armstream.codec import DecodeError, decode
-from armstream.events import BanditSnapshot, Header, Source, TaskSnapshot
+from armstream.events import Header, Source, TaskSnapshot
 from armstream.keys import TASK_KEY
 from armstream.runtime.intake import Record
 from armstream.settings import Settings
-from armstream.verify.published import PartitionLog, decode_as, first_settings
+from armstream.verify.published import PartitionLog, first_settings
 from armstream.verify.states import Unverifiable
-
-log = logging.getLogger(__name__)
+from armstream.waiting import Say, waiting
 
 _REQUEST_SECONDS = 10.0
 _POLL_SECONDS = 0.1
@@ -61,21 +59,25 @@ class _Scan:
 
 
 class Cluster:
-    """Reads the topics of some settings, a partition at a time. A context manager. `moved` is told of offsets read."""
+    """Reads the topics of some settings, a partition at a time. A context manager.
 
-    def __init__(self, settings: Settings, moved: Moved) -> None:
+    `moved` is told how many offsets were read, `say` of a wait for Kafka.
+    """
+
+    def __init__(self, settings: Settings, moved: Moved, say: Say) -> None:
         self._settings = settings
         self._names = settings.topics.names
         self._moved = moved
+        self._say = say
         self._patience_seconds = settings.kafka.transaction_timeout_ms / 1_000 + _BROKER_CLEAN_UP_SECONDS
-        self._registry = settings.bandit_registry()
         self._consumers: dict[str, Consumer] = {}
         self.partition_count = 0
 
     def __enter__(self) -> Self:
         """Raises Unverifiable: no broker answers, topics are missing or differ, the group has no offsets."""
         try:
-            self.partition_count = self._checked_partition_count()
+            with waiting(self._kafka, _REQUEST_SECONDS, self._say):
+                self.partition_count = self._checked_partition_count()
             numbers = range(self.partition_count)
             if not any(self._committed(number) for number in numbers):
                 group, inputs = self._settings.kafka.group_id, ", ".join(self._names.inputs)
@@ -91,8 +93,11 @@ class Cluster:
             raise self._failed(error) from error
 
     def _failed(self, failure: KafkaException) -> Unverifiable:
-        kafka = self._settings.kafka
-        return Unverifiable(f"Kafka at {kafka.bootstrap_servers}: {kafka.masked(failure.args[0].str())}")
+        return Unverifiable(f"{self._kafka}: {self._settings.kafka.masked(failure.args[0].str())}")
+
+    @property
+    def _kafka(self) -> str:
+        return f"Kafka at {self._settings.kafka.bootstrap_servers}"
 
     def _close(self) -> None:
         for consumer in self._consumers.values():
@@ -109,7 +114,7 @@ class Cluster:
         return {number: self._span(self._names.bandit_snapshots, number)[1] for number in range(self.partition_count)}
 
     def read(self, number: int, begins: Mapping[str, int]) -> PartitionLog:
-        """One partition of every topic up to its horizon, from `begins` or its first record. Raises Unverifiable."""
+        """One partition, from `begins` or its first record to where its task stands. Raises Unverifiable."""
         names, scan = self._names, _Scan()
         at, end = self._span(names.bandit_snapshots, number)
         self._scan(scan, number, at, end)
@@ -124,10 +129,6 @@ class Cluster:
             if offset > spans.get(name, (0, offset))[1]:
                 made = f"{name}:{number} ends at {spans[name][1]}, and the task stands at {offset}"
                 raise Unverifiable(f"{made}: the topic was made anew, or its end was lost")
-
-        newest = [decode_as(f"{names.bandit_snapshots}:{number}", one, BanditSnapshot) for one in scan.bandits.values()]
-        for snapshot in newest:
-            self._refuse_other_settings(snapshot)
 
         def begin(name: str) -> int:
             return max(begins.get(name, 0), spans[name][0])
@@ -146,7 +147,7 @@ class Cluster:
             begins=begins,
             settled=settled,
             committed=committed,
-            horizon=scan.next_offset,
+            stands_at=scan.next_offset,
             ends={**ends, names.bandit_snapshots: scan.end},
             inputs={name: inputs(name) for name in names.inputs},
             rewards=records(names.rewards, spans[names.rewards][1]),
@@ -155,7 +156,7 @@ class Cluster:
             bandit_snapshots=records(names.bandit_snapshots, scan.end),
             positions=positions,
             bandits=scan.bandits,
-            first_settings=first_settings(newest, records(names.rewards, spans[names.rewards][1])),
+            first_settings=first_settings(scan.bandits, records(names.rewards, spans[names.rewards][1])),
         )
 
     # The parts of a partition.
@@ -174,19 +175,6 @@ class Cluster:
                 positions[source.key or b""] = source.value
         return positions
 
-    def _refuse_other_settings(self, snapshot: BanditSnapshot) -> None:
-        """Unless the settings say what becomes of such a bandit. Raises Unverifiable."""
-        registry = self._registry
-        if not snapshot.arms or registry.on_settings_change != "refuse":
-            return
-        now = registry.of(snapshot.bandit_id)
-        difference = "it is registered no more" if now is None else now.difference(snapshot.settings)
-        if difference:
-            raise Unverifiable(
-                f"bandit {snapshot.bandit_id!r} learned under other settings: {difference}; "
-                "give verify the --config of the processors"
-            )
-
     # Kafka.
 
     def _consumer(self, use: str, isolation: str = "read_committed") -> Consumer:
@@ -194,6 +182,7 @@ class Cluster:
         if use not in self._consumers:
             self._consumers[use] = Consumer(
                 {
+                    "log_level": 0,  # what ends the command is told, once, and nothing beside it
                     "queued.max.messages.kbytes": 16_384,
                     "fetch.wait.max.ms": 20,
                     "fetch.queue.backoff.ms": 5,
@@ -205,8 +194,7 @@ class Cluster:
                     "enable.partition.eof": True,
                     "auto.offset.reset": "error",
                     "allow.auto.create.topics": False,
-                },
-                logger=log,
+                }
             )
         return self._consumers[use]
 

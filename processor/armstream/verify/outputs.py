@@ -154,7 +154,7 @@ class Outputs:
                 raise Difference(where, f"version {last}", f"version {bandit.version}")
 
     def _finish_bandits(self) -> None:
-        """The newest snapshot of each bandit is its state at the horizon."""
+        """The newest snapshot of each bandit is its state where the task stands."""
         names = f"{self._log.topics.bandit_snapshots}:{self._log.number}"
         newest = {key.decode(): value for key, value in self._log.bandits.items()}
         self._account.counts["bandits"] = len(self._shadow.bandits)

@@ -2,6 +2,7 @@
 
 Law: at a state of its own where there is one, else at the first record, else at the processor's snapshots, which are
 taken as given and named. Where other settings are refused, those of each bandit are the file's, as the oracle reads it.
+No other place compares them with the file.
 """
 
 from armstream.events import BanditSnapshot
@@ -38,9 +39,13 @@ def _settings_taken(log: PartitionLog, rules: Rules) -> list[str]:
         snapshot = decode_as(where, value, BanditSnapshot)
         if not snapshot.arms:
             continue
+        is_refused = rules.bandits.on_settings_change == "refuse"
+        if is_refused and rules.bandits.of(snapshot.bandit_id) is None:
+            raise Difference(where, "a bandit that learned", "none: the settings file registers it no more")
         theirs, ours = difference(_told(where, snapshot.settings), rules.resolved(snapshot.bandit_id))
-        if theirs and rules.bandits.on_settings_change == "refuse":
-            raise Difference(where, f"settings with {theirs}", f"{ours}, as the settings file says")
+        if theirs and is_refused:
+            said = f"{ours}, as the settings file says: give verify the --config of the processors"
+            raise Difference(where, f"settings with {theirs}", said)
         if theirs:
             taken.append(f"the settings of {snapshot.bandit_id!r}, from the log")
     return taken

@@ -1,7 +1,7 @@
 """What was published in a partition, in the order of its cuts, and what that order must be like.
 
 Law: versions of a bandit are 1, 2, 3, ... as they stand; cuts of a task never go back nor cross; nothing that was
-decided before the horizon was read may lie beyond it.
+decided before the newest task snapshot was read may lie beyond it.
 """
 
 import json
@@ -43,10 +43,10 @@ T = TypeVar("T")
 class PartitionLog:
     """One partition of every topic. Records are read once, in order, and only as far as they are asked for.
 
-    `horizon` is the newest task snapshot's next_offset, `committed` the group's, and `settled` the newest task
+    `stands_at` is the newest task snapshot's next_offset, `committed` the group's, and `settled` the newest task
     snapshot's before positions were read: all three are one where nothing runs. `ends` are the offsets up to which
-    the outputs were decided before the horizon was read, so that none below can be of a later transaction.
-    `positions` and `bandits` are the last value of each key, those of bandits as of the horizon. `first_settings` are
+    the outputs were decided before that snapshot was read, so that none below can be of a later transaction.
+    `positions` and `bandits` are the last value of each key, those of bandits as of that snapshot. `first_settings` are
     those that a bandit's learner was first made under, where the log tells. `begins` are the offsets that records are
     read from, where a state of verify's own stands before them; nothing: from the first that is kept.
     """
@@ -58,7 +58,7 @@ class PartitionLog:
     begins: Offsets
     settled: Offsets
     committed: Offsets
-    horizon: Offsets
+    stands_at: Offsets
     ends: Offsets
     inputs: Mapping[str, Iterator[Record]]
     rewards: Iterator[Source]
@@ -95,6 +95,15 @@ class Account:
     taken: list[str] = field(default_factory=list)  # as given
     state: "State | None" = None  # where the partition got to; None: it cannot be gone on from
 
+    def count(self, fact: Audited | DeadLetter) -> None:
+        if isinstance(fact, Reward):
+            self.counts["rewards"] += 1
+            self.counts["withheld"] += not fact.applied
+        elif isinstance(fact, CommandApplied):
+            self.counts["settings_changes" if fact.command_id == SETTINGS_CHANGE else "commands"] += 1
+        else:
+            self.dead_letters[fact.error_class] += 1
+
     def leave_out(self, what: str) -> None:
         self.not_checked_count += 1
         if len(self.not_checked) < NAMED_AT_MOST:
@@ -109,21 +118,7 @@ class Snapshots:
     bandits: tuple[Source, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A cut at which nothing stands; behind `is_settled`, positions may have been read before they were touched."""
-
-    is_settled: bool
-
-
-@dataclass(frozen=True, slots=True)
-class InForce:
-    """From the next input on, these settings of the task hold: canonical JSON."""
-
-    settings: str
-
-
-Fact = Audited | DeadLetter | Snapshots | InForce | Moment
+Fact = Audited | DeadLetter | Snapshots | TaskSettings | None  # None: a task snapshot was read at this cut
 
 
 class Timed(NamedTuple):
@@ -137,10 +132,6 @@ class Timed(NamedTuple):
     where: str
     cut: Cut
     fact: Fact
-
-
-def _timed(rank: int, where: str, cut: Cut, fact: Fact) -> Timed:
-    return Timed(sum(cut.values()), rank, where, cut, fact)
 
 
 class Published:
@@ -159,10 +150,7 @@ class Published:
     def by_cut(self) -> Iterator[list[Timed]]:
         """What has the same cut, one cut after the other. Raises Difference."""
         self._check_offsets()
-        moments = [
-            _timed(4, "", self._cut("", self._log.settled), Moment(is_settled=True)),
-            _timed(5, "", self._cut("", self._log.horizon), Moment(is_settled=False)),
-        ]
+        moments = [self._timed(4, "", offsets, None) for offsets in (self._log.settled, self._log.stands_at)]
         streams = (self._read_audit(), self._read_letters(), self._read_snapshots(), iter(moments))
         ordered = merge(*streams, key=itemgetter(0, 1))
         before = {name: self._log.begins.get(name, 0) for name in self._log.topics.inputs}
@@ -174,34 +162,36 @@ class Published:
 
     def _read_audit(self) -> Iterator[Timed]:
         for source in self._log.rewards:
-            if source.key == TASK_KEY:
-                told = decoded(source, TaskSettings)
-                require(place(source), [("task", told.task, self._log.number)])
-                cut = self._cut(place(source), told.cut)
-                if self._is_beyond(source, cut):
-                    return
-                yield _timed(3, place(source), cut, InForce(told.settings))
-                continue
-            audited = decoded_audited(source)
-            where, cut = place(source), self._cut(place(source), audited.cut)
-            if self._is_beyond(source, cut):
+            timed = self._in_force(source) if source.key == TASK_KEY else self._audited(source)
+            if self._is_beyond(source, timed.cut):
                 return
-            if source.key != audited.bandit_id.encode():
-                raise Difference(where, f"key {source.key!r}", repr(audited.bandit_id.encode()))
-            last = self._versions.get(audited.bandit_id, 0 if self._knows_versions else audited.version - 1)
-            require_version(where, audited, last)
-            self._versions[audited.bandit_id] = audited.version
-            yield _timed(0, f"{where}, version {audited.version} of {audited.bandit_id!r}", cut, audited)
+            yield timed
         self.reach_end(self._log.topics.rewards)
+
+    def _in_force(self, source: Source) -> Timed:
+        told = decoded(source, TaskSettings)
+        require(place(source), [("task", told.task, self._log.number)])
+        return self._timed(3, place(source), told.cut, told)
+
+    def _audited(self, source: Source) -> Timed:
+        where, audited = place(source), _decode(place(source), source.value, Reward, CommandApplied)
+        assert isinstance(audited, Audited)  # or it raised
+        require(where, [("key", source.key, audited.bandit_id.encode())])
+        last = self._versions.get(audited.bandit_id, 0 if self._knows_versions else audited.version - 1)
+        named = f"version {audited.version} of {audited.bandit_id!r}"
+        if audited.version != last + 1:
+            raise Difference(where, named, f"version {last + 1}: the one before is {last}")
+        self._versions[audited.bandit_id] = audited.version
+        return self._timed(0, f"{where}, {named}", audited.cut, audited)
 
     def _read_letters(self) -> Iterator[Timed]:
         for source in self._log.dead_letters:
             letter = decoded(source, DeadLetter)
-            where, cut = place(source), self._cut(place(source), letter.cut)
-            if self._is_beyond(source, cut):
+            timed = self._timed(1, f"{place(source)}, dead letter of {place(letter.source)}", letter.cut, letter)
+            if self._is_beyond(source, timed.cut):
                 return
-            require(where, [("key", source.key, letter.source.key)])
-            yield _timed(1, f"{where}, dead letter of {place(letter.source)}", cut, letter)
+            require(place(source), [("key", source.key, letter.source.key)])
+            yield timed
         self.reach_end(self._log.topics.dead_letters)
 
     def _read_snapshots(self) -> Iterator[Timed]:
@@ -212,11 +202,15 @@ class Published:
                 continue
             task = decoded(source, TaskSnapshot)
             require(place(source), [("task", task.task, self._log.number)])
-            cut = self._cut(place(source), task.next_offset)
-            if self._is_beyond(source, cut):
+            timed = self._timed(2, place(source), task.next_offset, Snapshots(task, tuple(bandits)))
+            if self._is_beyond(source, timed.cut):
                 return
-            yield _timed(2, place(source), cut, Snapshots(task, tuple(bandits)))
+            yield timed
             bandits = []
+
+    def _timed(self, rank: int, where: str, next_offset: Offsets, fact: Fact) -> Timed:
+        cut = self._cut(where, next_offset)
+        return Timed(sum(cut.values()), rank, where, cut, fact)
 
     def reach_end(self, topic: str) -> None:
         """Behind a topic's last record stand the marks of transactions alone."""
@@ -232,8 +226,8 @@ class Published:
         return {name: next_offset.get(name, 0) for name in self._log.topics.inputs}
 
     def _is_beyond(self, source: Source, cut: Cut) -> bool:
-        """Whether a later transaction published it than the horizon's. Raises Difference where none can have."""
-        if all(cut[name] <= self._log.horizon.get(name, 0) for name in cut):
+        """Whether a later transaction published it than the newest task snapshot. Raises Difference where none can."""
+        if all(cut[name] <= self._log.stands_at.get(name, 0) for name in cut):
             self.next_offset[source.topic] = source.offset + 1
             return False
         self.next_offset[source.topic] = source.offset
@@ -242,17 +236,17 @@ class Published:
 
     def require_undecided(self, source: Source, published: str) -> None:
         if source.offset < self._log.ends[source.topic]:
-            horizon = dict(self._log.horizon)
-            raise Difference(place(source), published, f"nothing: the task's newest snapshot stands at {horizon}")
+            stands_at = dict(self._log.stands_at)
+            raise Difference(place(source), published, f"nothing: the task's newest snapshot stands at {stands_at}")
 
     def _check_offsets(self) -> None:
         """The group's offsets and the task snapshot leave one transaction, so none can be ahead of the other."""
         where = f"partition {self._log.number}"
-        settled, horizon = self._cut(where, self._log.settled), self._cut(where, self._log.horizon)
+        settled, stands_at = self._cut(where, self._log.settled), self._cut(where, self._log.stands_at)
         for name, committed in self._cut(where, self._log.committed).items():
-            if not settled[name] <= committed <= horizon[name]:
+            if not settled[name] <= committed <= stands_at[name]:
                 published = f"{committed} as the group's offset in {name}"
-                derived = f"{horizon[name]}, where the task's newest snapshot stands"
+                derived = f"{stands_at[name]}, where the task's newest snapshot stands"
                 raise Difference(where, published, derived)
 
     def _check_cuts(self, before: Cut, same: list[Timed]) -> None:
@@ -296,31 +290,18 @@ def place_of(record: Record) -> str:
     return f"{record.topic()}:{record.partition()}:{record.offset()}"
 
 
-def require_version(where: str, audited: Audited, last: int) -> None:
-    """Raises Difference unless the audit record's version is the one after `last`."""
-    if audited.version != last + 1:
-        published = f"version {audited.version} of {audited.bandit_id!r}"
-        raise Difference(where, published, f"version {last + 1}: the one before is {last}")
-
-
 def decoded(source: Source, kind: type[E]) -> E:
     return decode_as(place(source), source.value, kind)
 
 
-def decoded_audited(source: Source) -> Audited:
-    event = _decode(place(source), source.value, (Reward, CommandApplied))
-    assert isinstance(event, Reward | CommandApplied)  # or it raised
-    return event
-
-
 def decode_as(where: str, value: bytes | None, kind: type[E]) -> E:
     """Raises Difference where it is no such record: nobody's transaction wrote it."""
-    event = _decode(where, value, (kind,))
+    event = _decode(where, value, kind)
     assert isinstance(event, kind)  # or it raised
     return event
 
 
-def _decode(where: str, value: bytes | None, kinds: tuple[type, ...]) -> Event:
+def _decode(where: str, value: bytes | None, *kinds: type) -> Event:
     wanted = " or ".join(f"a {kind.__name__}" for kind in kinds)
     try:
         event = decode(value)
@@ -340,10 +321,14 @@ def settings_changed(where: str, applied: CommandApplied) -> tuple[str, str]:
         raise Difference(where, f"detail {applied.detail[:100]!r}", "settings_before and settings, as JSON") from error
 
 
-def first_settings(newest: Iterable[BanditSnapshot], audit: Iterable[Source]) -> dict[str, str]:
+def first_settings(newest: Mapping[bytes, bytes], audit: Iterable[Source]) -> dict[str, str]:
     """By bandit_id, what its learner was first made under: as the first change of settings says, else its newest
-    snapshot. Raises Difference for an audit record that cannot be read."""
-    settings = {snapshot.bandit_id: snapshot.settings for snapshot in newest if snapshot.arms}
+    snapshot. Raises Difference for a record that cannot be read."""
+    settings = {}
+    for key, value in newest.items():
+        snapshot = decode_as(f"the newest snapshot of {key.decode()!r}", value, BanditSnapshot)
+        if snapshot.arms:
+            settings[snapshot.bandit_id] = snapshot.settings
     changed = set()
     for source in audit:
         if not (source.value or b"").startswith(HEADERS[CommandApplied]):

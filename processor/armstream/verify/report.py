@@ -147,6 +147,11 @@ class Progress:
             self._stream.write(f"verify: {text.strip()}\n")
         self._stream.flush()
 
+    def say(self, line: str) -> None:
+        self.close()
+        self._stream.write(f"{line}\n")
+        self._stream.flush()
+
     def close(self) -> None:
         """Takes the bar away."""
         if self._has_bar:

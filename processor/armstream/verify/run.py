@@ -21,7 +21,7 @@ def run(settings: Settings, *, as_json: bool, state: Path | None = None, follow:
     `follow` goes on until Ctrl-C or a difference."""
     progress = Progress(sys.stderr)
     try:
-        with Cluster(settings, progress.moved) as cluster:
+        with Cluster(settings, progress.moved, progress.say) as cluster:
             keeps = state is not None or follow
             states = States(state, settings, cluster.partition_count) if keeps else None
             code = _pass(cluster, settings, states, progress, as_json)
@@ -68,10 +68,10 @@ def _verify(cluster: Cluster, settings: Settings, states: States | None, progres
     for number in range(cluster.partition_count):
         progress.where = f"partition {number + 1} of {cluster.partition_count}"
         state = None if states is None else states.load(number)
-        log = cluster.read(number, {} if state is None else state.next_offset)
-        if state is not None:
-            require_reachable(state, log)
         try:
+            log = cluster.read(number, {} if state is None else state.next_offset)
+            if state is not None:
+                require_reachable(state, log)
             account = check_partition(log, rules, state)
         except Difference as difference:
             report.difference, report.different_partition = difference, number

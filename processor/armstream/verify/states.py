@@ -6,7 +6,7 @@ is refused by name, and never begun anew in silence. What is read through is not
 
 import hashlib
 import json
-from collections.abc import Iterator
+from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,17 @@ class States:
             self._kept[number] = state
             return
         path = self._path(self._folder, number)
-        head = {**self._of, "partition": number, "next_offset": dict(state.next_offset), "in_force": state.in_force}
-        first = json.dumps(head, sort_keys=True).encode() + b"\n"
         snapshots: list[BanditSnapshot | PositionSnapshot] = [*state.bandits, *state.positions]
-        body = b"".join(_framed(encode(one)) for one in snapshots)
+        content = {
+            **self._of,
+            "partition": number,
+            "next_offset": dict(state.next_offset),
+            "in_force": state.in_force,
+            "snapshots": [b64encode(encode(one)).decode() for one in snapshots],
+        }
+        body = json.dumps(content, sort_keys=True).encode()
         try:
-            write_atomic(path, [_checksum(first, body), first, body])
+            write_atomic(path, [_checksum(body), b"\n", body])
         except OSError as error:
             raise Unverifiable(f"{path}: {error.strerror}") from error
 
@@ -69,18 +74,20 @@ class States:
         return folder / f"partition-{number}.state"
 
     def _read(self, path: Path, number: int, content: bytes) -> State:
-        checksum, _, rest = content.partition(b"\n")
-        first, _, body = rest.partition(b"\n")
-        if checksum + b"\n" != _checksum(first + b"\n", body):
+        checksum, _, body = content.partition(b"\n")
+        if checksum != _checksum(body):
             raise Unverifiable(f"{path} is not whole, or was altered: remove it, and verify begins without it")
-        head = json.loads(first)
+        try:
+            head = json.loads(body)
+        except ValueError as error:
+            raise Unverifiable(f"{path} was written by another version: {error}; remove it") from error
         for name, ours in {**self._of, "partition": number}.items():
             if head.get(name) != ours:
                 raise Unverifiable(
                     f"{path} is of another {name}: {head.get(name)!r}, not {ours!r}; give another --state"
                 )
         try:
-            snapshots = [decode(value) for value in _frames(body)]
+            snapshots = [decode(b64decode(value)) for value in head["snapshots"]]
         except DecodeError as error:
             raise Unverifiable(f"{path} was written by another version: {error}; remove it") from error
         bandits = [one for one in snapshots if isinstance(one, BanditSnapshot)]
@@ -98,25 +105,13 @@ def require_reachable(state: State, log: PartitionLog) -> None:
                 "often than retention deletes. To begin anew from the processor's snapshots, give an empty --state"
             )
     for name in log.topics.inputs:
-        begin, horizon = state.next_offset.get(name, 0), log.horizon.get(name, 0)
-        if horizon < begin:
+        begin, stands_at = state.next_offset.get(name, 0), log.stands_at.get(name, 0)
+        if stands_at < begin:
             raise Unverifiable(
-                f"{name}:{log.number}: the state stands at {begin}, and the task at {horizon}: the topics were made "
+                f"{name}:{log.number}: the state stands at {begin}, and the task at {stands_at}: the topics were made "
                 "anew; give an empty --state"
             )
 
 
-def _checksum(first: bytes, body: bytes) -> bytes:
-    return hashlib.sha256(first + body).hexdigest().encode() + b"\n"
-
-
-def _framed(value: bytes) -> bytes:
-    return len(value).to_bytes(4, "big") + value
-
-
-def _frames(body: bytes) -> Iterator[bytes]:
-    at = 0
-    while at < len(body):
-        size = int.from_bytes(body[at : at + 4], "big")
-        yield body[at + 4 : at + 4 + size]
-        at += 4 + size
+def _checksum(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest().encode()

@@ -17,12 +17,16 @@ Letters = list[tuple[str, DeadLetter]]
 
 @dataclass(slots=True)
 class Window:
-    """`parts` are the records of each topic that has some; `audited` and `letters` what was published at the cut."""
+    """`parts` are the records of each topic that has some; `audited` and `letters` what was published at the cut.
+
+    `changes` are those of settings among it: each stands before the last record.
+    """
 
     cut: Cut
     parts: Mapping[str, Sequence[Record]]
     audited: list[tuple[str, Audited]] = field(default_factory=list)
     letters: Letters = field(default_factory=list)
+    changes: list[tuple[str, CommandApplied]] = field(default_factory=list)
 
     @property
     def is_ordered(self) -> bool:
@@ -53,9 +57,6 @@ class Window:
 
     def sources(self) -> set[tuple[str, int]]:
         return {(letter.source.topic, letter.source.offset) for _, letter in self.letters if not is_of_time(letter)}
-
-    def is_about(self, fact: type[Reward] | type[CommandApplied]) -> bool:
-        return any(isinstance(each, fact) for _, each in self.audited)
 
 
 def is_of_time(letter: DeadLetter) -> bool:
