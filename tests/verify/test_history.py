@@ -122,6 +122,28 @@ def test_any_history_on_one_topic_is_verified_whole(
     assert account.counts["inputs"] == len(events)
 
 
+def test_rewards_of_a_bandit_that_is_left_out_are_not_taken_for_anothers() -> None:
+    """Whether book-1's p1 was forgotten before its next event is hidden; its reward stands in the window in which
+    book-2's fill may come last."""
+
+    def filled(position_id: str, after_micros: int = 1_100, **fields: Any) -> Fill:
+        given = {"bandit_id": "book-1", "quantity": 0.1, "price": 99.5, "order_quantity": 1_000.0, "propensity": 0.25}
+        return fill("e1", position_id, **(given | {"ts_event": START + after_micros} | fields))
+
+    def closed(position_id: str, after_micros: int = 1_100) -> Close:
+        given = {"bandit_id": "book-1", "quantity": 0.1, "price": 99.5, "slippage": 0.25}
+        return close("e1", position_id, ts_event=START + after_micros, **given)
+
+    events = [
+        *(closed("p1", 0), filled("p1", 0), filled("p1", 0), filled("p2"), Rejected("DECODE", "no event", START)),
+        *(filled("p1", quantity=0.0), closed("p1"), filled("p1", quantity=0.0), filled("p1"), filled("p1")),
+        *(filled("p1"), closed("p2"), filled("p1"), filled("p1", bandit_id="book-2"), closed("p1")),
+    ]
+    desk = Desk(settings_of(**APART), short_rules())
+    desk.apply(*events)
+    assert any("'book-1'" in line for line in desk.verify().not_checked)
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(histories(), splits)
 def test_no_history_on_two_topics_is_called_different(events: list[Input], sizes: list[int]) -> None:

@@ -382,7 +382,12 @@ class History:
         except Undecided as undecided:
             self.account.leave_out(f"position {event.position_id!r} of {event.bandit_id!r}: {undecided}")
             position, segments = self.oracles[event.bandit_id].positions[event.position_id], []
-        rewards = [(where, fact) for where, fact in window.audited if isinstance(fact, Reward)]
+        # Of a bandit that is left out any order was as good, so that its rewards may stand at another's event.
+        rewards = [
+            (where, fact)
+            for where, fact in window.audited
+            if isinstance(fact, Reward) and fact.bandit_id == event.bandit_id
+        ]
         self._compare_rewards(event, rewards, position, segments)
 
     def _compare_rewards(
