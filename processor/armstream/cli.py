@@ -5,6 +5,7 @@ Each command imports what it needs when it runs: `--help` answers at once, and o
 
 import argparse
 import os
+import signal
 import sys
 import time
 import uuid
@@ -301,6 +302,9 @@ def _verify(arguments: argparse.Namespace) -> int:
         return 1
     from armstream.verify.run import run  # noqa: PLC0415 - loads the Kafka client
 
+    if arguments.follow:
+        for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts its background jobs with SIGINT ignored
+            signal.signal(number, signal.default_int_handler)
     return run(settings, as_json=arguments.json, state=arguments.state, follow=arguments.follow)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from deploy.child import Child
 from deploy.kafka.container import volume_of
+from deploy.ports import KAFKA, METRICS
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 180.0
@@ -111,6 +112,13 @@ def kill_broker(family: list[int], data: Path) -> None:
         subprocess.run(["docker", "kill", volume_of(data)], check=True, timeout=30)
 
 
+def keep_ports_of_its_own(data: Path) -> None:
+    """Ports that no other run of this machine asks for, below those that the system hands out."""
+    data.mkdir()
+    port = 20_000 + 2 * (os.getpid() % 6_000)
+    (data / "ports.json").write_text(json.dumps({KAFKA: port, METRICS: port + 1}))
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
     """Starts runs that share a data folder; ends what a failed test left."""
@@ -128,7 +136,10 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
 
 
 @pytest.mark.kafka
-def test_it_runs_for_a_time_sums_up_and_the_next_run_goes_on_until_interrupted(start: Callable[..., Started]) -> None:
+def test_it_runs_for_a_time_sums_up_and_the_next_run_goes_on_until_interrupted(
+    start: Callable[..., Started], tmp_path: Path
+) -> None:
+    keep_ports_of_its_own(tmp_path / "data")
     first = start("--for", "6", "--rate", "300")
     assert first.end() == 0, first.text
     summary = first.summary()
@@ -169,7 +180,7 @@ def test_another_preset_on_old_data_says_which_bandits_begin_anew_and_the_way_ba
 
     second = start("--for", "6", "--rate", "300", "--preset", "tsallis")
     assert second.end() == 0, second.text
-    begun = "preset tsallis: 15 bandits learned under exp3ix and begin anew with their next trade"
+    begun = "preset tsallis: 15 bandits learned under exp3ix and begin anew with the next trade in their partition"
     (line,) = [line for line in second.text.splitlines() if line.startswith("preset ")]
     assert line.startswith(begun)
     assert {f"{stock}-{horizon}" for stock in ("AAPL", "IBM") for horizon in ("1d", "5d", "20d")} <= set(

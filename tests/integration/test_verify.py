@@ -3,6 +3,7 @@
 import signal
 from pathlib import Path
 
+import pytest
 from confluent_kafka import Producer, TopicPartition
 
 from armstream.codec import encode
@@ -115,7 +116,8 @@ def test_link_by_link_what_retention_took_stays_proved(job: Job, tmp_path: Path)
     assert job.verify()["result"] == "partial"
 
 
-def test_following_goes_on_while_a_processor_runs_until_ctrl_c(job: Job) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_following_goes_on_while_a_processor_runs_until_it_is_told_to_end(job: Job, number: signal.Signals) -> None:
     job.set({"topics.partitions": "2"})
     job.create_topics()
     processor = job.start().wait_until_ready()
@@ -126,6 +128,6 @@ def test_following_goes_on_while_a_processor_runs_until_ctrl_c(job: Job) -> None
     follower.wait_until_it_says("verified: 300 inputs", 60)
     job.send(records[300:])
     eventually(lambda: follower.text.count("verified: ") > 1, 60, "a second line")
-    follower.signal(signal.SIGINT)
+    follower.signal(number)
     assert follower.exit_code(30) == 0, follower.text
     assert processor.stop() == 0, processor.text

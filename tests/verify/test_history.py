@@ -134,7 +134,7 @@ def test_rewards_of_a_bandit_that_is_left_out_are_not_taken_for_anothers() -> No
         given = {"bandit_id": "book-1", "quantity": 0.1, "price": 99.5, "slippage": 0.25}
         return close("e1", position_id, ts_event=START + after_micros, **given)
 
-    events = [
+    events: list[Input] = [
         *(closed("p1", 0), filled("p1", 0), filled("p1", 0), filled("p2"), Rejected("DECODE", "no event", START)),
         *(filled("p1", quantity=0.0), closed("p1"), filled("p1", quantity=0.0), filled("p1"), filled("p1")),
         *(filled("p1"), closed("p2"), filled("p1"), filled("p1", bandit_id="book-2"), closed("p1")),
