@@ -30,6 +30,7 @@ ErrorClass = Literal[
     "LATE",
     "LIMIT",
     "SKIPPED",
+    "ID_REUSED",
 ]
 
 
@@ -58,10 +59,11 @@ class Fill(Struct, frozen=True, gc=False):
     weights_version: int | None = None
     contributions: Mapping[str, float] = {}
     advice: Mapping[str, float] = {}
+    notional: float | None = None
 
 
 class Close(Struct, frozen=True, gc=False):
-    """Reduces or ends a position."""
+    """Reduces or ends a position; `final`: no close follows."""
 
     event_id: str
     bandit_id: str
@@ -75,6 +77,7 @@ class Close(Struct, frozen=True, gc=False):
     exec_type: ExecType = "TRADE"
     exec_id: str | None = None
     exec_ref_id: str | None = None
+    final: bool = False
 
 
 class Command(Struct, frozen=True, gc=False):
@@ -228,6 +231,7 @@ class BanditSnapshot(Struct, frozen=True, gc=False):
     `settings` are those that the learner was made under, as LearningSettings.determining_json gives them; `state` are
     the rule's own numbers.
     `choices_version` is the version at which the arms or the experts last changed.
+    `forgotten_until` is the newest event of what was forgotten, None before the first.
     `reward_bound_bps` is None, and `warm_up_rewards_bps` hold what was seen, until an automatic bound is found.
     """
 
@@ -249,6 +253,7 @@ class BanditSnapshot(Struct, frozen=True, gc=False):
     reward_bound_bps: float | None = None
     warm_up_rewards_bps: tuple[float, ...] = ()
     state: tuple[float, ...] = ()
+    forgotten_until: int | None = None
     schema_version: int = 1
 
 
@@ -265,10 +270,9 @@ class TaskSnapshot(Struct, frozen=True, gc=False):
 
 
 class DecisionSnapshot(Struct, frozen=True, gc=False):
-    """What every fill of a position must agree on."""
+    """What the fills of a position share, and the order_quantity of its newest."""
 
     instrument_id: str
-    side: Side
     multiplier: float
     currency: str
     order_quantity: float | None
@@ -281,15 +285,28 @@ class DecisionSnapshot(Struct, frozen=True, gc=False):
     advice: Mapping[str, float]
 
 
-class OpenFill(Struct, frozen=True, gc=False):
-    """A fill with quantity left to close."""
+class PositionFill(Struct, frozen=True, gc=False):
+    """A fill as its position keeps it; `weight` is its part of the decision. A quantity of 0: only its id is known."""
 
     event_id: str
     quantity: float
     price: float
     fees: float
-    left: float
+    weight: float
     ts_event: int
+    exec_id: str | None = None
+    notional: float | None = None
+
+
+class PositionClose(Struct, frozen=True, gc=False):
+    """A close as its position keeps it; `slippage` is 0 where the price already holds it. Quantity as in PositionFill."""
+
+    event_id: str
+    quantity: float
+    price: float
+    fees: float
+    slippage: float
+    exec_id: str | None = None
 
 
 class WaitingClose(Struct, frozen=True, gc=False):
@@ -305,19 +322,49 @@ class WaitingClose(Struct, frozen=True, gc=False):
     source: Source
 
 
+class Paged(Struct, frozen=True, gc=False):
+    """How many pages a position has, and the fills and closes in them."""
+
+    pages: int
+    fills: int
+    closes: int
+
+
 class PositionSnapshot(Struct, frozen=True, gc=False):
-    """One position between two events. No decision: only closes came so far, or it is done (filled and closed)."""
+    """One position between two events. No decision: only closes came so far, or it is done.
+
+    `fills` and `closes` are all that were accepted, in its order, but for the older ones in its `paged` pages.
+    `open_from` fills (pages included) are realised or written off; `open_left` is open of the next one, and the later
+    ones are open whole. `waiting` are closes with something left to match, never while a fill is open.
+    `filled_quantity` and `filled_weight` are of all fills.
+    """
 
     bandit_id: str
     position_id: str
     ts_last: int
     counted: bool
     filled_quantity: float
-    fill_ids: tuple[str, ...]
-    close_ids: tuple[str, ...]
+    filled_weight: float
+    side: Side
+    fills: tuple[PositionFill, ...]
+    closes: tuple[PositionClose, ...]
+    open_from: int
+    open_left: float
     decision: DecisionSnapshot | None = None
-    fills: tuple[OpenFill, ...] = ()
-    closes: tuple[WaitingClose, ...] = ()
+    waiting: tuple[WaitingClose, ...] = ()
+    paged: Paged | None = None
+    final_close_id: str | None = None
+    schema_version: int = 1
+
+
+class PositionPage(Struct, frozen=True, gc=False):
+    """Older events of a position, in its order: written once, forgotten with it."""
+
+    bandit_id: str
+    position_id: str
+    number: int
+    fills: tuple[PositionFill, ...]
+    closes: tuple[PositionClose, ...]
     schema_version: int = 1
 
 

@@ -11,6 +11,11 @@ def position_key(bandit_id: str, position_id: str) -> str:
     return bandit_id + "\0" + position_id
 
 
+def page_key(bandit_id: str, position_id: str, number: int) -> str:
+    """Begins with a NUL, as no position's does: no bandit_id is empty."""
+    return f"\0{number}\0{bandit_id}\0{position_id}"
+
+
 def murmur2(key: bytes) -> int:
     """Kafka's murmur2 of a key as an unsigned 32-bit integer (org.apache.kafka.common.utils.Utils.murmur2)."""
     m, mask, length = 0x5BD1E995, 0xFFFFFFFF, len(key)
