@@ -105,8 +105,8 @@ def test_the_same_exec_id_is_a_duplicate_under_another_event_id() -> None:
 
 
 def test_an_id_is_free_again_once_its_own_return_is_past_the_window() -> None:
-    day = [fill(), close()]
-    next_day = [fill(ts_event=START + 1_001, price=90.0), close(ts_event=START + 1_001, price=99.0)]
+    day: list[Input] = [fill(), close()]
+    next_day: list[Input] = [fill(ts_event=START + 1_001, price=90.0), close(ts_event=START + 1_001, price=99.0)]
     out = replayed(*day, *next_day)
     assert [reward.segment.reward_bps for reward in out.rewards] == [pytest.approx(100 / 3), 1_000.0]
     assert (letters(out), out.forgotten_until) == ([], {"book": START})
@@ -150,7 +150,7 @@ def test_room_is_made_by_the_own_bandit_else_by_the_one_that_holds_most() -> Non
         of: dict[str, Any] = {"bandit_id": bandit_id, "ts_event": START + ts_event}
         return [fill("f", position_id, **of), close("c", position_id, **of)]
 
-    held = [*trade("a", "p1", 1), *trade("b", "p1", 5), *trade("b", "p2", 3), *trade("c", "p1", 2)]
+    held: list[Input] = [*trade("a", "p1", 1), *trade("b", "p1", 5), *trade("b", "p2", 3), *trade("c", "p1", 2)]
     out = replayed(*held, *trade("d", "p1", 9), max_positions_remembered=4)
     assert out.remembered == {("a", "p1"), ("b", "p1"), ("c", "p1"), ("d", "p1")}
     assert out.forgotten_until == {"a": None, "b": START + 3, "c": None, "d": None}
