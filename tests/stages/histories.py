@@ -4,7 +4,7 @@ overfilled or final, prices at and below 0, costs far too high, positions that c
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -12,8 +12,11 @@ from msgspec.structs import replace
 from armstream.events import Action, Close, Command, Fill, Input, Rejected
 from tests.stages.events import ARMS, START, close, fill
 
+T = TypeVar("T")
+
 QUANTITIES = (0.1, 0.2, 0.3, 0.7, 1.0, 2.5, 3.3, 100.0)  # 0.1 + 0.2 is not 0.3 in floats
-SIZES: tuple[tuple[tuple[float, ...], tuple[float | None, ...]], ...] = (  # of events, of orders; one row a history
+Sizes = tuple[tuple[float, ...], tuple[float | None, ...]]
+SIZES: tuple[Sizes, ...] = (  # of events, of orders; one row a history
     (QUANTITIES, (1_000.0, 1_000.0, 1_000.0, 3.3, 100.0, None)),
     ((0.1, 0.2, 0.3, 0.7), (1.0, 1.0, 1.0, 0.3, 10.0, None)),
     ((1.0, 0.999, 0.001), (1.0, 1.0, 2.0, None)),  # the fee was taken in what was bought
@@ -68,83 +71,92 @@ AGAIN: tuple[dict[str, Any], ...] = (  # what is other in an event that comes ag
     {"event_id": "again", "price": 101.0},
     {"position_id": "p2"},
 )
+ACTIONS: tuple[Action, ...] = (
+    *("ADD_ARM", "REMOVE_ARM", "REMOVE_ARM", "RESET", "PAUSE", "RESUME", "RESUME", "ADD_EXPERT", "REMOVE_EXPERT"),
+)
+
+
+class _Choices:
+    """One byte a choice: a history of 40 events is drawn in some milliseconds, and shrinks to what is named first."""
+
+    def __init__(self, drawn: bytes) -> None:
+        self._bytes = iter(drawn)
+
+    def of(self, options: Sequence[T]) -> T:
+        return options[next(self._bytes) % len(options)]
+
+    def one_in(self, count: int) -> bool:
+        return next(self._bytes) % count == count - 1
 
 
 @st.composite
 def histories(draw: st.DrawFn, max_events: int = 40) -> list[Input]:
     """Up to `max_events` inputs of three bandits, on a clock that goes on by up to a dedupe window or jumps."""
+    least = draw(st.sampled_from((1, max_events // 4, max_events // 2)))
+    drawn = draw(st.lists(st.binary(min_size=24, max_size=24), min_size=least, max_size=max_events))
+    sizes, id_count = draw(st.sampled_from(SIZES)), draw(st.sampled_from((4, 12)))
     now = START
-    quantities, order_quantities = draw(st.sampled_from(SIZES))
-    id_count = draw(st.sampled_from((4, 4, 12)))
     events: list[Input] = []
-    for _ in range(draw(st.integers(1, max_events))):
-        now += draw(st.sampled_from((0, 1, 50, 150, 400, 1_100, 4_500)))
-        events.append(draw(_inputs(now, quantities, order_quantities, id_count, events)))
+    for each in drawn:
+        choices = _Choices(each)
+        now += choices.of((0, 1, 50, 150, 400, 1_100, 4_500, 0))
+        events.append(_input(choices, now, sizes, id_count, events))
     return events
 
 
-@st.composite
-def _inputs(
-    draw: st.DrawFn,
-    now: int,
-    quantities: Sequence[float],
-    order_quantities: Sequence[float | None],
-    id_count: int,
-    before: Sequence[Input],
-) -> Input:
-    kind = draw(st.sampled_from(("fill", "fill", "fill", "fill", "close", "close", "close", "close", "again", "other")))
-    if kind == "other":
-        return draw(st.one_of(st.just(Rejected("DECODE", "no event", now)), _commands(now)))
-    ts_event = now - draw(st.sampled_from((0, 0, 0, 0, 300, 900, 1_500)))
+def _input(choices: _Choices, now: int, sizes: Sizes, id_count: int, before: Sequence[Input]) -> Input:
+    kind = choices.of(("fill", "fill", "fill", "fill", "close", "close", "close", "close", "again", "command", "none"))
+    if kind == "none":
+        return Rejected("DECODE", "no event", now)
+    if kind == "command":
+        return _command(choices, now)
+    ts_event = now - choices.of((0, 0, 0, 0, 300, 900, 1_500))
     trades = [event for event in before if isinstance(event, Fill | Close)]
     if kind == "again" and trades:
-        event = draw(st.sampled_from(trades))
-        return replace(event, **{"ts_event": draw(st.sampled_from((ts_event, event.ts_event)))} | draw(st.sampled_from(AGAIN)))
+        event = choices.of(trades)
+        changes = {"ts_event": choices.of((ts_event, event.ts_event))} | choices.of(AGAIN)
+        return replace(event, **changes)
+    quantities, order_quantities = sizes
     fields: dict[str, Any] = {
-        "event_id": f"e{draw(st.integers(1, id_count))}",
-        "position_id": draw(st.sampled_from(("p1", "p1", "p2", "p3", "p4"))),
-        "quantity": draw(st.sampled_from(quantities)),
-        "price": draw(st.sampled_from(PRICES)),
-        "fees": draw(st.sampled_from((0.0, 0.51, -0.1))),
-        "exec_id": draw(st.sampled_from((None, None, None, "x1", "x2"))),
+        "event_id": f"e{choices.of(range(1, id_count + 1))}",
+        "position_id": choices.of(("p1", "p1", "p2", "p3", "p4")),
+        "quantity": choices.of(quantities),
+        "price": choices.of(PRICES),
+        "fees": choices.of((0.0, 0.51, -0.1)),
+        "exec_id": choices.of((None, None, None, None, "x1", "x2")),
         "ts_event": ts_event,
     }
-    odd = draw(st.integers(0, 9))
-    if odd == 0:
-        fields |= draw(st.sampled_from(BAD))
-    elif odd == 1:
-        fields["price"] = draw(st.sampled_from(ODD_PRICES))
+    is_odd = choices.one_in(10)
+    if is_odd:
+        fields["price"] = choices.of(ODD_PRICES)
+    elif choices.one_in(10):
+        fields |= choices.of(BAD)
     if kind == "close":
-        fields["bandit_id"] = draw(st.sampled_from(("book-1", "book-1", "book-2", "closes")))
-        fields |= draw(st.sampled_from(({"slippage": 0.25}, {"slippage": 0.25, "slippage_in_price": True}, {})))
-        return close(**fields, final=draw(st.integers(0, 7)) == 0)
-    fields["bandit_id"] = draw(st.sampled_from(("book-1", "book-1", "book-1", "book-2", "book-2", "closes")))
+        fields["bandit_id"] = choices.of(("book-1", "book-1", "book-2", "closes"))
+        fields |= choices.of(({}, {"slippage": 0.25}, {"slippage": 0.25, "slippage_in_price": True}))
+        return close(**fields, final=choices.one_in(8))
+    fields["bandit_id"] = choices.of(("book-1", "book-1", "book-1", "book-2", "book-2", "closes"))
     if fields["bandit_id"] == "closes":  # its fills are never taken, so it has only closes
         return fill(**fields | {"arm": "nobody"})
-    fields |= draw(st.sampled_from(DECISIONS))
-    fields["order_quantity"] = draw(st.sampled_from(order_quantities))
-    if odd == 1 or draw(st.integers(0, 9)) == 0:
-        fields["notional"] = draw(st.sampled_from((97.0, 12.7)))
-    if draw(st.integers(0, 9)) == 0:
-        fields |= draw(st.sampled_from(BAD_DECISIONS))
+    fields |= choices.of(DECISIONS)
+    fields["order_quantity"] = choices.of(order_quantities)
+    if choices.one_in(10) or is_odd:
+        fields["notional"] = choices.of((97.0, 12.7))
+    if choices.one_in(10):
+        fields |= choices.of(BAD_DECISIONS)
     return fill(**fields)
 
 
-@st.composite
-def _commands(draw: st.DrawFn, now: int) -> Command:
-    action: Action = draw(
-        st.sampled_from(
-            ("ADD_ARM", "REMOVE_ARM", "REMOVE_ARM", "RESET", "PAUSE", "RESUME", "RESUME", "ADD_EXPERT", "REMOVE_EXPERT")
-        )
-    )
+def _command(choices: _Choices, now: int) -> Command:
+    action = choices.of(ACTIONS)
     return Command(
-        draw(st.sampled_from(("k1", "k2", "k3", "k4", "k5"))),
-        draw(st.sampled_from(("book-1", "book-1", "book-2"))),
+        choices.of(("k1", "k2", "k3", "k4", "k5")),
+        choices.of(("book-1", "book-1", "book-2")),
         action,
-        draw(st.sampled_from((now, now, now, now, now // 1_000))),
-        arm=draw(st.sampled_from((*ARMS, "new"))) if "ARM" in action else None,
-        value=draw(st.sampled_from((None, 0.0, 2.0))) if action.startswith("ADD") else None,
-        expert=draw(st.sampled_from(("base", "best", "scorer"))) if "EXPERT" in action else None,
+        choices.of((now, now, now, now, now // 1_000)),
+        arm=choices.of((*ARMS, "new")) if "ARM" in action else None,
+        value=choices.of((None, 0.0, 2.0)) if action.startswith("ADD") else None,
+        expert=choices.of(("base", "best", "scorer")) if "EXPERT" in action else None,
     )
 
 

@@ -1,11 +1,11 @@
 """What fills and closes must come to, worked out slowly from the design's words: all that it shares with the package
 is the events.
 
-Quantities are taken as the decimal numbers they are written as, exactly (0.1 + 0.2 is 0.3), laid end to end on two
-lines: the n-th unit closed realises the n-th unit filled, so a segment is the overlap of two intervals. A close that
-gave up waiting is cut to what of it was realised; what is written off is a stretch of its own on the line of closes.
-Fit for histories in which no overlap is a rounding error's. Nothing is fast here: every event lays out its position
-anew, and looks at every position of its bandit to see what time has ended.
+Quantities are taken as the decimal numbers they are written as, exactly (0.1 + 0.2 is 0.3), in UNITs, laid end to end
+on two lines: the n-th unit closed realises the n-th unit filled, so a segment is the overlap of two intervals. A close
+that gave up waiting is cut to what of it was realised; what is written off is a stretch of its own on the line of
+closes. Fit for histories in which no overlap is a rounding error's. Nothing is fast here: every event lays out its
+position anew, and looks at every position of its bandit to see what time has ended.
 """
 
 import math
@@ -13,10 +13,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
+from itertools import accumulate
 from typing import Protocol
 
 from armstream.events import Close, Command, Fill, Input, Rejected
 
+UNIT = Fraction(1, 10**18)  # of quantity: whole numbers add up a hundred times faster than fractions
 YEAR_1990 = 631_152_000_000_000  # UTC microseconds
 MAX_REWARD_BPS = 10**12
 MIN_PROPENSITY = 1e-200
@@ -130,7 +132,7 @@ def segments_of(fills: Sequence[Fill], closes: Sequence[Close]) -> list[Referenc
     position = _Position()
     for fill in fills:
         position.add_fill(fill)
-    position.closed = [_Stretch(exact(close.quantity), close, 0, close.ts_event) for close in closes]
+    position.closed = [_Stretch(units(close.quantity), close, 0, close.ts_event) for close in closes]
     return [_segment(position, *overlap) for overlap in position.overlaps()]
 
 
@@ -140,11 +142,18 @@ def exact(number: float) -> Fraction:
     return Fraction(repr(float(number)))
 
 
+@lru_cache(maxsize=10_000)
+def units(quantity: float) -> int:
+    count = exact(quantity) / UNIT
+    assert count.denominator == 1, f"{quantity!r} is no whole number of units"
+    return count.numerator
+
+
 @dataclass
 class _Stretch:
     """A stretch on the line of what was closed: a close, given by the input at `index`, or None: written off."""
 
-    size: Fraction
+    size: int
     close: Close | None
     index: int
     ts_event: int
@@ -163,12 +172,12 @@ class _Position:
     def closes(self) -> list[Close]:
         return [stretch.close for stretch in self.closed if stretch.close is not None]
 
-    def filled(self) -> Fraction:
-        return sum((exact(fill.quantity) for fill in self.fills), Fraction(0))
+    def filled(self) -> int:
+        return sum(units(fill.quantity) for fill in self.fills)
 
-    def open(self) -> Fraction:
+    def open(self) -> int:
         """Negative where closes wait."""
-        return self.filled() - sum((stretch.size for stretch in self.closed), Fraction(0))
+        return self.filled() - sum(stretch.size for stretch in self.closed)
 
     def is_flat(self) -> bool:
         return self.open() == 0
@@ -177,27 +186,23 @@ class _Position:
         if not self.fills or self.final_close_id or not self.is_flat():
             return False
         whole = self.fills[-1].order_quantity
-        return whole is None or self.filled() >= exact(whole)
+        return whole is None or self.filled() >= units(whole)
 
-    def waiting(self) -> Iterator[tuple[_Stretch, Close, Fraction]]:
+    def waiting(self) -> Iterator[tuple[_Stretch, Close, int]]:
         """Each close that reaches beyond what was filled, and how much of it does."""
-        filled, end = self.filled(), Fraction(0)
+        filled, end = self.filled(), 0
         for stretch in self.closed:
             end += stretch.size
             left = min(stretch.size, end - filled)
             if left > 0 and stretch.close is not None:
                 yield stretch, stretch.close, left
 
-    def overlaps(self) -> Iterator[tuple[int, _Stretch, Fraction]]:
+    def overlaps(self) -> Iterator[tuple[int, _Stretch, int]]:
         """Places of fills, what closed them, how much."""
-        fill_end, closed_end = Fraction(0), Fraction(0)
-        ends = []
-        for stretch in self.closed:
-            closed_end += stretch.size
-            ends.append(closed_end)
-        at = 0
+        ends = list(accumulate(stretch.size for stretch in self.closed))
+        fill_end, at = 0, 0
         for number, fill in enumerate(self.fills):
-            start, fill_end = fill_end, fill_end + exact(fill.quantity)
+            start, fill_end = fill_end, fill_end + units(fill.quantity)
             while at < len(ends):
                 overlap = min(fill_end, ends[at]) - max(start, ends[at] - self.closed[at].size)
                 if overlap > 0:
@@ -210,9 +215,9 @@ class _Position:
         return max([fill.ts_event for fill in self.fills] + [close.ts_event for close in self.closes()])
 
     def add_fill(self, fill: Fill) -> None:
-        quantity, filled, rest = exact(fill.quantity), self.filled(), 1 - sum(self.weights, Fraction(0))
-        whole = filled + quantity if fill.order_quantity is None else exact(fill.order_quantity)
-        self.weights.append(rest if whole <= filled + quantity else rest * quantity / (whole - filled))
+        quantity, filled, rest = units(fill.quantity), self.filled(), 1 - sum(self.weights, Fraction(0))
+        whole = filled + quantity if fill.order_quantity is None else units(fill.order_quantity)
+        self.weights.append(rest if whole <= filled + quantity else rest * Fraction(quantity, whole - filled))
         self.fills.append(fill)
         self.decision = self.decision or fill
 
@@ -323,7 +328,7 @@ class _Task:
             return "LIMIT"
         if not bandit.arms and sum(bool(each.arms) for each in self.bandits.values()) >= self.limits.max_bandits:
             return "LIMIT"
-        opens = position.open() <= 0 < position.open() + exact(event.quantity) and not position.final_close_id
+        opens = position.open() <= 0 < position.open() + units(event.quantity) and not position.final_close_id
         positions = [each for one in self.bandits.values() for each in one.positions.values()]
         if opens and sum(each.open() > 0 for each in positions) >= self.limits.max_open_positions:
             return "LIMIT"
@@ -350,7 +355,7 @@ class _Task:
             bandit.arms = bandit.arms or list(self.arms)
             position.add_fill(event)
         else:
-            position.closed.append(_Stretch(exact(event.quantity), event, index, event.ts_event))
+            position.closed.append(_Stretch(units(event.quantity), event, index, event.ts_event))
             position.final_close_id = event.event_id if event.final else ""
             self.give_up_the_oldest_waiting(index)
         if position.final_close_id and position.open() > 0:
@@ -379,11 +384,13 @@ class _Task:
 
     # What ends: by the limits on counts, and by time.
 
-    def forget(self, bandit_id: str, position_id: str) -> None:
-        """And with the last position of a bandit that never had a fill, that bandit."""
+    def forget(self, bandit_id: str, position_id: str, is_nothing: bool = False) -> None:
+        """And with the last position of a bandit that never had a fill, that bandit. `is_nothing`: never had anything
+        in it that could count, so nothing is late by it."""
         bandit = self.bandits[bandit_id]
         ts_last = bandit.positions.pop(position_id).ts_last()
-        bandit.forgotten_until = max(ts_last, bandit.forgotten_until or ts_last)
+        if not is_nothing:
+            bandit.forgotten_until = max(ts_last, bandit.forgotten_until or ts_last)
         if not bandit.arms and not bandit.positions:
             del self.bandits[bandit_id]
 
@@ -412,10 +419,10 @@ class _Task:
         position = self.bandits[bandit_id].positions[position_id]
         stretch, left = next((s, left) for s, close, left in position.waiting() if close.event_id == event_id)
         stretch.size -= left
-        self.out.dead_letters.append(ReferenceDeadLetter(cause, stretch.index, error_class, float(left)))
+        self.out.dead_letters.append(ReferenceDeadLetter(cause, stretch.index, error_class, float(left * UNIT)))
         _drop_decision(position)
         if not self.bandits[bandit_id].arms and position.is_flat():
-            self.forget(bandit_id, position_id)
+            self.forget(bandit_id, position_id, is_nothing=True)
 
     def forget_finished(self, bandit_id: str) -> None:
         bandit = self.bandits[bandit_id]
@@ -479,7 +486,7 @@ def _drop_decision(position: _Position) -> None:
 
 
 def _segment(
-    position: _Position, number: int, stretch: _Stretch, q: Fraction, max_cost_ratio: float
+    position: _Position, number: int, stretch: _Stretch, size: int, max_cost_ratio: float = 10.0
 ) -> ReferenceSegment:
     """One overlap: net reward over notional, both of one unit, as everything is shared out by quantity.
 
@@ -488,11 +495,12 @@ def _segment(
     notional = the fill's own, else fill.price multiplier
     """
     fill, close = position.fills[number], stretch.close
-    weight = float(position.weights[number] * q / exact(fill.quantity))
+    quantity = float(size * UNIT)
+    weight = float(position.weights[number] * Fraction(size, units(fill.quantity)))
     ts_event = max(fill.ts_event, stretch.ts_event)
     if close is None:
         said = f"written off: close {position.final_close_id!r} was final"
-        return ReferenceSegment(fill.event_id, position.final_close_id, float(q), 0.0, weight, ts_event, withheld=said)
+        return ReferenceSegment(fill.event_id, position.final_close_id, quantity, 0.0, weight, ts_event, withheld=said)
     notional = exact(fill.price) * exact(fill.multiplier) if fill.notional is None else exact(fill.notional)
     slippage = 0.0 if close.slippage_in_price else close.slippage
     move = (exact(close.price) - exact(fill.price)) * exact(fill.multiplier) * (1 if fill.side == "BUY" else -1)
@@ -511,7 +519,7 @@ def _segment(
     return ReferenceSegment(
         fill.event_id,
         close.event_id,
-        float(q),
+        quantity,
         float(reward_bps) if abs(reward_bps) <= MAX_REWARD_BPS else math.copysign(math.inf, reward_bps),
         weight,
         ts_event,

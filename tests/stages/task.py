@@ -118,6 +118,8 @@ class Task:
             out.weights[vector.bandit_id] = vector
         for bandit in applied.bandit_snapshots:
             out.bandits[bandit.bandit_id] = encode(bandit)
+        for bandit_id in applied.forgotten_bandits:
+            del out.bandits[bandit_id]
         for position in applied.position_snapshots:
             out.positions[position_key(position.bandit_id, position.position_id)] = encode(position)
         for page in applied.position_pages:

@@ -1,13 +1,12 @@
 """The slow reference itself, on examples worked by hand: what the stages are compared with must be right first."""
 
 from fractions import Fraction
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from armstream.events import Input
-from tests.stages.events import ARMS, START, close, fill
+from tests.stages.events import ARMS, START, close, fill, short_rules
 from tests.stages.reference import YEAR_1990, Replay, replay
 
 PART: dict[str, Any] = {"order_quantity": 1_000.0}
@@ -15,22 +14,7 @@ PART: dict[str, Any] = {"order_quantity": 1_000.0}
 
 def replayed(*events: Input, registered: Any = None, **fields: Any) -> Replay:
     """Windows of 1,000, 400 and 4,000 microseconds, one topic, no limit near."""
-    limits: Any = SimpleNamespace(
-        **{
-            "dedupe_window_micros": 1_000,
-            "orphan_ttl_micros": 400,
-            "max_holding_micros": 4_000,
-            "max_events_per_position": 1_000,
-            "max_bandits": 1_000,
-            "max_open_positions": 1_000,
-            "max_waiting_closes": 1_000,
-            "max_positions_remembered": 1_000,
-            "max_cost_ratio": 10.0,
-            "trades_share_topic": True,
-        }
-        | fields
-    )
-    return replay(events, ARMS, limits, registered)
+    return replay(events, ARMS, short_rules(**fields), registered)
 
 
 def letters(out: Replay) -> list[tuple[int, int | None, str]]:
@@ -183,7 +167,7 @@ def test_closes_of_a_bandit_without_fills_expire_by_their_own_time_and_leave_not
     out = replayed(*events, trades_share_topic=False)
     assert letters(out) == [(1, 0, "ORPHAN_CLOSE")]
     assert (out.remembered, out.watermarks) == ({("book", "p2")}, {"book": (None, START + 1_001)})
-    assert out.forgotten_until == {"book": START}
+    assert out.forgotten_until == {"book": None}
     # Where fills share the topic, they are no later than closes: the shorter patience holds.
     assert letters(replayed(close("c1", "p1"), close("c2", "p2", ts_event=START + 401))) == [(1, 0, "ORPHAN_CLOSE")]
 
