@@ -17,6 +17,7 @@ from armstream.stages.memory import (
     end_waiting,
     forget,
     forget_finished,
+    forget_if_empty,
     make_room,
     waiting_close,
 )
@@ -46,7 +47,10 @@ def expire(state: TaskState, bandit_id: str, taken: Taken | None) -> Sequence[De
     if bandit.finished and bandit.finished[0][0] < bandit.floor - limits.dedupe_window_micros:
         forget_finished(state, bandit)
     if bandit.held and bandit.held[0][0] < bandit.floor:
-        letters = [*letters, *_expire_held(state, bandit)]
+        held = _expire_held(state, bandit)
+        letters = [*letters, *held]
+        if held and bandit.learner is None:
+            forget_if_empty(state, bandit)
     while state.position_count > limits.max_positions_remembered:
         make_room(state, bandit)
     return letters

@@ -122,12 +122,17 @@ def end_waiting(
     key = position_key(bandit_id, position.position_id)
     if is_flat(after) and bandit.learner is None:
         state.forget(key, position)
-        if not _waits(state, bandit):
-            state.forget_bandit(bandit)
+        forget_if_empty(state, bandit)
     else:
         state.put(key, position, after)
         state.note_flat(bandit, position, after)
     return letter
+
+
+def forget_if_empty(state: TaskState, bandit: Bandit) -> None:
+    """The touched bandit, which has no learner, where no close of it waits any more."""
+    if not _waits(state, bandit):
+        state.forget_bandit(bandit)
 
 
 def _waits(state: TaskState, bandit: Bandit) -> bool:
