@@ -116,7 +116,7 @@ def applied(
     letters = list(dead_letters)
     return Applied(
         bytearray(outcomes), list(audit), indexes, letters, [0] * len(letters), list(vectors), list(snapshots),
-        [], [], list(clipped),
+        [], [], [], [], list(clipped),
     )  # fmt: skip
 
 
