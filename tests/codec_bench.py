@@ -54,8 +54,8 @@ BANDIT = BanditSnapshot(
 DECISION = DecisionSnapshot("AAPL", 1.0, "", None, "momentum", 0.21, (), None, 4_321, {}, {})
 POSITION = PositionSnapshot(
     "equities-us", "pos-0000001", NOW, True, 100.0, 1.0, "BUY",
-    (PositionFill("fill-000001", 100.0, 150.25, 0.5, 1.0, NOW),), (PositionClose("close-00001", 100.0, 151.5, 0.5, 0.1),),
-    1, 0.0, DECISION,
+    (PositionFill("fill-000001", 100.0, 150.25, 0.5, 1.0, NOW),),
+    (PositionClose("close-00001", 100.0, 151.5, 0.5, 0.1),), 1, 0.0, DECISION,
 )  # fmt: skip
 
 

@@ -318,7 +318,8 @@ def test_a_done_position_keeps_its_ids_and_refuses_another_fill() -> None:
     assert not reward.counted
     done = task.position()
     assert done.decision is None
-    assert [each.event_id for each in (*done.fills, *done.closes)] == ["f1", "f2", "c1", "c2"]
+    assert [each.event_id for each in done.fills] == ["f1", "f2"]
+    assert [each.event_id for each in done.closes] == ["c1", "c2"]
     applied = task.apply(fill("f2", quantity=60.0, order_quantity=100.0), fill("f3", order_quantity=100.0))
     assert list(applied.outcomes) == [1, 2]
     assert "filled and closed already" in applied.dead_letters[0].error

@@ -33,6 +33,26 @@ BAD_FILLS: list[tuple[dict[str, Any], str, str]] = [
     ({"contributions": {"mlp": math.nan}}, "VALIDATION", "contribution of 'mlp'"),
     ({"contributions": {"mlp": 1e7}}, "VALIDATION", "contribution of 'mlp'"),
     ({"contributions": {"mlp": 0.0}}, "VALIDATION", "contributions must be above 0"),
+    ({"contributions": {"mlp": 40.0, "ridge": 60.0}}, "VALIDATION", "at most 1 in all, got 100.0: percent?"),
+    ({"contributions": {"mlp": 0.5, "ridge": 0.5 + 1.1e-6}}, "VALIDATION", "at most 1 in all, got 1.0000011: percent?"),
+    *(
+        (
+            {"price": value},
+            "VALIDATION",
+            f"a fill at a price of {value!r} needs notional, what basis points of one unit",
+        )
+        for value in (0.0, -0.0, -1.0)
+    ),
+    *(
+        ({"price": value}, "VALIDATION", f"must be finite: price {value!r}")
+        for value in (math.inf, -math.inf, math.nan)
+    ),
+    ({"price": math.nan, "notional": 1.0}, "VALIDATION", "must be finite: price nan"),
+    *(
+        ({"price": price, "notional": value}, "VALIDATION", f"must be finite and above 0: notional {value!r}")
+        for price in (150.0, -1.0)
+        for value in (0.0, -1.0, math.inf, math.nan)
+    ),
     ({"arm": "nobody"}, "UNKNOWN_ARM", "unknown arm 'nobody'; the arms are 'ridge', 'mlp', 'boost'"),
     ({"contributions": {"mlp": 0.5, "nobody": 0.0}}, "UNKNOWN_ARM", "unknown arm 'nobody'"),
     ({"advice": {"expert_0": 0.5}}, "UNKNOWN_EXPERT", "'expert_0'"),
@@ -115,6 +135,11 @@ def test_a_rejected_input_is_a_dead_letter_as_it_is(task: Task) -> None:
         {"fees": -3.0},
         {"order_quantity": 100.0},
         {"contributions": {"mlp": 0.4, "ridge": 0.6}},
+        {"contributions": {"mlp": 0.5, "ridge": 0.5 + 0.9e-6}},
+        {"contributions": {"mlp": 0.01, "ridge": 0.0}},
+        {"price": -1.0, "notional": 5e-324, "multiplier": 5e-324},
+        {"price": 0.0, "notional": 1.0},
+        {"order_quantity": 7.0},
     ],
 )
 def test_what_is_just_legal_is_taken(task: Task, fields: dict[str, Any]) -> None:
@@ -122,6 +147,27 @@ def test_what_is_just_legal_is_taken(task: Task, fields: dict[str, Any]) -> None
     applied = task.apply(fill(**fields), close(bandit_id=bandit_id, position_id=position_id))
     assert list(applied.outcomes) == [0, 0]
     assert applied.rewards[0].applied
+
+
+NOT_MICROSECONDS = {
+    "seconds": 1_700_000_000,
+    "milliseconds": 1_700_000_000_000,
+    "a microsecond before 1990": 631_151_999_999_999,
+    "none": 0,
+}
+
+
+@pytest.mark.parametrize("ts_event", NOT_MICROSECONDS.values(), ids=list(NOT_MICROSECONDS))
+@pytest.mark.parametrize("shared", [True, False], ids=["one topic", "two topics"])
+def test_a_time_before_1990_is_a_dead_letter_that_asks_for_its_unit(ts_event: int, shared: bool) -> None:
+    task = Task(short_rules(trades_share_topic=shared), learning_rules())
+    events = fill(ts_event=ts_event), close(ts_event=ts_event), Command("k", "book", "PAUSE", ts_event)
+    applied = task.apply(*events)
+    assert [(letter.error_class, letter.error) for letter in applied.dead_letters] == [
+        ("VALIDATION", f"ts_event must be UTC microseconds, got {ts_event}: milliseconds or seconds?")
+    ] * 3
+    assert task.published.bandits == task.published.positions == {}
+    assert list(task.apply(fill(ts_event=631_152_000_000_000)).outcomes) == [0]
 
 
 @pytest.mark.parametrize("estimator", ["importance", "implicit"])
