@@ -9,8 +9,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from armstream.codec import decode, encode
@@ -167,17 +165,12 @@ def test_a_close_may_have_any_finite_price() -> None:
         assert sendable_close(replace(CLOSED, price=price)).price == price
 
 
-odd_numbers = st.sampled_from(
-    [0.0, -1.0, 0.5, 1.0, 2.0, 3, math.nan, math.inf, -math.inf, True, None, "1", np.float64(1)]
-)
-odd_texts = st.sampled_from(
-    ["a", "", "a" * 50, "a" * 51, "a" * 201, "a\0b", None, 7, np.str_("a"), "BUY", "TRADE", "buy"]
-)
-odd_counts = st.sampled_from([NOW, 0, 7, -1, 2**63, 1.0, True, None, NOW * 1_000])
-odd_truths = st.sampled_from([True, False, 1, None, np.True_])
-odd_maps = st.sampled_from([{}, {"a": 0.5}, {"a": math.nan}, {"a": 2}, None, ()])
-odd_lists = st.sampled_from([(), (0.5, 0.5), (math.nan,), (1,), [0.5], None, np.array([0.5])])
-ODD = {str: odd_texts, float: odd_numbers, int: odd_counts, bool: odd_truths, dict: odd_maps, tuple: odd_lists}
+ODD: list[Any] = [
+    *(0.0, -1.0, 0.5, 1.0, 2.0, 3, math.nan, math.inf, -math.inf, True, False, np.True_, None, np.float64(1)),
+    *(NOW, 0, 7, -1, 2**63, NOW * 1_000),
+    *("a", "", "a" * 50, "a" * 51, "a" * 201, "a\0b", "1", np.str_("a"), "BUY", "buy", "TRADE", "CANCEL"),
+    *({}, {"a": 0.5}, {"a": math.nan}, {"a": 2}, (), (0.5, 0.5), (math.nan,), (1,), [0.5], np.array([0.5])),
+]
 USUAL = replace(DRAWN, exec_ref_id=None, advice={}, notional=None)
 USUAL_CLOSE = replace(CLOSED, exec_ref_id=None)
 
@@ -196,15 +189,17 @@ CASES: list[tuple[Any, Callable[[Any], bool], Callable[[Any], Any]]] = [
 
 
 @pytest.mark.parametrize(("usual", "is_usual", "judge"), CASES, ids=["fill", "close"])
-@given(st.data())
 def test_what_passes_for_usual_is_what_would_be_judged_right_and_the_same(
-    usual: Any, is_usual: Callable[[Any], bool], judge: Callable[[Any], Any], data: st.DataObject
+    usual: Any, is_usual: Callable[[Any], bool], judge: Callable[[Any], Any]
 ) -> None:
     assert is_usual(usual)
-    fields = {name: type(value) for name, value in msgspec.structs.asdict(usual).items()}
-    names = data.draw(st.lists(st.sampled_from(sorted(fields)), min_size=1, max_size=2, unique=True))
-    odd = replace(usual, **{name: data.draw(ODD.get(fields[name], odd_texts)) for name in names})
-    if is_usual(odd):
-        right = judged(judge, odd)
-        assert right == odd
-        assert types_of(right) == types_of(odd)
+    passed = 0
+    for name in usual.__struct_fields__:
+        for value in ODD:
+            odd = replace(usual, **{name: value})
+            if is_usual(odd):
+                passed += 1
+                right = judged(judge, odd)
+                assert right == odd
+                assert types_of(right) == types_of(odd)
+    assert passed > 50, "else this says nothing"
