@@ -19,7 +19,7 @@ from armstream.learning.refusals import refuse_text
 from armstream.learning.summation import summed
 from armstream.plain import Moment, Number, Truth
 
-_any_fill: Final[Callable[..., Fill]] = Fill  # of values that are not plain yet
+_any_fill: Final[Callable[..., Fill]] = Fill  # in the schema's order, of values that are not plain yet
 _any_close: Final[Callable[..., Close]] = Close
 
 
@@ -77,28 +77,29 @@ class Decision:
         """
         return sendable_fill(
             _any_fill(
-                event_id=event_id or _new_id(),
-                bandit_id=self.bandit_id,
-                position_id=self.position_id,
-                instrument_id=instrument_id,
-                side=side,
-                quantity=quantity,
-                price=price,
-                ts_event=_wall_clock_micros() if ts_event is None else ts_event,
-                multiplier=multiplier,
-                fees=fees,
-                exec_type=exec_type,
-                currency=currency,
-                order_quantity=order_quantity,
-                exec_id=exec_id,
-                exec_ref_id=exec_ref_id,
-                arm=self.arm,
-                propensity=self.propensity,
-                probabilities=self.probabilities,
-                eta=self.eta,
-                weights_version=self.weights_version,
-                advice=self.advice,
-                notional=notional,
+                event_id or _new_id(),
+                self.bandit_id,
+                self.position_id,
+                instrument_id,
+                side,
+                quantity,
+                price,
+                _wall_clock_micros() if ts_event is None else ts_event,
+                multiplier,
+                fees,
+                exec_type,
+                currency,
+                order_quantity,
+                exec_id,
+                exec_ref_id,
+                self.arm,
+                self.propensity,
+                self.probabilities,
+                self.eta,
+                self.weights_version,
+                {},  # contributions: one arm was drawn
+                self.advice,
+                notional,
             )
         )
 
@@ -124,19 +125,19 @@ class Decision:
         """
         return sendable_close(
             _any_close(
-                event_id=event_id or _new_id(),
-                bandit_id=self.bandit_id,
-                position_id=self.position_id,
-                quantity=quantity,
-                price=price,
-                ts_event=_wall_clock_micros() if ts_event is None else ts_event,
-                fees=fees,
-                slippage=slippage,
-                slippage_in_price=slippage_in_price,
-                exec_type=exec_type,
-                exec_id=exec_id,
-                exec_ref_id=exec_ref_id,
-                final=final,
+                event_id or _new_id(),
+                self.bandit_id,
+                self.position_id,
+                quantity,
+                price,
+                _wall_clock_micros() if ts_event is None else ts_event,
+                fees,
+                slippage,
+                slippage_in_price,
+                exec_type,
+                exec_id,
+                exec_ref_id,
+                final,
             )
         )
 

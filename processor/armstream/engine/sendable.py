@@ -4,7 +4,7 @@ Its values become plain ones. A refusal is a ValueError that names the field. Wh
 bandit's arms, whether the id is used, what else is in the position) it answers with a dead letter.
 """
 
-from math import inf
+from math import fsum, inf
 from typing import Final, cast, get_args
 
 from armstream.events import Close, ExecType, Fill
@@ -203,8 +203,8 @@ def _legal_contributions(fill: Fill) -> dict[str, float]:
     for name, share in shares.items():
         if share < 0.0:
             raise ValueError(f"contributions[{name!r}] must not be negative, got {share!r}")
-    if shares and not 0.0 < sum(shares.values()) <= SHARES_MOST:
-        raise ValueError(f"contributions must sum to more than 0 and to 1 at most, got {sum(shares.values())!r}")
+    if shares and not 0.0 < (total := fsum(shares.values())) <= SHARES_MOST:
+        raise ValueError(f"contributions must sum to more than 0 and to 1 at most, got {total!r}")
     return shares
 
 
