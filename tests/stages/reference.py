@@ -357,8 +357,6 @@ class _Task:
 
     def accept(self, index: int, event: Fill | Close) -> None:
         bandit = self.bandits.get(event.bandit_id, _Bandit())
-        if event.position_id not in bandit.positions and self.position_count() >= self.limits.max_positions_remembered:
-            self.forget_the_oldest_for(event.bandit_id)
         self.bandits[event.bandit_id] = bandit
         bandit.see(event, self.limits.trades_share_topic)
         position = bandit.positions.setdefault(event.position_id, _Position())
@@ -368,7 +366,6 @@ class _Task:
         else:
             position.closed.append(_Stretch(units(event.quantity), event, index, event.ts_event))
             position.final_close_id = event.event_id if event.final else ""
-            self.give_up_the_oldest_waiting(index)
         if position.final_close_id and position.open() > 0:
             position.closed.append(_Stretch(position.open(), None, index, event.ts_event))
         self.realise(index, event, bandit, position)
@@ -443,6 +440,7 @@ class _Task:
                 self.forget(bandit_id, position_id)
 
     def end_what_is_due(self, cause: int, bandit_id: str) -> None:
+        """By time, and then what there is no room for: what time ends makes room."""
         bandit, limits = self.bandits[bandit_id], self.limits
         now, patience = bandit.fill_watermark, limits.orphan_ttl_micros
         if now is None:
@@ -455,6 +453,7 @@ class _Task:
         ]
         for _, event_id, position_id in sorted(orphans):
             self.give_up(cause, bandit_id, position_id, event_id, "ORPHAN_CLOSE")
+        self.give_up_the_oldest_waiting(cause)
         if bandit_id in self.bandits:
             self.forget_finished(bandit_id)
         floor = bandit.floor()
@@ -462,6 +461,8 @@ class _Task:
             if not position.is_flat() and floor is not None and ts_last + limits.max_holding_micros < floor:
                 self.forget(bandit_id, position_id)
                 self.out.dead_letters.append(ReferenceDeadLetter(cause, None, "LIMIT"))
+        if self.position_count() > limits.max_positions_remembered:
+            self.forget_the_oldest_for(bandit_id)
 
     def obey(self, index: int, command: Command) -> None:
         bandit = self.bandits.get(command.bandit_id, _Bandit())
