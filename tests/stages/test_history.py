@@ -234,7 +234,7 @@ FOUND: dict[str, tuple[list[Input], dict[str, Any]]] = {  # by random histories,
         ],
         {"max_waiting_closes": 1} | NOT_MET,
     ),
-    "an event in milliseconds lets nothing be forgotten": (
+    "what gave up for another bandit's close is forgotten at once where it is old enough": (
         [
             close("c1", "p1", ts_event=START + 1_000),
             fill("f2", "p2", ts_event=START + 3_000),
