@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
@@ -28,12 +28,14 @@ from armstream.events import (
     CommandApplied,
     DeadLetter,
     Fill,
+    PositionPage,
     PositionSnapshot,
     Reward,
     TaskSettings,
     TaskSnapshot,
     WeightVector,
 )
+from armstream.old_records import UPGRADES, Values
 from armstream.resources import resource
 
 Event = (
@@ -43,6 +45,7 @@ Event = (
     | CommandApplied
     | DeadLetter
     | Fill
+    | PositionPage
     | PositionSnapshot
     | Reward
     | TaskSettings
@@ -56,6 +59,7 @@ EVENT_TYPES: Final[tuple[type[Event], ...]] = (
     CommandApplied,
     DeadLetter,
     Fill,
+    PositionPage,
     PositionSnapshot,
     Reward,
     TaskSettings,
@@ -80,7 +84,8 @@ Check = Callable[[bytes, int], int]  # from where a value begins to where it end
 class Writer:
     """A schema that records are written with, and the event that they are read as.
 
-    `lists` names fields, by record, that hold many values in the event and held one when this schema was written.
+    `lists` names fields, by record, that hold many values in the event and held one when this schema was written;
+    `upgrade` gives today's values where that is not enough.
     """
 
     event_type: type[Event]
@@ -88,6 +93,7 @@ class Writer:
     reader_schema: Any  # None where it is the writer's own
     check: Check
     lists: frozenset[str] = frozenset()
+    upgrade: Callable[[Values], Values] | None = None
 
 
 def load_writers(old: Path) -> Mapping[bytes, Writer]:
@@ -106,6 +112,10 @@ def load_writers(old: Path) -> Mapping[bytes, Writer]:
         if schema["name"] not in current:
             raise ValueError(f"{path.name}: {schema['name']} is the name of no record in schemas/")
         event_type, today = current[schema["name"]]
+        if path.stem in UPGRADES:
+            check = _check_of(schema, {})
+            writers[_header(schema)] = Writer(event_type, schema, schema, check, upgrade=UPGRADES[path.stem])
+            continue
         lists = _fields_of(today, is_list=True) & _fields_of(schema, is_list=False)
         reader_schema = parse_schema(_with_one_value(today, lists), {})
         writers.setdefault(_header(schema), Writer(event_type, schema, reader_schema, _check_of(schema, {}), lists))
@@ -372,6 +382,8 @@ def decode_slowly(record: bytes | None, writers: Mapping[bytes, Writer] = WRITER
         values = schemaless_reader(BytesIO(record[_HEADER_SIZE:]), writer.schema, writer.reader_schema)
         if writer.lists:
             values = _listed(values, writer.reader_schema, writer.lists)
+        if writer.upgrade is not None:
+            values = writer.upgrade(cast(Values, values))
         return msgspec.convert(values, writer.event_type)
     except Exception as error:  # the bytes are right, so a writer's schema that does not resolve; a dead letter says so
         raise DecodeError(f"{writer.event_type.__name__}: {error}") from error
@@ -426,6 +438,7 @@ _READERS: Final[Mapping[bytes, Callable[[bytes], Event]]] = {
     HEADERS[Fill]: wire.read_fill,
     HEADERS[Close]: wire.read_close,
     HEADERS[PositionSnapshot]: wire.read_position_snapshot,
+    HEADERS[PositionPage]: wire.read_position_page,
     HEADERS[Reward]: wire.read_reward,
 }
 
@@ -447,6 +460,8 @@ def encode(event: Event) -> bytes:
             return wire.write_bandit_snapshot(header, event)
         if isinstance(event, PositionSnapshot):
             return wire.write_position_snapshot(header, event)
+        if isinstance(event, PositionPage):
+            return wire.write_position_page(header, event)
         return _encode_slowly(header, event)
     except _UNWRITABLE as error:
         return _encode_unusual(header, event, error)

@@ -299,7 +299,7 @@ class PositionFill(Struct, frozen=True, gc=False):
 
 
 class PositionClose(Struct, frozen=True, gc=False):
-    """A close as its position keeps it; `slippage` is 0 where the price already holds it. Quantity as in PositionFill."""
+    """A close as its position keeps it; `slippage` is 0 where the price already holds it. A quantity of 0: as above."""
 
     event_id: str
     quantity: float

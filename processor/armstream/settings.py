@@ -274,7 +274,7 @@ class LimitSettings(Section):
     batch_records: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     record_bytes: Annotated[int, Field(ge=1_024, le=67_108_864)] = 1_048_576
     restore_slice_records: Annotated[int, Field(ge=1, le=1_000_000)] = 5_000
-    events_per_position: Annotated[int, Field(ge=2, le=100_000)] = 1_000
+    events_per_position: Annotated[int, Field(ge=2, le=100_000)] = 10_000
     arms: Annotated[int, Field(ge=2, le=1_000)] = 64
     experts: Annotated[int, Field(ge=1, le=1_000)] = 32
     bandits: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
@@ -299,12 +299,13 @@ class LimitSettings(Section):
 
 
 class RewardSettings(Section):
-    """Windows in event time."""
+    """Windows in event time, and what no reward may cost."""
 
     dedupe_window_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 86_400
     orphan_ttl_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 3_600
     max_holding_days: Annotated[int, Field(ge=1, le=36_500)] = 400
     max_future_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
+    max_cost_ratio: Annotated[float, Field(gt=0, le=1e6)] = 10.0
 
     def conflicts(self) -> Iterator[Conflict]:
         if self.max_holding_days * 86_400 < self.dedupe_window_seconds:
@@ -537,6 +538,8 @@ class Settings(Section):
             max_open_positions=self.limits.open_positions,
             max_waiting_closes=self.limits.waiting_closes,
             max_positions_remembered=self.limits.positions_remembered,
+            max_cost_ratio=self.rewards.max_cost_ratio,
+            trades_share_topic=len(self.topics.trades) == 1,
         )
 
     def bandit_registry(self) -> BanditRegistry:

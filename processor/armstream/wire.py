@@ -22,8 +22,10 @@ from armstream.events import (
     DecisionSnapshot,
     ExecType,
     Fill,
-    OpenFill,
     Phase,
+    PositionClose,
+    PositionFill,
+    PositionPage,
     PositionSnapshot,
     PropensitySource,
     Reward,
@@ -56,9 +58,8 @@ _highs: dict[int, int] = {}  # these four bytes stay as they are for 134 seconds
 
 _FILL: Final = struct.Struct("<BddHHIddBB")  # side, quantity, price, ts_event, multiplier, fees, exec_type, size
 _CLOSE: Final = struct.Struct("<ddHHIddBB")  # quantity, price, ts_event, fees, slippage, slippage_in_price, exec_type
-_POSITION: Final = struct.Struct("<HHIBd")  # ts_last, counted, filled_quantity
-_DECISION: Final = struct.Struct("<Bd")  # side, multiplier
-_OPEN_FILL: Final = struct.Struct("<ddddHHI")  # quantity, price, fees, left, ts_event
+_POSITION: Final = struct.Struct("<HHIBddB")  # ts_last, counted, filled_quantity, filled_weight, side
+_POSITION_FILL: Final = struct.Struct("<ddddHHI")  # quantity, price, fees, weight, ts_event
 _REWARD_READ: Final = struct.Struct("<dddBB")  # quantity, reward_bps, weight, applied, counted
 _TIME: Final = struct.Struct("<HHI")
 _SOURCES: Final[Mapping[bytes, PropensitySource]] = {
@@ -69,6 +70,7 @@ _SOURCES: Final[Mapping[bytes, PropensitySource]] = {
 }
 _SHIFTS: Final = (0, 7, 14, 21, 28, 35, 42, 49)
 _DOUBLE: Final = struct.Struct("<d")
+_FOUR_DOUBLES: Final = struct.Struct("<4d")
 _DOUBLES: Final = tuple(struct.Struct(f"<{count}d") for count in range(64))
 
 # Names repeat where ids do not: one str a name saves a decode here, and memory and hashing wherever it goes.
@@ -105,8 +107,11 @@ def read_fill(record: bytes) -> Fill:
         exec_id, at = _optional_text_at(record, at)
         exec_ref_id, at = _optional_text_at(record, at)
     arm, propensity, probabilities, eta, weights_version, contributions, advice, at = _choice_at(record, at)
-    if at != len(record):
-        raise Unusual
+    notional = None
+    if record[at:] != b"\0":
+        notional, at = _optional_double_at(record, at)
+        if at != len(record):
+            raise Unusual
     return Fill(
         record[11:bandit_at].decode(),
         _names.get(bandit_id) or _learn_name(bandit_id),
@@ -130,6 +135,7 @@ def read_fill(record: bytes) -> Fill:
         weights_version,
         contributions,
         advice,
+        notional,
     )
 
 
@@ -148,12 +154,13 @@ def read_close(record: bytes) -> Close:
         record, quantity_at
     )
     at = quantity_at + 42
-    if record[at:] == b"\0\0":
-        exec_id = exec_ref_id = None
+    if record[at:] == b"\0\0\0":
+        exec_id, exec_ref_id, final = None, None, False
     else:
         exec_id, at = _optional_text_at(record, at)
         exec_ref_id, at = _optional_text_at(record, at)
-        if at != len(record):
+        final = _BOOLEANS[record[at]]
+        if at + 1 != len(record):
             raise Unusual
     return Close(
         record[11:bandit_at].decode(),
@@ -168,6 +175,7 @@ def read_close(record: bytes) -> Close:
         _EXEC_TYPES[exec_type],
         exec_id,
         exec_ref_id,
+        final,
     )
 
 
@@ -228,24 +236,26 @@ def read_reward(record: bytes) -> Reward:
 
 
 def read_position_snapshot(record: bytes) -> PositionSnapshot:
-    """The PositionSnapshot in `record`, whose header is not looked at. Raises UNUSUAL, also where a close waits."""
+    """The PositionSnapshot in `record`, whose header is not looked at. Raises UNUSUAL, also where a close waits, it has
+    pages or a close was final."""
     bandit_id, at = _name_at(record, 10)
     position_id, at = _text_at(record, at)
-    low, middle, high, counted, filled_quantity = _POSITION.unpack_from(record, at)
-    fill_ids, at = _texts_at(record, at + 17)
-    close_ids, at = _texts_at(record, at)
-    some = record[at]
-    at += 1
+    low, middle, high, counted, filled_quantity, filled_weight, side = _POSITION.unpack_from(record, at)
+    fills, at = _position_fills_at(record, at + 26)
+    closes, at = _position_closes_at(record, at)
+    open_from, at = _long_at(record, at)
+    (open_left,) = _DOUBLE.unpack_from(record, at)
+    some = record[at + 8]
+    at += 9
     decision = None
     if some == 2:
         decision, at = _decision_at(record, at)
     elif some:
         raise Unusual
-    fills, at = _open_fills_at(record, at)
-    if record[at]:
+    if record[at : at + 3] != b"\0\0\0":
         raise Unusual
-    schema_version, at = _long_at(record, at + 1)
-    if at != len(record) or schema_version >= 1 << 31:
+    schema_version, at = _long_at(record, at + 3)
+    if at != len(record) or schema_version >= 1 << 31 or open_from >= 1 << 31:
         raise Unusual
     return PositionSnapshot(
         bandit_id,
@@ -253,42 +263,77 @@ def read_position_snapshot(record: bytes) -> PositionSnapshot:
         _LOW[low] + _MIDDLE[middle] + (_highs.get(high) or _learn_high(high)),
         _BOOLEANS[counted],
         filled_quantity,
-        fill_ids,
-        close_ids,
-        decision,
+        filled_weight,
+        _SIDES[side],
         fills,
+        closes,
+        open_from,
+        open_left,
+        decision,
         (),
+        None,
+        None,
         schema_version,
     )
 
 
+def read_position_page(record: bytes) -> PositionPage:
+    """The PositionPage in `record`, whose header is not looked at. Raises UNUSUAL."""
+    bandit_id, at = _name_at(record, 10)
+    position_id, at = _text_at(record, at)
+    number, at = _long_at(record, at)
+    fills, at = _position_fills_at(record, at)
+    closes, at = _position_closes_at(record, at)
+    schema_version, at = _long_at(record, at)
+    if at != len(record) or max(number, schema_version) >= 1 << 31:
+        raise Unusual
+    return PositionPage(bandit_id, position_id, number, fills, closes, schema_version)
+
+
 def _decision_at(record: bytes, at: int) -> tuple[DecisionSnapshot, int]:
     instrument_id, at = _name_at(record, at)
-    side, multiplier = _DECISION.unpack_from(record, at)
-    currency, at = _name_at(record, at + 9)
+    (multiplier,) = _DOUBLE.unpack_from(record, at)
+    currency, at = _name_at(record, at + 8)
     order_quantity, at = _optional_double_at(record, at)
     choice = _choice_at(record, at)
-    decision = DecisionSnapshot(instrument_id, _SIDES[side], multiplier, currency, order_quantity, *choice[:7])
-    return decision, choice[7]
+    return DecisionSnapshot(instrument_id, multiplier, currency, order_quantity, *choice[:7]), choice[7]
 
 
-def _open_fills_at(record: bytes, at: int) -> tuple[tuple[OpenFill, ...], int]:
-    count = record[at]
-    at += 1
+def _position_fills_at(record: bytes, at: int) -> tuple[tuple[PositionFill, ...], int]:
+    count, at = _long_at(record, at)
     if count == 0:
         return (), at
-    if count & _LONG_OR_NEGATIVE:
-        raise Unusual
     fills = []
-    for _ in range(count >> 1):
+    for _ in range(count):
         event_id, at = _text_at(record, at)
-        quantity, price, fees, left, low, middle, high = _OPEN_FILL.unpack_from(record, at)
+        quantity, price, fees, weight, low, middle, high = _POSITION_FILL.unpack_from(record, at)
         at += 40
+        exec_id = notional = None
+        if record[at : at + 2] == b"\0\0":
+            at += 2
+        else:
+            exec_id, at = _optional_text_at(record, at)
+            notional, at = _optional_double_at(record, at)
         ts_event = _LOW[low] + _MIDDLE[middle] + (_highs.get(high) or _learn_high(high))
-        fills.append(OpenFill(event_id, quantity, price, fees, left, ts_event))
+        fills.append(PositionFill(event_id, quantity, price, fees, weight, ts_event, exec_id, notional))
     if record[at]:
         raise Unusual
     return tuple(fills), at + 1
+
+
+def _position_closes_at(record: bytes, at: int) -> tuple[tuple[PositionClose, ...], int]:
+    count, at = _long_at(record, at)
+    if count == 0:
+        return (), at
+    closes = []
+    for _ in range(count):
+        event_id, at = _text_at(record, at)
+        quantity, price, fees, slippage = _FOUR_DOUBLES.unpack_from(record, at)
+        exec_id, at = _optional_text_at(record, at + 32)
+        closes.append(PositionClose(event_id, quantity, price, fees, slippage, exec_id))
+    if record[at]:
+        raise Unusual
+    return tuple(closes), at + 1
 
 
 def _choice_at(  # noqa: PLR0912 - straight lines cost less than calls
@@ -472,8 +517,7 @@ _RATES: Final = struct.Struct("<ddd")  # gamma, eta, reward_bound_bps
 _ARM_STATES: Final = tuple(
     struct.Struct(f"<BdB{size}sd") for size in range(11)
 )  # one number, pulls, cumulative_reward_bps
-_COUNTED: Final = struct.Struct("<?d")  # counted, filled_quantity
-_FOUR_DOUBLES: Final = struct.Struct("<4d")
+_FILLED: Final = struct.Struct("<?ddB")  # counted, filled_quantity, filled_weight, side
 _FIVE_DOUBLES: Final = struct.Struct("<5d")
 _SOME_DOUBLE: Final = struct.Struct("<Bd")
 
@@ -568,6 +612,7 @@ def write_bandit_snapshot(header: bytes, snapshot: BanditSnapshot) -> bytes:
         _optional_double(snapshot.reward_bound_bps),
         _doubles(snapshot.warm_up_rewards_bps),
         _doubles(snapshot.state),
+        b"\0" if snapshot.forgotten_until is None else b"\2" + _time(snapshot.forgotten_until),
         _long(snapshot.schema_version),
     )
     return b"".join(pieces)
@@ -581,9 +626,10 @@ def write_position_snapshot(header: bytes, snapshot: PositionSnapshot) -> bytes:
         _SIZES[len(position_id)],
         position_id,
         _time(snapshot.ts_last),
-        _COUNTED.pack(snapshot.counted, snapshot.filled_quantity),
-        _texts(snapshot.fill_ids),
-        _texts(snapshot.close_ids),
+        _FILLED.pack(snapshot.counted, snapshot.filled_quantity, snapshot.filled_weight, _SIDE_INDEXES[snapshot.side]),
+        *_position_events(snapshot.fills, snapshot.closes),
+        _long(snapshot.open_from),
+        _DOUBLE.pack(snapshot.open_left),
     ]
     decision = snapshot.decision
     if decision is None:
@@ -594,7 +640,7 @@ def write_position_snapshot(header: bytes, snapshot: PositionSnapshot) -> bytes:
         pieces += (
             b"\2",
             _name(decision.instrument_id),
-            _DECISION.pack(_SIDE_INDEXES[decision.side], decision.multiplier),
+            _DOUBLE.pack(decision.multiplier),
             _name(decision.currency),
             _optional_double(decision.order_quantity),
             b"\0" if arm is None else b"\2" + _name(arm),
@@ -605,12 +651,27 @@ def write_position_snapshot(header: bytes, snapshot: PositionSnapshot) -> bytes:
             _doubles_by_name(decision.contributions),
             _doubles_by_name(decision.advice),
         )
+    paged, final = snapshot.paged, snapshot.final_close_id
     pieces += (
-        _items([_open_fill(fill) for fill in snapshot.fills]) if snapshot.fills else b"\0",
-        _items([_waiting_close(close) for close in snapshot.closes]) if snapshot.closes else b"\0",
+        _items([_waiting_close(close) for close in snapshot.waiting]) if snapshot.waiting else b"\0",
+        b"\0" if paged is None else b"\2" + _long(paged.pages) + _long(paged.fills) + _long(paged.closes),
+        b"\0" if final is None else b"\2" + _text(final),
         _long(snapshot.schema_version),
     )
     return b"".join(pieces)
+
+
+def write_position_page(header: bytes, page: PositionPage) -> bytes:
+    return b"".join(
+        (
+            header,
+            _name(page.bandit_id),
+            _text(page.position_id),
+            _long(page.number),
+            *_position_events(page.fills, page.closes),
+            _long(page.schema_version),
+        )
+    )
 
 
 def write_cut(next_offset: Mapping[str, int]) -> bytes:
@@ -624,12 +685,33 @@ def write_cut(next_offset: Mapping[str, int]) -> bytes:
     return b"".join(pieces)
 
 
-def _open_fill(fill: OpenFill) -> bytes:
+def _position_events(fills: Sequence[PositionFill], closes: Sequence[PositionClose]) -> tuple[bytes, bytes]:
+    return (
+        _items([_position_fill(fill) for fill in fills]) if fills else b"\0",
+        _items([_position_close(close) for close in closes]) if closes else b"\0",
+    )
+
+
+def _position_fill(fill: PositionFill) -> bytes:
+    exec_id = fill.exec_id
     return b"".join(
         (
             _text(fill.event_id),
-            _FOUR_DOUBLES.pack(fill.quantity, fill.price, fill.fees, fill.left),
+            _FOUR_DOUBLES.pack(fill.quantity, fill.price, fill.fees, fill.weight),
             _time(fill.ts_event),
+            b"\0" if exec_id is None else b"\2" + _text(exec_id),
+            _optional_double(fill.notional),
+        )
+    )
+
+
+def _position_close(close: PositionClose) -> bytes:
+    exec_id = close.exec_id
+    return b"".join(
+        (
+            _text(close.event_id),
+            _FOUR_DOUBLES.pack(close.quantity, close.price, close.fees, close.slippage),
+            b"\0" if exec_id is None else b"\2" + _text(exec_id),
         )
     )
 

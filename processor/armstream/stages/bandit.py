@@ -19,7 +19,8 @@ from armstream.events import (
 from armstream.learning import Decision
 from armstream.learning.blending import effective_alpha
 from armstream.learning.refusals import SUM_TOLERANCE
-from armstream.stages.reward import Segment, Taken
+from armstream.stages.matching import Segment
+from armstream.stages.reward import Taken
 from armstream.stages.state import Bandit, TaskState
 from armstream.stages.withholding import WARMING_UP
 

@@ -1,120 +1,120 @@
 """What time ends: closes whose fill never came, positions that are done, positions held too long.
 
 Law: everything past due expires, and that is a question to state alone, so that neither the batch's boundaries nor a
-restart moves it. The heaps of a bandit only say where to look. For that, each position has a hint at or before the
-moment it can be due: at `ts_last + dedupe_window` as long as the floor (the smaller watermark) has not passed it, and
-then, held open, again and again, until `ts_last + max_holding`.
+restart moves it. The heaps of a bandit only say where to look. For that, each position that is not flat has a hint at
+or before the moment it can be due: at `ts_last + dedupe_window` as long as the floor has not passed it, and then, held
+open, again and again, until `ts_last + max_holding`.
 """
 
 from collections.abc import Sequence
-from heapq import heappop, heappush
+from heapq import heappush
 
 from armstream.codec import encode
 from armstream.events import DeadLetter, PositionSnapshot, Source
 from armstream.keys import position_key
+from armstream.stages.memory import (
+    end_oldest_waiting,
+    end_waiting,
+    forget,
+    forget_finished,
+    make_room,
+    waiting_close,
+)
 from armstream.stages.reward import Taken
-from armstream.stages.state import Bandit, TaskState
+from armstream.stages.state import NEVER, Bandit, TaskState, is_flat
 
 
-def expire(state: TaskState, taken: Taken) -> Sequence[DeadLetter]:
-    """Ends all that is due in a bandit after one of its events: orphaned closes first, then positions, oldest first."""
-    bandit, before, after, limits = taken.bandit, taken.before, taken.after, state.limits
-    waiting, checks = bandit.waiting, bandit.checks
-    if after.closes and (before is None or len(after.close_ids) > len(before.close_ids)):
-        close = after.closes[-1]
-        heappush(waiting, (close.ts_event, close.event_id, after.position_id))
-    if before is None or before.ts_last + limits.dedupe_window_micros < bandit.floor:
-        heappush(checks, (after.ts_last + limits.dedupe_window_micros, after.position_id))
+def expire(state: TaskState, bandit_id: str, taken: Taken | None) -> Sequence[DeadLetter]:
+    """Ends all that is due in a bandit after one of its events: orphaned closes first, then positions, oldest first;
+    then what there is no room for.
 
-    letters: Sequence[DeadLetter] = ()
-    if waiting and waiting[0][0] + limits.orphan_ttl_micros < bandit.fill_watermark:
+    `taken` is None for an event that changed nothing but, maybe, what time it is.
+    """
+    letters: list[DeadLetter] = []
+    if taken is not None:
+        _note(state, taken.bandit, taken.before, taken.after)
+    bandit = state.touched(bandit_id)
+    if bandit is None:  # nothing of it changed, so nothing is due that was not
+        return letters
+    if bandit.waiting and bandit.waiting[0][0] < _oldest_wait(state, bandit):
         letters = _expire_closes(state, bandit)
-    if checks and checks[0][0] < bandit.floor:
-        letters = [*letters, *_expire_positions(state, bandit)]
+    while state.waiting_close_count > state.limits.max_waiting_closes:
+        letters.append(end_oldest_waiting(state))
+    forget_finished(state, bandit)
+    if bandit.held and bandit.held[0][0] < bandit.floor:
+        letters += _expire_held(state, bandit)
+    while state.position_count > state.limits.max_positions_remembered:
+        make_room(state, bandit)
     return letters
+
+
+def _note(state: TaskState, bandit: Bandit, before: PositionSnapshot | None, after: PositionSnapshot) -> None:
+    """Where to look for it later."""
+    state.note_flat(bandit, before, after)
+    if (before is None or is_flat(before)) and not is_flat(after):
+        heappush(bandit.held, (after.ts_last + state.limits.dedupe_window_micros, after.position_id))
+    if after.waiting and (before is None or len(after.waiting) > len(before.waiting)):
+        close = after.waiting[-1]
+        heappush(bandit.waiting, (close.ts_event, close.event_id, after.position_id))
+        heappush(state.waiting, (close.ts_event, bandit.bandit_id, after.position_id, close.event_id))
+
+
+def _oldest_wait(state: TaskState, bandit: Bandit) -> int:
+    """Closes before this time wait no more. Where no fill tells the time, closes do, and it takes longer."""
+    limits = state.limits
+    if bandit.fill_watermark == NEVER:
+        return bandit.close_watermark - limits.dedupe_window_micros
+    return bandit.fill_watermark - limits.orphan_ttl_micros
 
 
 def _expire_closes(state: TaskState, bandit: Bandit) -> list[DeadLetter]:
     letters: list[DeadLetter] = []
-    waiting, limits = bandit.waiting, state.limits
-    while waiting and waiting[0][0] + limits.orphan_ttl_micros < bandit.fill_watermark:
-        ts_event, event_id, position_id = due = heappop(waiting)
-        state.took_waiting(waiting, due)
-        key = position_key(bandit.bandit_id, position_id)
-        before = state.position(key)
-        if before is None:
-            continue
-        for close in before.closes:
-            if close.event_id == event_id and close.ts_event == ts_event:
-                break
-        else:
-            continue  # it was matched
-        after = _without_close(before, event_id)
-        state.put(key, before, after)
-        if after.ts_last + limits.dedupe_window_micros < bandit.floor:
-            heappush(bandit.checks, (after.ts_last + limits.dedupe_window_micros, position_id))
-        letters.append(
-            DeadLetter(
-                close.source,
-                "ORPHAN_CLOSE",
-                f"no fill for {close.left!r} of {close.quantity!r} within {limits.orphan_ttl_micros / 1e6:g} s",
-                ts_event,
-                close.left,
-            )
-        )
+    hints, before = bandit.waiting, _oldest_wait(state, bandit)
+    waited_micros = (
+        state.limits.dedupe_window_micros if bandit.fill_watermark == NEVER else state.limits.orphan_ttl_micros
+    )
+    while hints and hints[0][0] < before:
+        ts_event, event_id, position_id = state.pop_hint(hints)
+        position = state.position(position_key(bandit.bandit_id, position_id))
+        close = None if position is None else waiting_close(position, event_id, ts_event)
+        if position is None or close is None:
+            continue  # it was matched, or ended
+        error = f"no fill for {close.left!r} of {close.quantity!r} within {waited_micros / 1e6:g} s"
+        letter = DeadLetter(close.source, "ORPHAN_CLOSE", error, ts_event, close.left)
+        letters.append(end_waiting(state, bandit.bandit_id, position, close, letter))
     return letters
 
 
-def _expire_positions(state: TaskState, bandit: Bandit) -> list[DeadLetter]:
+def _expire_held(state: TaskState, bandit: Bandit) -> list[DeadLetter]:
     letters: list[DeadLetter] = []
     floor, limits = bandit.floor, state.limits
     for position in _to_look_at(state, bandit):
-        key = position_key(bandit.bandit_id, position.position_id)
-        is_flat = not position.fills and not position.closes
-        due = position.ts_last + (limits.dedupe_window_micros if is_flat else limits.max_holding_micros)
+        due = position.ts_last + limits.max_holding_micros
         if due < floor:
-            state.forget(key, position)
-            if not is_flat:
-                letters.append(_held_too_long(position, key, limits.max_holding_micros))
+            letters.append(_held_too_long(position, limits.max_holding_micros))
+            forget(state, bandit, position)
             continue
         young = position.ts_last + limits.dedupe_window_micros
         again = young if young >= floor else min(due, floor + limits.dedupe_window_micros)
-        heappush(bandit.checks, (again, position.position_id))
+        heappush(bandit.held, (again, position.position_id))
     return letters
 
 
 def _to_look_at(state: TaskState, bandit: Bandit) -> list[PositionSnapshot]:
-    """The positions whose hint has come, each once, oldest first."""
-    checks, floor = bandit.checks, bandit.floor
+    """The positions whose hint has come and which are not flat, each once, oldest first."""
+    hints, floor = bandit.held, bandit.floor
     found: dict[str, PositionSnapshot] = {}
-    while checks and checks[0][0] < floor:
-        check = heappop(checks)
-        state.took_check(checks, check)
-        position = state.position(position_key(bandit.bandit_id, check[1]))
-        if position is not None:
-            found[check[1]] = position
-    if len(found) < 2:
-        return list(found.values())
+    while hints and hints[0][0] < floor:
+        _, position_id = state.pop_hint(hints)
+        position = state.position(position_key(bandit.bandit_id, position_id))
+        if position is not None and not is_flat(position):
+            found[position_id] = position
     return sorted(found.values(), key=lambda position: (position.ts_last, position.position_id))
 
 
-def _without_close(before: PositionSnapshot, event_id: str) -> PositionSnapshot:
-    return PositionSnapshot(
-        before.bandit_id,
-        before.position_id,
-        before.ts_last,
-        before.counted,
-        before.filled_quantity,
-        before.fill_ids,
-        before.close_ids,
-        before.decision,
-        before.fills,
-        tuple(close for close in before.closes if close.event_id != event_id),
-    )
-
-
-def _held_too_long(position: PositionSnapshot, key: str, max_holding_micros: int) -> DeadLetter:
+def _held_too_long(position: PositionSnapshot, max_holding_micros: int) -> DeadLetter:
     """What is lost is the state itself, so that is what the dead letter carries."""
+    key = position_key(position.bandit_id, position.position_id)
     return DeadLetter(
         Source("", -1, -1, key.encode(), encode(position)),
         "LIMIT",

@@ -13,20 +13,25 @@ DAY_MICROS = 24 * HOUR_MICROS
 
 @dataclass(frozen=True, slots=True)
 class TaskLimits:
-    """Windows in event time (microseconds) and the limits of one task."""
+    """Windows in event time (microseconds) and the limits of one task.
+
+    `trades_share_topic`: fills and closes come in one order, so that either tells the time of both.
+    """
 
     dedupe_window_micros: int = DAY_MICROS
     orphan_ttl_micros: int = HOUR_MICROS
     max_holding_micros: int = 400 * DAY_MICROS
-    max_events_per_position: int = 1_000
+    max_events_per_position: int = 10_000
     max_bandits: int = 10_000
     max_open_positions: int = 200_000
     max_waiting_closes: int = 50_000
     max_positions_remembered: int = 2_000_000
+    max_cost_ratio: float = 10.0
+    trades_share_topic: bool = True
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            if getattr(self, name) <= 0:
+            if name != "trades_share_topic" and getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)!r}")
         if self.max_holding_micros < self.dedupe_window_micros:
             raise ValueError("max_holding must not be shorter than dedupe_window: a held position would dedupe less")

@@ -15,6 +15,7 @@ from armstream.events import (
     DeadLetter,
     Fill,
     Input,
+    PositionPage,
     PositionSnapshot,
     Reward,
     Source,
@@ -44,7 +45,7 @@ class Applied:
 
     `audit_indexes` and `dead_letter_indexes` are the batch index behind each of theirs and never decrease;
     `outcomes` holds APPLIED, DUPLICATE or DEAD_LETTER for each input; `clipped`, the places in `audit` of rewards that
-    the learner cut.
+    the learner cut; `forgotten`, keys of positions and of pages.
     """
 
     outcomes: bytearray
@@ -55,7 +56,9 @@ class Applied:
     weight_vectors: list[WeightVector]
     bandit_snapshots: list[BanditSnapshot]
     position_snapshots: list[PositionSnapshot]
+    position_pages: list[PositionPage]
     forgotten: list[str]
+    forgotten_bandits: list[str]
     clipped: list[int]
 
     @property
@@ -147,12 +150,17 @@ class _Batch:
             self._bury(index, letter)
             self._outcomes[index] = DEAD_LETTER
             return
+            if isinstance(event, Fill | Close):
+                self._expire(index, event, None)
+            return
         if taken is None:
             self._outcomes[index] = DUPLICATE
-            return
-        if taken.segments:
+        elif taken.segments:
             self._teach(index, event, taken)
-        for letter in expire(self._state, taken):
+        self._expire(index, event, taken)
+
+    def _expire(self, index: int, event: Fill | Close, taken: Taken | None) -> None:
+        for letter in expire(self._state, event.bandit_id, taken):
             self._bury(index, letter)
 
     def _teach(self, index: int, event: Fill | Close, taken: Taken) -> None:
@@ -188,7 +196,7 @@ class _Batch:
     def result(self) -> Applied:
         state = self._state
         bandits = state.touched_bandits()
-        position_snapshots, forgotten = state.changed_positions()
+        position_snapshots, position_pages, forgotten = state.changed_positions()
         return Applied(
             self._outcomes,
             self._audit,
@@ -198,6 +206,8 @@ class _Batch:
             [weight_vector(bandit) for bandit, advanced in bandits if advanced],
             [state.bandit_snapshot(bandit) for bandit, _ in bandits],
             position_snapshots,
+            position_pages,
             forgotten,
+            state.forgotten_bandits(),
             self._clipped,
         )

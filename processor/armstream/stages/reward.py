@@ -1,61 +1,57 @@
-"""The reward stage: fills and closes of a position become segments, each with its net reward.
+"""The reward stage: fills and closes become part of their position, and what they realise becomes segments.
 
-Law: within a position, the n-th unit closed realises the n-th unit filled. Whatever is not matched yet waits, fills
-and closes alike, so never both at once, and the segments are the same for every interleaving. Everything that can be
-refused is refused before anything changes.
+Law: everything that can be refused is refused before anything changes, but for the time that an event tells. The same
+event again changes nothing; another under its id is refused by name.
 """
 
-from collections.abc import Callable
-from math import nan
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from armstream.events import (
     Close,
     DecisionSnapshot,
     Fill,
-    OpenFill,
+    PositionClose,
+    PositionFill,
     PositionSnapshot,
     Source,
     WaitingClose,
 )
+from armstream.keys import position_key
 from armstream.learning import LearningSettings
-from armstream.learning.refusals import MAX_REWARD_BPS
 from armstream.rules import rule_named
-from armstream.stages.facts import TaskLimits
-from armstream.stages.state import Bandit, TaskState
-from armstream.stages.validation import (
-    Refused,
-    check_advice,
-    check_bandit_id,
-    check_close,
-    check_fill,
+from armstream.stages.matching import (
+    ClosePart,
+    FillPart,
+    Open,
+    Segment,
+    close_fills,
+    fill_closes,
+    is_nothing,
+    segment_of,
+    weight_of,
+    write_off,
 )
-from armstream.stages.withholding import why_unlearnable, why_withheld
+from armstream.stages.memory import move_watermarks, tell_time
+from armstream.stages.pages import PAGE_EVENTS, AllFills, Fills, Known, event_count
+from armstream.stages.state import Bandit, TaskState
+from armstream.stages.validation import Refused, check_advice, check_bandit_id, check_close, check_fill
+from armstream.stages.withholding import why_withheld
 
-LEFT_TOLERANCE = 1e-9  # of an event's own quantity: what is left at most that is nothing
 MAX_WAITING_BYTES = 262_144  # of the records that wait in one position, which its snapshot carries
 
 _NEW_DECISION = "a new decision needs a new position_id"
 _IS_DONE = f"the position is filled and closed already: {_NEW_DECISION}"
-_NOT_READ_YET = Source("", -1, -1, None, None)
+_BE_UNIQUE = "an id must not come again within rewards.dedupe_window_seconds: put the day or the session into it"
 
-_NOTHING = PositionSnapshot("", "", -(2**63), False, 0.0, (), (), None)  # what a position is before its first event
+_NOTHING = PositionSnapshot("", "", -(2**63), False, 0.0, 0.0, "UNKNOWN", (), (), 0, 0.0)  # before its first event
+_NO_SEGMENTS: Sequence[Segment] = ()
+_NO_PARTS: Sequence[ClosePart] = ()
+_NO_FILL_PARTS: Sequence[FillPart] = ()
 
-Match = tuple[OpenFill, WaitingClose, float]
-_NO_MATCHES: list[Match] = []
-
-
-class Segment(Struct, frozen=True, gc=False):
-    """A quantity of one fill realised by one close. `withheld` says why no learner may take it, "" where one may."""
-
-    fill_event_id: str
-    close_event_id: str
-    quantity: float
-    reward_bps: float
-    weight: float
-    ts_event: int
-    withheld: str
+K = TypeVar("K", PositionFill, PositionClose)
 
 
 class Taken(Struct, frozen=True, gc=False):
@@ -67,28 +63,195 @@ class Taken(Struct, frozen=True, gc=False):
     bandit: Bandit
     before: PositionSnapshot | None
     after: PositionSnapshot
-    segments: tuple[Segment, ...]
+    segments: Sequence[Segment]
     decision: DecisionSnapshot | None
-
-
-_NO_SEGMENTS: tuple[Segment, ...] = ()
 
 
 def take_fill(state: TaskState, fill: Fill) -> Taken | None:
     """Puts a fill into its position, creating the bandit's learner with the first. None for a duplicate.
 
-    Raises Refused, with nothing changed, for a dead letter.
+    Raises Refused, with nothing changed but the bandit's time, for a dead letter.
     """
-    limits = state.limits
-    key, bandit, before = state.look_up(fill.bandit_id, fill.position_id)
+    bandit = tell_time(state, fill.bandit_id, fill.ts_event, is_fill=True)
+    key = position_key(fill.bandit_id, fill.position_id)
+    before = state.position(key)
     was = before or _NOTHING
-    if fill.event_id in was.fill_ids:
+    if before is not None and _is_known_fill(state, key, was, fill):
         return None
-    settings = state.registry.of(fill.bandit_id) if bandit is None or bandit.learner is None else bandit.settings
+    settings = _checked(state, fill, bandit)
+    if bandit is not None:
+        _refuse_late("fill", fill.ts_event, bandit.fill_watermark, bandit, before, state)
+    decision = _agreed_decision(was, fill)
+    _refuse_without_room(state, before)
+    count = event_count(was) + 1
+    if count > state.limits.max_events_per_position:
+        raise Refused("LIMIT", f"the position has {state.limits.max_events_per_position} events already")
+
+    filled = _position_fill(was, fill)
+    left, waiting, parts = fill.quantity, was.waiting, _NO_PARTS
+    if waiting:
+        left, waiting, parts = fill_closes(waiting, filled, count)
+    written_off, open_left = 0.0, was.open_left
+    if was.final_close_id is not None:
+        left, written_off = 0.0, left
+    if left and not open_left:
+        open_left = left
+        if state.open_position_count >= state.limits.max_open_positions:
+            raise Refused("LIMIT", f"{state.limits.max_open_positions} positions are open already")
+
+    bandit = _touched(state, fill, settings)
+    segments = _NO_SEGMENTS
+    if parts or written_off:
+        segments = _fill_segments(state, bandit, decision, fill, filled, parts, was.final_close_id or "", written_off)
+    fills, closes, paged = (*was.fills, filled), was.closes, was.paged
+    fill_count = len(fills) if paged is None else len(fills) + paged.fills
+    filled_quantity = was.filled_quantity + fill.quantity
+    is_flat = not (open_left or waiting)
+    if len(fills) + len(closes) >= PAGE_EVENTS:
+        fills, closes, paged = (), (), state.add_page(key, paged, fills, closes)
+    after = PositionSnapshot(
+        fill.bandit_id,
+        fill.position_id,
+        fill.ts_event if fill.ts_event > was.ts_last else was.ts_last,
+        was.counted or _any_counts(segments),
+        filled_quantity,
+        was.filled_weight + filled.weight,
+        fill.side,
+        fills,
+        closes,
+        was.open_from if was.open_left else fill_count - (open_left > 0.0),
+        open_left,
+        None if is_flat and _is_done(was.final_close_id, decision, filled_quantity, count) else decision,
+        waiting,
+        paged,
+        was.final_close_id,
+    )
+    state.put(key, before, after)
+    return Taken(bandit, before, after, segments, decision)
+
+
+def take_close(state: TaskState, close: Close, index: int, source_of: Callable[[int], Source]) -> Taken | None:
+    """Puts a close into its position; `source_of(index)` is asked for its record where it has to wait.
+
+    None for a duplicate. Raises Refused, with nothing changed but the bandit's time, for a dead letter.
+    """
+    bandit = tell_time(state, close.bandit_id, close.ts_event, is_fill=False)
+    key = position_key(close.bandit_id, close.position_id)
+    before = state.position(key)
+    was = before or _NOTHING
+    if close.slippage_in_price and close.slippage:
+        close = structs.replace(close, slippage=0.0)
+    if before is not None and _is_known_close(state, key, was, close):
+        return None
+    _check_close(state, close, bandit)
+    if bandit is not None:
+        _refuse_late("close", close.ts_event, bandit.close_watermark, bandit, before, state)
+    if was.final_close_id is not None:
+        raise Refused("VALIDATION", f"close {was.final_close_id!r} was final: no close of its position follows it")
+    _refuse_without_room(state, before)
+
+    count = event_count(was) + 1
+    opened, left, waiting, parts = Open(was.open_from, 0.0), close.quantity, was.waiting, _NO_FILL_PARTS
+    fills = _all_fills(state, key, was)
+    if was.open_left:
+        opened, left, parts = close_fills(fills, Open(was.open_from, was.open_left), close, count)
+    if left:
+        waiting = (*waiting, _awaiting(close, left, source_of(index)))
+        if sum(_source_bytes(one.source) for one in waiting) > MAX_WAITING_BYTES:
+            raise Refused("LIMIT", f"the records that wait in the position have more than {MAX_WAITING_BYTES} bytes")
+
+    bandit = state.touch(close.bandit_id)
+    move_watermarks(state, bandit, close.ts_event, is_fill=False)
+    decision, segments, final_close_id = was.decision, _NO_SEGMENTS, close.event_id if close.final else None
+    if parts:
+        segments = _close_segments(state, bandit, decision, was, close, parts)
+    if final_close_id is not None and opened.left:
+        segments = [*segments, *write_off(fills, opened, final_close_id, close.ts_event)]
+        opened = Open(len(fills), 0.0)
+    if decision is not None and not (opened.left or waiting):
+        decision = None if _is_done(final_close_id, decision, was.filled_quantity, count) else decision
+    own_fills, closes, paged = was.fills, (*was.closes, _position_close(close)), was.paged
+    if len(own_fills) + len(closes) >= PAGE_EVENTS:
+        own_fills, closes, paged = (), (), state.add_page(key, paged, own_fills, closes)
+    after = PositionSnapshot(
+        close.bandit_id,
+        close.position_id,
+        close.ts_event if close.ts_event > was.ts_last else was.ts_last,
+        was.counted or _any_counts(segments),
+        was.filled_quantity,
+        was.filled_weight,
+        was.side,
+        own_fills,
+        closes,
+        opened.at,
+        opened.left,
+        decision,
+        waiting,
+        paged,
+        final_close_id,
+    )
+    state.put(key, before, after)
+    return Taken(bandit, before, after, segments, was.decision)
+
+
+# What an event is to its position.
+
+
+def _is_known_fill(state: TaskState, key: str, was: PositionSnapshot, fill: Fill) -> bool:
+    """Whether it is there already. Raises Refused where another is there under its id."""
+    known = _known(was.fills, fill)
+    if known is None and was.paged is not None:
+        known = state.pages(key).fill(fill)
+    if known is None or fill.exec_type != "TRADE":
+        return False
+    if known.quantity:  # else only its id is remembered
+        now = (fill.quantity, fill.price, fill.fees, fill.side)
+        _refuse_other_content(fill, known, (known.quantity, known.price, known.fees, was.side), now)
+    return True
+
+
+def _is_known_close(state: TaskState, key: str, was: PositionSnapshot, close: Close) -> bool:
+    known = _known(was.closes, close)
+    if known is None and was.paged is not None:
+        known = state.pages(key).close(close)
+    if known is None or close.exec_type != "TRADE":
+        return False
+    if known.quantity:
+        now = (close.quantity, close.price, close.fees, close.slippage)
+        _refuse_other_content(close, known, (known.quantity, known.price, known.fees, known.slippage), now)
+    return True
+
+
+def _known(events: tuple[K, ...], event: Fill | Close) -> K | None:
+    event_id, exec_id = event.event_id, event.exec_id
+    for known in events:
+        if known.event_id == event_id:
+            return known
+    if exec_id:
+        for known in events:
+            if known.exec_id == exec_id:
+                return known
+    return None
+
+
+def _refuse_other_content(event: Fill | Close, known: Known, was: tuple[object, ...], now: tuple[object, ...]) -> None:
+    if was == now:
+        return
+    names = ("quantity", "price", "fees", "side" if isinstance(event, Fill) else "slippage")
+    differing = [f"{name} {new!r}, not {old!r}" for name, old, new in zip(names, was, now, strict=True) if old != new]
+    named = f"event_id {event.event_id!r}" if known.event_id == event.event_id else f"exec_id {event.exec_id!r}"
+    raise Refused(
+        "ID_REUSED", f"{named} came before in this position with other content: {', '.join(differing)}; {_BE_UNIQUE}"
+    )
+
+
+def _checked(state: TaskState, fill: Fill, bandit: Bandit | None) -> LearningSettings:
+    """The settings of the bandit, where the fill is one that it can take. Raises Refused."""
+    has_learner = bandit is not None and bandit.learner is not None
+    settings = bandit.settings if bandit is not None and has_learner else state.registry.of(fill.bandit_id)
     if settings is None:
-        check_bandit_id(fill.bandit_id)
-        raise Refused("UNKNOWN_BANDIT", f"bandit {fill.bandit_id!r} is not registered (bandits.mode: registered)")
-    check_fill(fill, bandit.arm_index if bandit is not None and bandit.learner is not None else settings.arms)
+        raise _unregistered(fill.bandit_id)
+    check_fill(fill, bandit.arm_index if bandit is not None and has_learner else settings.arms)
     refusal = (rule_named(settings.algorithm) if bandit is None or bandit.rule is None else bandit.rule).fill_refusal(
         fill
     )
@@ -98,87 +261,22 @@ def take_fill(state: TaskState, fill: Fill) -> Taken | None:
         _check_advice(fill, bandit, settings)
     if bandit is None:
         check_bandit_id(fill.bandit_id)
-    elif fill.ts_event < bandit.fill_watermark - limits.dedupe_window_micros:
-        raise _late("fill", fill.ts_event, bandit.fill_watermark, limits)
-    _refuse_without_room(state, bandit, before)
-    decision, filled_quantity = agreed_decision(was, fill)
-
-    fills, closes, matches = (*was.fills, opened(fill)), was.closes, _NO_MATCHES
-    if closes:
-        fills, closes, matches = match(fills, closes)
-    if fills and not was.fills and state.open_position_count >= limits.max_open_positions:
-        raise Refused("LIMIT", f"{limits.max_open_positions} positions are open already")
-
-    bandit = state.touch(fill.bandit_id)
-    if bandit.learner is None:
-        state.create_learner(bandit, settings)
-    if fill.ts_event > bandit.fill_watermark:
-        bandit.fill_watermark = fill.ts_event
-        bandit.floor = min(bandit.fill_watermark, bandit.close_watermark)
-    segments = _segments_of(state, bandit, decision, matches) if matches else _NO_SEGMENTS
-    after = PositionSnapshot(
-        fill.bandit_id,
-        fill.position_id,
-        fill.ts_event if fill.ts_event > was.ts_last else was.ts_last,
-        was.counted or _any_counts(segments),
-        filled_quantity,
-        (*was.fill_ids, fill.event_id),
-        was.close_ids,
-        decision if fills or closes or not _is_filled(decision, filled_quantity) else None,
-        fills,
-        closes,
-    )
-    state.put(key, before, after)
-    return Taken(bandit, before, after, segments, decision)
+    if not has_learner and state.learner_count >= state.limits.max_bandits:
+        raise Refused("LIMIT", f"there are {state.limits.max_bandits} bandits already")
+    return settings
 
 
-def take_close(state: TaskState, close: Close, index: int, source_of: Callable[[int], Source]) -> Taken | None:
-    """Puts a close into its position; `source_of(index)` is asked for its record where it has to wait.
-
-    None for a duplicate. Raises Refused, with nothing changed, for a dead letter.
-    """
-    limits = state.limits
-    key, bandit, before = state.look_up(close.bandit_id, close.position_id)
-    was = before or _NOTHING
-    if close.event_id in was.close_ids:
-        return None
+def _check_close(state: TaskState, close: Close, bandit: Bandit | None) -> None:
+    if (bandit is None or bandit.learner is None) and state.registry.of(close.bandit_id) is None:
+        raise _unregistered(close.bandit_id)
     check_close(close)
     if bandit is None:
         check_bandit_id(close.bandit_id)
-    elif close.ts_event < bandit.close_watermark - limits.dedupe_window_micros:
-        raise _late("close", close.ts_event, bandit.close_watermark, limits)
-    _refuse_without_room(state, bandit, before)
 
-    fills, closes, matches = was.fills, (*was.closes, awaiting(close)), _NO_MATCHES
-    if fills:
-        fills, closes, matches = match(fills, closes)
-    if closes:
-        if state.waiting_close_count >= limits.max_waiting_closes:
-            raise Refused("LIMIT", f"{limits.max_waiting_closes} closes wait for their fills already")
-        closes = (*closes[:-1], with_source(closes[-1], source_of(index)))
-        if sum(_source_bytes(waiting.source) for waiting in closes) > MAX_WAITING_BYTES:
-            raise Refused("LIMIT", f"the records that wait in the position have more than {MAX_WAITING_BYTES} bytes")
 
-    bandit = state.touch(close.bandit_id)
-    if close.ts_event > bandit.close_watermark:
-        bandit.close_watermark = close.ts_event
-        bandit.floor = min(bandit.fill_watermark, bandit.close_watermark)
-    decision = was.decision
-    segments = _segments_of(state, bandit, decision, matches) if matches else _NO_SEGMENTS
-    after = PositionSnapshot(
-        close.bandit_id,
-        close.position_id,
-        close.ts_event if close.ts_event > was.ts_last else was.ts_last,
-        was.counted or _any_counts(segments),
-        was.filled_quantity,
-        was.fill_ids,
-        (*was.close_ids, close.event_id),
-        None if decision is None or (not (fills or closes) and _is_filled(decision, was.filled_quantity)) else decision,
-        fills,
-        closes,
-    )
-    state.put(key, before, after)
-    return Taken(bandit, before, after, segments, decision)
+def _unregistered(bandit_id: str) -> Refused:
+    check_bandit_id(bandit_id)
+    return Refused("UNKNOWN_BANDIT", f"bandit {bandit_id!r} is not registered (bandits.mode: registered)")
 
 
 def _check_advice(fill: Fill, bandit: Bandit | None, settings: LearningSettings) -> None:
@@ -189,39 +287,23 @@ def _check_advice(fill: Fill, bandit: Bandit | None, settings: LearningSettings)
     check_advice(fill, experts, is_older=fill.weights_version is not None and fill.weights_version < changed)
 
 
-def _is_filled(decision: DecisionSnapshot, filled_quantity: float) -> bool:
-    """Whether no fill can come any more. Flat as well, the position is done: it keeps its ids, and no decision."""
-    whole = decision.order_quantity
-    return whole is None or filled_quantity >= whole * (1.0 - LEFT_TOLERANCE)
+def _refuse_late(
+    kind: str, ts_event: int, watermark: int, bandit: Bandit, before: PositionSnapshot | None, state: TaskState
+) -> None:
+    window_micros = state.limits.dedupe_window_micros
+    if ts_event < watermark - window_micros:
+        behind_seconds = (watermark - ts_event) / 1e6
+        raise Refused("LATE", f"{behind_seconds:.6f} s behind the newest {kind}; {window_micros / 1e6:g} s are allowed")
+    if before is None and ts_event <= bandit.forgotten_until:
+        behind_seconds = (bandit.forgotten_until - ts_event) / 1e6
+        raise Refused("LATE", f"{behind_seconds:.6f} s behind what was forgotten, and of an unknown position")
 
 
-def _source_bytes(source: Source) -> int:
-    headers = sum(len(header.name) + len(header.value or b"") for header in source.headers)
-    return len(source.key or b"") + len(source.value or b"") + headers
-
-
-def _any_counts(segments: tuple[Segment, ...]) -> bool:
-    for segment in segments:  # noqa: SIM110 - any() with a generator costs five times as much, on every event
-        if not segment.withheld:
-            return True
-    return False
-
-
-def _late(kind: str, ts_event: int, watermark: int, limits: TaskLimits) -> Refused:
-    behind_seconds, allowed_seconds = (watermark - ts_event) / 1e6, limits.dedupe_window_micros / 1e6
-    return Refused("LATE", f"{behind_seconds:.6f} s behind the newest {kind}; {allowed_seconds:g} s are allowed")
-
-
-def _refuse_without_room(state: TaskState, bandit: Bandit | None, before: PositionSnapshot | None) -> None:
-    limits = state.limits
-    if before is not None:
-        if len(before.fill_ids) + len(before.close_ids) >= limits.max_events_per_position:
-            raise Refused("LIMIT", f"the position has {limits.max_events_per_position} events already")
-        return
-    if state.position_count >= limits.max_positions_remembered:
-        raise Refused("LIMIT", f"{limits.max_positions_remembered} positions are remembered already")
-    if bandit is None and state.bandit_count >= limits.max_bandits:
-        raise Refused("LIMIT", f"there are {limits.max_bandits} bandits already")
+def _refuse_without_room(state: TaskState, before: PositionSnapshot | None) -> None:
+    """Positions that are finished make room; those that are not refuse."""
+    most = state.limits.max_positions_remembered
+    if before is None and state.position_count >= most and not state.finished_count:
+        raise Refused("LIMIT", f"{most} positions are remembered already, and none of them is finished")
 
 
 # The decision that all fills of a position share.
@@ -230,7 +312,6 @@ def _refuse_without_room(state: TaskState, bandit: Bandit | None, before: Positi
 def decision_of(fill: Fill) -> DecisionSnapshot:
     return DecisionSnapshot(
         fill.instrument_id,
-        fill.side,
         fill.multiplier,
         fill.currency,
         fill.order_quantity,
@@ -244,116 +325,113 @@ def decision_of(fill: Fill) -> DecisionSnapshot:
     )
 
 
-def agreed_decision(was: PositionSnapshot, fill: Fill) -> tuple[DecisionSnapshot, float]:
-    """The position's decision, which this fill shares or makes, and the quantity filled with it.
+def _agreed_decision(was: PositionSnapshot, fill: Fill) -> DecisionSnapshot:
+    """The position's decision, which this fill shares or makes; the order may have been amended since.
 
     Raises Refused where it is another one.
     """
     decision = decision_of(fill)
-    filled_quantity = fill.quantity
-    if was.decision is None and was.fill_ids:
-        raise Refused("VALIDATION", _IS_DONE)
-    if was.decision is not None:
-        if decision != was.decision:
-            names = decision.__struct_fields__
-            differing = [name for name in names if getattr(decision, name) != getattr(was.decision, name)]
-            raise Refused("VALIDATION", f"{', '.join(differing)} not as in the first fill: {_NEW_DECISION}")
-        if decision.order_quantity is None:
-            raise Refused("VALIDATION", f"a second fill, but no order_quantity: {_NEW_DECISION}")
-        filled_quantity += was.filled_quantity
-        decision = was.decision  # one object a position
-    order_quantity = decision.order_quantity
-    if order_quantity is not None and filled_quantity > order_quantity * (1.0 + LEFT_TOLERANCE):
-        raise Refused(
-            "VALIDATION",
-            f"fills of {filled_quantity!r} in all are above the order_quantity of {order_quantity!r}: {_NEW_DECISION}",
-        )
-    return decision, filled_quantity
+    if was.decision is None:
+        if was.filled_quantity and was.final_close_id is None:
+            raise Refused("VALIDATION", _IS_DONE)
+        return decision
+    if decision == was.decision and fill.side == was.side and fill.order_quantity is not None:
+        return was.decision  # one object a position
+    differing = [name for name in decision.__struct_fields__ if _differs(name, decision, was.decision)]
+    if fill.side != was.side:
+        differing.insert(0, "side")
+    if differing:
+        raise Refused("VALIDATION", f"{', '.join(differing)} not as in the first fill: {_NEW_DECISION}")
+    if was.decision.order_quantity is None or fill.order_quantity is None:
+        raise Refused("VALIDATION", f"a second fill, but no order_quantity: {_NEW_DECISION}")
+    return decision
 
 
-# Matching.
+def _differs(name: str, one: DecisionSnapshot, other: DecisionSnapshot) -> bool:
+    """Whether it makes another decision. By repr, in which NaN is NaN."""
+    return name != "order_quantity" and repr(getattr(one, name)) != repr(getattr(other, name))
 
 
-def opened(fill: Fill) -> OpenFill:
-    return OpenFill(fill.event_id, fill.quantity, fill.price, fill.fees, fill.quantity, fill.ts_event)
-
-
-def awaiting(close: Close, source: Source = _NOT_READ_YET) -> WaitingClose:
-    """The close as it waits. Most closes are matched at once and never show the source."""
-    slippage = 0.0 if close.slippage_in_price else close.slippage
-    return WaitingClose(
-        close.event_id, close.quantity, close.price, close.fees, slippage, close.quantity, close.ts_event, source
+def _is_done(final_close_id: str | None, decision: DecisionSnapshot, filled_quantity: float, count: int) -> bool:
+    """Whether a flat position stays as it is: its closes are complete, or no fill can come any more."""
+    whole = decision.order_quantity
+    return (
+        final_close_id is not None
+        or whole is None
+        or filled_quantity >= whole
+        or is_nothing(whole - filled_quantity, whole, count)
     )
 
 
-def match(
-    fills: tuple[OpenFill, ...], closes: tuple[WaitingClose, ...]
-) -> tuple[tuple[OpenFill, ...], tuple[WaitingClose, ...], list[Match]]:
-    """First in, first out. Both sides must hold something; gives what is left of each, and the matches in order."""
-    matches: list[Match] = []
-    fill_at, close_at, fill_count, close_count = 0, 0, len(fills), len(closes)
-    fill_left, close_left = fills[0].left, closes[0].left
-    while fill_at < fill_count and close_at < close_count:
-        fill, close = fills[fill_at], closes[close_at]
-        quantity = fill_left if fill_left < close_left else close_left
-        matches.append((fill, close, quantity))
-        fill_left -= quantity
-        close_left -= quantity
-        if fill_left <= LEFT_TOLERANCE * fill.quantity:
-            fill_at += 1
-            fill_left = fills[fill_at].left if fill_at < fill_count else 0.0
-        if close_left <= LEFT_TOLERANCE * close.quantity:
-            close_at += 1
-            close_left = closes[close_at].left if close_at < close_count else 0.0
-    if fill_at < fill_count and fill_left != fills[fill_at].left:
-        fills = (*fills[:fill_at], with_left(fills[fill_at], fill_left), *fills[fill_at + 1 :])
-    if close_at < close_count and close_left != closes[close_at].left:
-        close = closes[close_at]
-        closes = (*closes[:close_at], _close_with(close, close_left, close.source), *closes[close_at + 1 :])
-    return fills[fill_at:], closes[close_at:], matches
+# Its parts.
 
 
-def with_left(fill: OpenFill, left: float) -> OpenFill:
-    return OpenFill(fill.event_id, fill.quantity, fill.price, fill.fees, left, fill.ts_event)
+def _position_fill(was: PositionSnapshot, fill: Fill) -> PositionFill:
+    weight = weight_of(was.filled_weight, was.filled_quantity, fill.quantity, fill.order_quantity)
+    return PositionFill(
+        fill.event_id, fill.quantity, fill.price, fill.fees, weight, fill.ts_event, fill.exec_id, fill.notional
+    )
 
 
-def with_source(close: WaitingClose, source: Source) -> WaitingClose:
-    return _close_with(close, close.left, source)
+def _position_close(close: Close) -> PositionClose:
+    return PositionClose(close.event_id, close.quantity, close.price, close.fees, close.slippage, close.exec_id)
 
 
-def _close_with(close: WaitingClose, left: float, source: Source) -> WaitingClose:
+def _awaiting(close: Close, left: float, source: Source) -> WaitingClose:
     return WaitingClose(
         close.event_id, close.quantity, close.price, close.fees, close.slippage, left, close.ts_event, source
     )
 
 
-def _segments_of(
-    state: TaskState, bandit: Bandit, decision: DecisionSnapshot | None, matches: list[Match]
-) -> tuple[Segment, ...]:
+def _all_fills(state: TaskState, key: str, position: PositionSnapshot) -> Fills:
+    return position.fills if position.paged is None else AllFills(state.pages(key).fills, position.fills)
+
+
+def _touched(state: TaskState, fill: Fill, settings: LearningSettings) -> Bandit:
+    bandit = state.touch(fill.bandit_id)
+    if bandit.learner is None:
+        state.create_learner(bandit, settings)
+    move_watermarks(state, bandit, fill.ts_event, is_fill=True)
+    return bandit
+
+
+def _fill_segments(
+    state: TaskState,
+    bandit: Bandit,
+    decision: DecisionSnapshot,
+    fill: Fill,
+    filled: PositionFill,
+    parts: Sequence[ClosePart],
+    final_close_id: str,
+    written_off: float,
+) -> Sequence[Segment]:
+    withheld, max_cost_ratio = why_withheld(state, bandit, decision), state.limits.max_cost_ratio
+    segments = [segment_of(decision, fill.side, filled, close, part, withheld, max_cost_ratio) for close, part in parts]
+    if written_off:
+        segments += write_off((filled,), Open(0, written_off), final_close_id, fill.ts_event)
+    return segments
+
+
+def _close_segments(
+    state: TaskState,
+    bandit: Bandit,
+    decision: DecisionSnapshot | None,
+    was: PositionSnapshot,
+    close: Close,
+    parts: Sequence[FillPart],
+) -> Sequence[Segment]:
     assert decision is not None  # only fills are matched, and a fill brings its decision
-    withheld = why_withheld(state, bandit, decision)
-    return tuple([segment_of(decision, matched, withheld) for matched in matches])
+    withheld, max_cost_ratio = why_withheld(state, bandit, decision), state.limits.max_cost_ratio
+    return [segment_of(decision, was.side, fill, close, part, withheld, max_cost_ratio) for fill, part in parts]
 
 
-def segment_of(decision: DecisionSnapshot, matched: Match, withheld: str) -> Segment:
-    """One match as a segment. `withheld` says why the bandit learns nothing of it, "" where it does.
+def _source_bytes(source: Source) -> int:
+    headers = sum(len(header.name) + len(header.value or b"") for header in source.headers)
+    return len(source.key or b"") + len(source.value or b"") + headers
 
-    net = sign (close.price - fill.price) q multiplier - fill.fees q / fill.quantity
-          - (close.fees + close.slippage) q / close.quantity, in basis points of fill.price q multiplier.
-    ts_event is that of the later of the two, when the segment was realised.
-    """
-    fill, close, quantity = matched
-    move = close.price - fill.price if decision.side == "BUY" else fill.price - close.price
-    multiplier = decision.multiplier
-    net = (
-        move * quantity * multiplier
-        - fill.fees * quantity / fill.quantity
-        - (close.fees + close.slippage) * quantity / close.quantity
-    )
-    notional = fill.price * quantity * multiplier
-    reward_bps = net / notional * 10_000.0 if notional else nan
-    if not -MAX_REWARD_BPS <= reward_bps <= MAX_REWARD_BPS:
-        withheld = why_unlearnable(reward_bps)
-    ts_event = close.ts_event if close.ts_event > fill.ts_event else fill.ts_event
-    weight = quantity / (decision.order_quantity or fill.quantity)
-    return Segment(fill.event_id, close.event_id, quantity, reward_bps, weight, ts_event, withheld)
+
+def _any_counts(segments: Sequence[Segment]) -> bool:
+    for segment in segments:  # noqa: SIM110 - any() with a generator costs five times as much, on every event
+        if not segment.withheld:
+            return True
+    return False

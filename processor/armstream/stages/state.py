@@ -1,24 +1,41 @@
 """One task's state: its bandits and positions, with what a batch changed kept apart until the commit.
 
 Law: committed state is never changed by a batch. Reads look through the overlay, writes go to it, `commit` merges it
-and `rollback` drops it. A position is an immutable PositionSnapshot; a bandit is copied when a batch first touches it,
-its learner when a batch first teaches it.
+and `rollback` drops it. A position is an immutable PositionSnapshot, its older events are in Pages that grow and are
+cut back; a bandit is copied when a batch first touches it, its learner when a batch first teaches it.
 """
 
-from collections.abc import Mapping
-from heapq import heappush
+from collections.abc import Iterator, Mapping
+from heapq import heappop, heappush
+from typing import Any, TypeVar
 
-from armstream.events import ArmState, BanditSnapshot, ExpertState, PositionSnapshot
-from armstream.keys import position_key
+from armstream.events import (
+    ArmState,
+    BanditSnapshot,
+    ExpertState,
+    Paged,
+    PositionClose,
+    PositionFill,
+    PositionPage,
+    PositionSnapshot,
+)
+from armstream.keys import page_key, position_key
 from armstream.learning import ExpertLearned, Learned, Learner, LearningSettings, RewardBound, Rule
 from armstream.rules import UnknownRule, rule_named
 from armstream.stages.facts import BanditRegistry, TaskLimits
+from armstream.stages.pages import Pages
 
 NEVER = -(2**63)  # a watermark before its first event: nothing is behind it
 
-_UNCHANGED = object()
 _NOTHING_LEARNED = Learned((), (), (), (), 0, RewardBound())
 _NO_ARMS: tuple[ArmState, ...] = ()
+
+H = TypeVar("H", bound=tuple[object, ...])
+
+
+def is_flat(position: PositionSnapshot) -> bool:
+    """Nothing of it is open, and nothing waits."""
+    return not (position.open_left or position.waiting)
 
 
 class SettingsMismatch(ValueError):
@@ -33,10 +50,11 @@ class Bandit:
     is published. A decision that was made from a vector before `choices_version` may know other arms and experts than
     there are; it knew the arms whose `added_versions` are not above it.
 
-    `floor` is the smaller watermark, what forgetting is measured from: NEVER while either is.
-    `checks` and `waiting` are heaps of hints for expiry: (when to look, position_id) and (ts_event, event_id,
-    position_id) of closes. A hint may be stale, and is compared with state before it is believed; so copies of a
-    bandit share the two.
+    `floor` is what forgetting is measured from: the smaller watermark, or that of closes where no fill came yet. What
+    was forgotten had its last event at `forgotten_until` or before. `finished_count` are its flat positions.
+    `finished` (ts_last, position_id) of flat positions, `held` (when to look, position_id) of the others, and `waiting`
+    (ts_event, event_id, position_id) of closes are heaps of hints. A hint may be stale, and is compared with state
+    before it is believed; so copies of a bandit share them.
     """
 
     __slots__ = (
@@ -44,13 +62,16 @@ class Bandit:
         "arm_index",
         "bandit_id",
         "cause_event_id",
-        "checks",
         "choices_version",
         "close_watermark",
         "command_ids",
         "estimator",
         "fill_watermark",
+        "finished",
+        "finished_count",
         "floor",
+        "forgotten_until",
+        "held",
         "learner",
         "owns_learner",
         "paused",
@@ -81,7 +102,10 @@ class Bandit:
         self.command_ids: tuple[str, ...] = ()
         self.cause_event_id = ""
         self.ts_event = 0
-        self.checks: list[tuple[int, str]] = []
+        self.forgotten_until = NEVER
+        self.finished_count = 0
+        self.finished: list[tuple[int, str]] = []
+        self.held: list[tuple[int, str]] = []
         self.waiting: list[tuple[int, str, str]] = []
 
     def copy(self) -> "Bandit":
@@ -104,51 +128,75 @@ class Bandit:
         twin.command_ids = self.command_ids
         twin.cause_event_id = self.cause_event_id
         twin.ts_event = self.ts_event
-        twin.checks = self.checks
+        twin.forgotten_until = self.forgotten_until
+        twin.finished_count = self.finished_count
+        twin.finished = self.finished
+        twin.held = self.held
         twin.waiting = self.waiting
         return twin
+
+    def set_floor(self) -> None:
+        fills, closes = self.fill_watermark, self.close_watermark
+        self.floor = closes if fills == NEVER or closes < fills else fills
 
 
 class TaskState:
     """All bandits and positions of one task. Counts are kept as it goes and cost nothing to read.
 
     `to_begin_anew` are bandits whose restored learner fits the settings no more, and what the settings were: the next
-    batch begins with their reset.
+    batch begins with their reset. `waiting` is a heap of hints of closes, as a bandit's is, of all bandits: (ts_event,
+    bandit_id, position_id, event_id).
     """
 
     def __init__(self, limits: TaskLimits, registry: BanditRegistry) -> None:
         self.limits = limits
         self.registry = registry
         self.bandit_count = 0
+        self.learner_count = 0
         self.position_count = 0
+        self.finished_count = 0
         self.open_position_count = 0
         self.waiting_close_count = 0
         self.to_begin_anew: dict[str, str] = {}
+        self.waiting: list[tuple[int, str, str, str]] = []
         self._bandits: dict[str, Bandit] = {}
         self._positions: dict[str, PositionSnapshot] = {}
-        self._touched: dict[str, Bandit] = {}
+        self._pages: dict[str, Pages] = {}
+        self._page_keys: set[str] = set()
+        self._touched: dict[str, Bandit | None] = {}
         self._versions: dict[str, int] = {}
         self._changed: dict[str, PositionSnapshot | None] = {}
-        self._taken_checks: list[tuple[list[tuple[int, str]], tuple[int, str]]] = []
-        self._taken_waiting: list[tuple[list[tuple[int, str, str]], tuple[int, str, str]]] = []
-        self._counts_before = (0, 0, 0, 0)
+        self._changed_pages: dict[str, PositionPage | None] = {}
+        self._undo_pages: list[tuple[str, Pages | None]] = []
+        self._popped: list[tuple[list[Any], Any]] = []
+        self._counts_before = (0, 0, 0, 0, 0, 0)
 
     # Reading, through the overlay.
 
-    def look_up(self, bandit_id: str, position_id: str) -> tuple[str, Bandit | None, PositionSnapshot | None]:
-        """The position's key, its bandit (to look at, not to change: it may be the committed one) and the position."""
-        key = bandit_id + "\0" + position_id
-        position = self._changed.get(key, _UNCHANGED)
-        if position is _UNCHANGED:
-            position = self._positions.get(key)
-        return key, self._touched.get(bandit_id) or self._bandits.get(bandit_id), position  # type: ignore[return-value]  # the sentinel is gone
-
     def bandit(self, bandit_id: str) -> Bandit | None:
         """To look at, not to change: it may be the committed one."""
-        return self._touched.get(bandit_id) or self._bandits.get(bandit_id)
+        touched = self._touched
+        return touched[bandit_id] if bandit_id in touched else self._bandits.get(bandit_id)
+
+    def touched(self, bandit_id: str) -> Bandit | None:
+        """None for a bandit that this batch did not touch."""
+        return self._touched.get(bandit_id)
+
+    def bandits(self) -> Iterator[Bandit]:
+        """All of them, to look at."""
+        for bandit_id, bandit in self._bandits.items():
+            if bandit_id not in self._touched:
+                yield bandit
+        for touched in self._touched.values():
+            if touched is not None:
+                yield touched
 
     def position(self, key: str) -> PositionSnapshot | None:
         return self._changed[key] if key in self._changed else self._positions.get(key)
+
+    def pages(self, key: str) -> Pages:
+        """Of a position that has some."""
+        return self._pages[key]
 
     # Writing, to the overlay.
 
@@ -157,7 +205,7 @@ class TaskState:
         bandit = self._touched.get(bandit_id)
         if bandit is not None:
             return bandit
-        committed = self._bandits.get(bandit_id)
+        committed = None if bandit_id in self._touched else self._bandits.get(bandit_id)
         if committed is None:
             bandit = Bandit(bandit_id)
             self.bandit_count += 1
@@ -169,6 +217,7 @@ class TaskState:
 
     def create_learner(self, bandit: Bandit, settings: LearningSettings) -> None:
         """A learner that has seen nothing, in the place of one that there may be: all of its arms are new."""
+        self.learner_count += bandit.learner is None
         rule = rule_named(settings.algorithm)
         bandit.rule, bandit.settings, bandit.settings_json = rule, settings, settings.determining_json()
         bandit.estimator = rule.published_estimator(settings)
@@ -199,32 +248,67 @@ class TaskState:
         self._changed[key] = after
         if before is None:
             self.position_count += 1
-            self.open_position_count += bool(after.fills)
-            self.waiting_close_count += len(after.closes)
+            self.open_position_count += after.open_left > 0.0
+            self.waiting_close_count += len(after.waiting)
         else:
-            self.open_position_count += bool(after.fills) - bool(before.fills)
-            if after.closes or before.closes:
-                self.waiting_close_count += len(after.closes) - len(before.closes)
+            self.open_position_count += (after.open_left > 0.0) - (before.open_left > 0.0)
+            if after.waiting or before.waiting:
+                self.waiting_close_count += len(after.waiting) - len(before.waiting)
+
+    def note_flat(self, bandit: Bandit, before: PositionSnapshot | None, after: PositionSnapshot) -> None:
+        """Keeps the touched bandit's finished positions, after what was put."""
+        flat = not (after.open_left or after.waiting)
+        if before is not None and not (before.open_left or before.waiting):
+            bandit.finished_count -= 1
+            self.finished_count -= 1
+        if flat:
+            bandit.finished_count += 1
+            self.finished_count += 1
+            heappush(bandit.finished, (after.ts_last, after.position_id))
+
+    def add_page(
+        self, key: str, paged: Paged | None, fills: tuple[PositionFill, ...], closes: tuple[PositionClose, ...]
+    ) -> Paged:
+        """Moves events of a position into a page of their own, the next after `paged`."""
+        was = paged or Paged(0, 0, 0)
+        bandit_id, _, position_id = key.partition("\0")
+        page = PositionPage(bandit_id, position_id, was.pages, fills, closes)
+        self._pages.setdefault(key, Pages()).add(page)
+        self._undo_pages.append((key, None))
+        self._changed_pages[page_key(bandit_id, position_id, was.pages)] = page
+        return Paged(was.pages + 1, was.fills + len(fills), was.closes + len(closes))
 
     def forget(self, key: str, before: PositionSnapshot) -> None:
         self._changed[key] = None
         self.position_count -= 1
-        self.open_position_count -= bool(before.fills)
-        self.waiting_close_count -= len(before.closes)
+        self.open_position_count -= before.open_left > 0.0
+        self.waiting_close_count -= len(before.waiting)
+        if before.paged is not None:
+            pages = self._pages.pop(key)
+            self._undo_pages.append((key, pages))
+            for page in pages.pages:
+                self._changed_pages[page_key(page.bandit_id, page.position_id, page.number)] = None
 
-    def took_check(self, heap: list[tuple[int, str]], hint: tuple[int, str]) -> None:
-        """A hint was popped: rollback puts it back."""
-        self._taken_checks.append((heap, hint))
+    def forget_bandit(self, bandit: Bandit) -> None:
+        """A touched bandit without a learner and without positions."""
+        self._touched[bandit.bandit_id] = None
+        self._versions.pop(bandit.bandit_id)
+        self.bandit_count -= 1
 
-    def took_waiting(self, heap: list[tuple[int, str, str]], hint: tuple[int, str, str]) -> None:
-        self._taken_waiting.append((heap, hint))
+    def pop_hint(self, heap: list[H]) -> H:
+        """A heap's first hint; rollback puts it back."""
+        hint = heappop(heap)
+        self._popped.append((heap, hint))
+        return hint
 
     # A batch's beginning, its results and its two ends.
 
     def begin(self) -> None:
         self._counts_before = (
             self.bandit_count,
+            self.learner_count,
             self.position_count,
+            self.finished_count,
             self.open_position_count,
             self.waiting_close_count,
         )
@@ -232,14 +316,24 @@ class TaskState:
     def touched_bandits(self) -> list[tuple[Bandit, bool]]:
         """Each bandit the batch touched and whether its version advanced, in order of first touch."""
         versions = self._versions
-        return [(bandit, bandit.version != versions[bandit_id]) for bandit_id, bandit in self._touched.items()]
+        touched = [bandit for bandit in self._touched.values() if bandit is not None]
+        return [(bandit, bandit.version != versions[bandit.bandit_id]) for bandit in touched]
 
-    def changed_positions(self) -> tuple[list[PositionSnapshot], list[str]]:
-        """Positions to write and keys to forget. What came and went within the batch was never written: neither."""
+    def forgotten_bandits(self) -> list[str]:
+        """What came and went within the batch was never written."""
+        return [name for name, bandit in self._touched.items() if bandit is None and name in self._bandits]
+
+    def changed_positions(self) -> tuple[list[PositionSnapshot], list[PositionPage], list[str]]:
+        """Positions and pages to write, and keys of both to forget. What came and went within the batch was never
+        written: neither."""
         changed = [position for position in self._changed.values() if position is not None]
         committed = self._positions
         forgotten = [key for key, position in self._changed.items() if position is None and key in committed]
-        return changed, forgotten
+        if not self._changed_pages:
+            return changed, [], forgotten
+        pages = [page for page in self._changed_pages.values() if page is not None]
+        forgotten += [key for key, page in self._changed_pages.items() if page is None and key in self._page_keys]
+        return changed, pages, forgotten
 
     def commit(self) -> None:
         positions = self._positions
@@ -248,25 +342,60 @@ class TaskState:
                 positions[key] = position
             else:
                 positions.pop(key, None)
-        self._bandits.update(self._touched)
+        for key, page in self._changed_pages.items():
+            if page is not None:
+                self._page_keys.add(key)
+            else:
+                self._page_keys.discard(key)
+        for bandit_id, bandit in self._touched.items():
+            if bandit is not None:
+                self._bandits[bandit_id] = bandit
+            else:
+                self._bandits.pop(bandit_id, None)
         self.to_begin_anew = {name: was for name, was in self.to_begin_anew.items() if name not in self._touched}
         self._drop_overlay()
 
     def rollback(self) -> None:
         """State is as it was at `begin`."""
-        for checks, check in self._taken_checks:
-            heappush(checks, check)
-        for waiting, close in self._taken_waiting:
-            heappush(waiting, close)
-        self.bandit_count, self.position_count, self.open_position_count, self.waiting_close_count = self._counts_before
+        for heap, hint in self._popped:
+            heappush(heap, hint)
+        for key, pages in reversed(self._undo_pages):
+            self._undo(key, pages)
+        (
+            self.bandit_count,
+            self.learner_count,
+            self.position_count,
+            self.finished_count,
+            self.open_position_count,
+            self.waiting_close_count,
+        ) = self._counts_before
         self._drop_overlay()
+
+    def _undo(self, key: str, forgotten: Pages | None) -> None:
+        """Pages that were forgotten are back; else a page was added, and is taken back."""
+        if forgotten is not None:
+            self._pages[key] = forgotten
+            return
+        self._pages[key].take_back()
+        if not self._pages[key].pages:
+            del self._pages[key]
 
     def _drop_overlay(self) -> None:
         self._touched = {}
         self._versions = {}
         self._changed = {}
-        self._taken_checks = []
-        self._taken_waiting = []
+        self._changed_pages = {}
+        self._undo_pages = []
+        self._popped = []
+
+    def shortest_window_micros(self) -> int:
+        """How far behind the newest event of its bandit a new position may begin, where that is least."""
+        remembered = [
+            max(one.fill_watermark, one.close_watermark) - one.forgotten_until
+            for one in self._bandits.values()
+            if one.forgotten_until != NEVER
+        ]
+        return min([self.limits.dedupe_window_micros, *remembered])
 
     # Snapshots.
 
@@ -297,6 +426,7 @@ class TaskState:
             learned.reward_bound.bound_bps,
             learned.reward_bound.rewards_bps,
             tuple(learned.own_state),
+            None if bandit.forgotten_until == NEVER else bandit.forgotten_until,
         )
 
     def restore_bandit(self, snapshot: BanditSnapshot) -> None:
@@ -310,7 +440,8 @@ class TaskState:
         bandit.version = snapshot.version
         bandit.fill_watermark = NEVER if snapshot.fill_watermark is None else snapshot.fill_watermark
         bandit.close_watermark = NEVER if snapshot.close_watermark is None else snapshot.close_watermark
-        bandit.floor = min(bandit.fill_watermark, bandit.close_watermark)
+        bandit.forgotten_until = NEVER if snapshot.forgotten_until is None else snapshot.forgotten_until
+        bandit.set_floor()
         bandit.paused = snapshot.paused
         bandit.choices_version = snapshot.choices_version
         bandit.command_ids = snapshot.command_ids
@@ -341,15 +472,23 @@ class TaskState:
         self.note_choices(bandit)
 
     def restore_position(self, position: PositionSnapshot) -> None:
-        """Each position once."""
+        """Each position once; its pages may come before it or after."""
         bandit = self._restored_bandit(position.bandit_id)
         self._positions[position_key(position.bandit_id, position.position_id)] = position
         self.position_count += 1
-        self.open_position_count += bool(position.fills)
-        self.waiting_close_count += len(position.closes)
-        heappush(bandit.checks, (position.ts_last + self.limits.dedupe_window_micros, position.position_id))
-        for close in position.closes:
+        self.open_position_count += position.open_left > 0.0
+        self.waiting_close_count += len(position.waiting)
+        self.note_flat(bandit, None, position)
+        if not is_flat(position):
+            heappush(bandit.held, (position.ts_last + self.limits.dedupe_window_micros, position.position_id))
+        for close in position.waiting:
             heappush(bandit.waiting, (close.ts_event, close.event_id, position.position_id))
+            heappush(self.waiting, (close.ts_event, position.bandit_id, position.position_id, close.event_id))
+
+    def restore_page(self, page: PositionPage) -> None:
+        """Each page once, in any order."""
+        self._pages.setdefault(position_key(page.bandit_id, page.position_id), Pages()).put_back(page)
+        self._page_keys.add(page_key(page.bandit_id, page.position_id, page.number))
 
     def _restored_bandit(self, bandit_id: str) -> Bandit:
         bandit = self._bandits.get(bandit_id)

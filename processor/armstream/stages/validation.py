@@ -4,12 +4,14 @@ Law: only what a learner takes without a word gets through, so that no bad numbe
 """
 
 from collections.abc import Collection
-from math import inf, isfinite
+from math import fsum, inf, isfinite
 
 from armstream.events import Close, Command, ErrorClass, Fill
 
 MAX_SHARE = 1e6  # beyond it a share times a legal reward would leave what a learner takes
 MAX_BOUND_BPS = 1e6
+MAX_CONTRIBUTED = 1.0 + 1e-6  # of one decision, in all
+FIRST_CREDIBLE_MICROS = 631_152_000_000_000  # 1990-01-01; seconds and milliseconds of today are before it
 MIN_PROPENSITY = 1e-200  # below it an estimate need not be finite
 
 _ID_MAX_BYTES = 200
@@ -41,6 +43,12 @@ def check_bandit_id(bandit_id: str) -> None:
         raise Refused("VALIDATION", f"bandit_id must not hold a NUL, got {bandit_id!r}")
 
 
+def check_time(ts_event: int) -> None:
+    """Raises Refused for a time that must be in another unit."""
+    if ts_event < FIRST_CREDIBLE_MICROS:
+        raise Refused("VALIDATION", f"ts_event must be UTC microseconds, got {ts_event}: milliseconds or seconds?")
+
+
 def check_fill(fill: Fill, arms: Collection[str]) -> None:
     """Raises Refused for a fill that no state could take; `arms` are the bandit's."""
     if not (0 < len(fill.event_id) <= _ID_SURELY_FITS and 0 < len(fill.position_id) <= _ID_SURELY_FITS):
@@ -50,8 +58,10 @@ def check_fill(fill: Fill, arms: Collection[str]) -> None:
     if fill.side not in ("BUY", "SELL"):
         raise Refused("VALIDATION", f"side must be BUY or SELL, got {fill.side}")
     order_quantity = fill.order_quantity
-    if not (0.0 < fill.quantity < inf and 0.0 < fill.price < inf and 0.0 < fill.multiplier < inf):
-        raise _not_positive(fill, ("quantity", "price", "multiplier"))
+    if not (0.0 < fill.quantity < inf and 0.0 < fill.multiplier < inf):
+        raise _not_positive(fill, ("quantity", "multiplier"))
+    if not 0.0 < fill.price < inf or fill.notional is not None:
+        _check_basis(fill)
     if order_quantity is not None and not 0.0 < order_quantity < inf:
         raise _not_positive(fill, ("order_quantity",))
     if not -inf < fill.fees < inf:
@@ -93,14 +103,15 @@ def check_close(close: Close) -> None:
         _check_ids(event_id=close.event_id, position_id=close.position_id)
     if close.exec_type != "TRADE":
         raise _bad_exec_type(close.exec_type)
-    if not (0.0 < close.quantity < inf and 0.0 < close.price < inf):
-        raise _not_positive(close, ("quantity", "price"))
-    if not (-inf < close.fees < inf and -inf < close.slippage < inf):
-        raise _not_finite(close, ("fees", "slippage"))
+    if not 0.0 < close.quantity < inf:
+        raise _not_positive(close, ("quantity",))
+    if not (-inf < close.price < inf and -inf < close.fees < inf and -inf < close.slippage < inf):
+        raise _not_finite(close, ("price", "fees", "slippage"))
 
 
 def check_command(command: Command) -> None:
     """Raises Refused for a command that could never be obeyed."""
+    check_time(command.ts_event)
     _check_ids(command_id=command.command_id)
     check_bandit_id(command.bandit_id)
     if command.action == "UNKNOWN":
@@ -130,6 +141,19 @@ def _check_ids(**ids: str) -> None:
             raise Refused("VALIDATION", f"{name} must be 1 to {_ID_MAX_BYTES} bytes of UTF-8, got {size_bytes}")
 
 
+def _check_basis(fill: Fill) -> None:
+    """Basis points need something above 0 to be taken of."""
+    if not -inf < fill.price < inf:
+        raise _not_finite(fill, ("price",))
+    if fill.notional is None:
+        raise Refused(
+            "VALIDATION",
+            f"a fill at a price of {fill.price!r} needs notional, what basis points of one unit are taken of, above 0",
+        )
+    if not 0.0 < fill.notional < inf:
+        raise _not_positive(fill, ("notional",))
+
+
 def _check_contributions(fill: Fill, arms: Collection[str]) -> None:
     if fill.arm is not None:
         raise Refused("VALIDATION", "one of arm and contributions must be given, got both")
@@ -139,8 +163,11 @@ def _check_contributions(fill: Fill, arms: Collection[str]) -> None:
     for name in fill.contributions:
         if name not in arms:
             raise _unknown_arm(name, arms)
-    if not any(fill.contributions.values()):
-        raise Refused("VALIDATION", "no contribution is above 0")
+    contributed = fsum(fill.contributions.values())
+    if not 0.0 < contributed <= MAX_CONTRIBUTED:
+        raise Refused(
+            "VALIDATION", f"contributions must be above 0 and at most 1 in all, got {contributed!r}: percent?"
+        )
 
 
 def _bad_exec_type(exec_type: str) -> Refused:

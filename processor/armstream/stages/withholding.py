@@ -31,3 +31,10 @@ def why_withheld(state: TaskState, bandit: Bandit, decision: DecisionSnapshot) -
 def why_unlearnable(reward_bps: float) -> str:
     """Why no learner takes a reward beyond MAX_REWARD_BPS, or one that is no number."""
     return f"a reward of {reward_bps!r} bps is not finite or beyond {MAX_REWARD_BPS:g}"
+
+
+def why_too_costly(costs: float, notional: float, max_cost_ratio: float) -> str:
+    """Why no learner takes what cost more than it was worth: such fees are a mistake of their sender."""
+    return (
+        f"costs of {costs:g} are above rewards.max_cost_ratio, {max_cost_ratio:g}, times the notional of {notional:g}"
+    )

@@ -1,0 +1,158 @@
+"""What is remembered, and until when: a bandit's time, its finished positions, and the closes that wait.
+
+Law: what is remembered never refuses what is new. A finished position is forgotten when it is old, or the oldest where
+there is no room; `forgotten_until` then rises to its last event, and nothing at or before it is taken for new. All of
+it is a question to state alone: the heaps of a bandit only say where to look.
+"""
+
+from armstream.events import DeadLetter, PositionSnapshot, WaitingClose
+from armstream.keys import position_key
+from armstream.stages.state import Bandit, TaskState, is_flat
+from armstream.stages.validation import check_time
+
+
+def tell_time(state: TaskState, bandit_id: str, ts_event: int, is_fill: bool) -> Bandit | None:
+    """The bandit of an event, moved on to the event's time, with what is old by now forgotten. None for an unknown one.
+
+    Raises Refused for a time that is none.
+    """
+    check_time(ts_event)
+    bandit = state.bandit(bandit_id)
+    if bandit is None or ts_event <= (bandit.fill_watermark if is_fill else bandit.close_watermark):
+        return bandit
+    bandit = state.touch(bandit_id)
+    move_watermarks(state, bandit, ts_event, is_fill)
+    forget_finished(state, bandit)
+    return bandit
+
+
+def move_watermarks(state: TaskState, bandit: Bandit, ts_event: int, is_fill: bool) -> None:
+    """The touched bandit's, by an event; where fills and closes come in one order, either moves both."""
+    shares = state.limits.trades_share_topic
+    if (is_fill or shares) and ts_event > bandit.fill_watermark:
+        bandit.fill_watermark = ts_event
+    if (shares or not is_fill) and ts_event > bandit.close_watermark:
+        bandit.close_watermark = ts_event
+    bandit.set_floor()
+
+
+def forget_finished(state: TaskState, bandit: Bandit) -> None:
+    """Those whose last event is a dedupe_window behind the floor."""
+    finished, oldest_kept = bandit.finished, bandit.floor - state.limits.dedupe_window_micros
+    while finished and finished[0][0] < oldest_kept:
+        position = _finished_at(state, bandit, state.pop_hint(finished))
+        if position is not None:
+            forget(state, bandit, position)
+
+
+def forget(state: TaskState, bandit: Bandit, position: PositionSnapshot) -> None:
+    """A position of the touched bandit."""
+    state.forget(position_key(position.bandit_id, position.position_id), position)
+    if is_flat(position):
+        bandit.finished_count -= 1
+        state.finished_count -= 1
+    bandit.forgotten_until = max(bandit.forgotten_until, position.ts_last)
+
+
+def make_room(state: TaskState, bandit: Bandit) -> None:
+    """Forgets the oldest finished position: the bandit's own, else that of the bandit which has most of them. There is
+    one, or no event would have been taken."""
+    position = _oldest_finished(state, bandit)
+    if position is None:
+        most = max(one.finished_count for one in state.bandits())
+        oldest = [_oldest_finished(state, one) for one in state.bandits() if one.finished_count == most]
+        position = min(
+            (one for one in oldest if one is not None), key=lambda one: (one.ts_last, one.bandit_id, one.position_id)
+        )
+    forget(state, state.touch(position.bandit_id), position)
+
+
+def _oldest_finished(state: TaskState, bandit: Bandit) -> PositionSnapshot | None:
+    finished = bandit.finished
+    while finished:
+        position = _finished_at(state, bandit, finished[0])
+        if position is not None:
+            return position
+        state.pop_hint(finished)
+    return None
+
+
+def _finished_at(state: TaskState, bandit: Bandit, hint: tuple[int, str]) -> PositionSnapshot | None:
+    position = state.position(position_key(bandit.bandit_id, hint[1]))
+    return position if position is not None and position.ts_last == hint[0] and is_flat(position) else None
+
+
+# Closes that wait.
+
+
+def end_oldest_waiting(state: TaskState) -> DeadLetter:
+    """The task's oldest close that waits makes room. There is one."""
+    while True:
+        ts_event, bandit_id, position_id, event_id = state.pop_hint(state.waiting)
+        position = state.position(position_key(bandit_id, position_id))
+        close = None if position is None else waiting_close(position, event_id, ts_event)
+        if position is None or close is None:
+            continue  # it was matched, or ended
+        most = state.limits.max_waiting_closes
+        error = f"{most} closes wait for their fills, and this is the oldest: {close.left!r} of {close.quantity!r}"
+        letter = DeadLetter(close.source, "LIMIT", error, ts_event, close.left)
+        return end_waiting(state, bandit_id, position, close, letter)
+
+
+def waiting_close(position: PositionSnapshot, event_id: str, ts_event: int) -> WaitingClose | None:
+    for close in position.waiting:
+        if close.event_id == event_id and close.ts_event == ts_event:
+            return close
+    return None
+
+
+def end_waiting(
+    state: TaskState, bandit_id: str, position: PositionSnapshot, close: WaitingClose, letter: DeadLetter
+) -> DeadLetter:
+    """The close waits no more, as `letter` says, which is given back.
+
+    A bandit that no fill ever made a learner of is nothing but its waiting closes: it is forgotten with the last.
+    """
+    bandit = state.touch(bandit_id)
+    after = without_waiting(position, close.event_id)
+    key = position_key(bandit_id, position.position_id)
+    if is_flat(after) and bandit.learner is None:
+        state.forget(key, position)
+        if not _waits(state, bandit):
+            state.forget_bandit(bandit)
+    else:
+        state.put(key, position, after)
+        state.note_flat(bandit, position, after)
+    return letter
+
+
+def _waits(state: TaskState, bandit: Bandit) -> bool:
+    """Whether any close of it waits."""
+    hints = bandit.waiting
+    while hints:
+        ts_event, event_id, position_id = hints[0]
+        position = state.position(position_key(bandit.bandit_id, position_id))
+        if position is not None and waiting_close(position, event_id, ts_event) is not None:
+            return True
+        state.pop_hint(hints)
+    return False
+
+
+def without_waiting(before: PositionSnapshot, event_id: str) -> PositionSnapshot:
+    return PositionSnapshot(
+        before.bandit_id,
+        before.position_id,
+        before.ts_last,
+        before.counted,
+        before.filled_quantity,
+        before.filled_weight,
+        before.side,
+        before.fills,
+        before.closes,
+        before.open_from,
+        before.open_left,
+        before.decision,
+        tuple(close for close in before.waiting if close.event_id != event_id),
+        before.paged,
+        before.final_close_id,
+    )
