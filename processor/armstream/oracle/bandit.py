@@ -24,7 +24,7 @@ from armstream.events import (
 from armstream.oracle.comparison import TOLERANCE, Difference, Row, require
 from armstream.oracle.formula import Formula, Logged, Settings, Taught
 from armstream.oracle.matching import MAX_REWARD_BPS, Part, Segment, cost_ratio_of, reward_of
-from armstream.oracle.memory import Memory
+from armstream.oracle.memory import Memory, TaskMemory
 from armstream.oracle.position import NEVER, Position
 from armstream.oracle.settings import difference, told
 
@@ -47,7 +47,12 @@ class BanditOracle:
     """`settings` are those that its first fill makes a learner from, by `formula_of`: until then `formula` is None."""
 
     def __init__(
-        self, bandit_id: str, settings: Settings, laws: Laws, formula_of: Callable[[Settings], Formula]
+        self,
+        bandit_id: str,
+        settings: Settings,
+        laws: Laws,
+        formula_of: Callable[[Settings], Formula],
+        memory: Memory | None = None,
     ) -> None:
         self.bandit_id = bandit_id
         self.settings = settings
@@ -57,7 +62,7 @@ class BanditOracle:
         self.paused = False
         self.choices_version = 1  # that of the last change of arms or experts
         self.added_versions: dict[str, int] = {}
-        self.memory = Memory(bandit_id)
+        self.memory = memory or TaskMemory(0).of(bandit_id)
         self.fill_watermark = self.close_watermark = NEVER
         self.realised = 0  # events of which nothing is left
         self._was_warming = False
@@ -82,7 +87,7 @@ class BanditOracle:
 
     def accept(self, event: Fill | Close) -> tuple[Position, list[Segment]]:
         """Its position, what it realises and what is written off with it; its time was told."""
-        position = self.memory.positions.get(event.position_id) or Position()
+        position = self.memory.get(event.position_id) or Position()
         if isinstance(event, Fill) and self.formula is None:
             self._make_learner(0)
         self._was_warming = self.formula is not None and self.formula.is_warming
@@ -94,7 +99,7 @@ class BanditOracle:
 
     def drop_close(self, position_id: str, event_id: str) -> Part[Close] | None:
         """The wait of a close has ended. Without a learner, a position is nothing but its closes that wait."""
-        position = self.memory.positions.get(position_id)
+        position = self.memory.get(position_id)
         part = None if position is None else position.drop_close(event_id)
         if position is not None and part is not None:
             self.memory.note(position_id, position)
@@ -105,7 +110,7 @@ class BanditOracle:
     @property
     def is_gone(self) -> bool:
         """Nothing was learned, and nothing waits."""
-        return self.formula is None and not self.memory.positions
+        return self.formula is None and not len(self.memory)
 
     # Audit records.
 
@@ -306,7 +311,7 @@ class BanditOracle:
 
     def check_position(self, where: str, snapshot: PositionSnapshot, pages: Sequence[PositionPage]) -> None:
         """Raises Difference unless it is remembered, and exact matching leaves this."""
-        position = self.memory.positions.get(snapshot.position_id)
+        position = self.memory.get(snapshot.position_id)
         if position is None:
             raise Difference(where, "a snapshot", "none: it is forgotten")
         position.check(where, snapshot, pages)
