@@ -30,33 +30,39 @@ def expire(state: TaskState, bandit_id: str, taken: Taken | None) -> Sequence[De
 
     `taken` is None for an event that changed nothing but, maybe, what time it is.
     """
-    letters: list[DeadLetter] = []
     if taken is not None:
-        _note(state, taken.bandit, taken.before, taken.after)
-    bandit = state.touched(bandit_id)
+        bandit: Bandit | None = taken.bandit
+        before, after = taken.before, taken.after
+        if before is None or after.open_left == 0.0 or before.open_left == 0.0:  # else it was open and is
+            _note(state, taken.bandit, before, after)
+    else:
+        bandit = state.touched(bandit_id)
     if bandit is None:  # nothing of it changed, so nothing is due that was not
-        return letters
-    if bandit.waiting and bandit.waiting[0][0] < _oldest_wait(state, bandit):
+        return ()
+    letters: Sequence[DeadLetter] = ()
+    limits = state.limits
+    if bandit.waiting:
         letters = _expire_closes(state, bandit)
-    while state.waiting_close_count > state.limits.max_waiting_closes:
-        letters.append(end_oldest_waiting(state))
-    forget_finished(state, bandit)
+    if bandit.finished and bandit.finished[0][0] < bandit.floor - limits.dedupe_window_micros:
+        forget_finished(state, bandit)
     if bandit.held and bandit.held[0][0] < bandit.floor:
-        letters += _expire_held(state, bandit)
-    while state.position_count > state.limits.max_positions_remembered:
+        letters = [*letters, *_expire_held(state, bandit)]
+    while state.position_count > limits.max_positions_remembered:
         make_room(state, bandit)
     return letters
 
 
 def _note(state: TaskState, bandit: Bandit, before: PositionSnapshot | None, after: PositionSnapshot) -> None:
     """Where to look for it later."""
-    state.note_flat(bandit, before, after)
-    if (before is None or is_flat(before)) and not is_flat(after):
-        heappush(bandit.held, (after.ts_last + state.limits.dedupe_window_micros, after.position_id))
-    if after.waiting and (before is None or len(after.waiting) > len(before.waiting)):
-        close = after.waiting[-1]
-        heappush(bandit.waiting, (close.ts_event, close.event_id, after.position_id))
-        heappush(state.waiting, (close.ts_event, bandit.bandit_id, after.position_id, close.event_id))
+    if after.open_left or after.waiting:
+        if before is None or not (before.open_left or before.waiting):
+            heappush(bandit.held, (after.ts_last + state.limits.dedupe_window_micros, after.position_id))
+        if after.waiting and (before is None or len(after.waiting) > len(before.waiting)):
+            close = after.waiting[-1]
+            heappush(bandit.waiting, (close.ts_event, close.event_id, after.position_id))
+            heappush(state.waiting, (close.ts_event, bandit.bandit_id, after.position_id, close.event_id))
+    if before is not None or not after.open_left:
+        state.note_flat(bandit, before, after)
 
 
 def _oldest_wait(state: TaskState, bandit: Bandit) -> int:
@@ -68,6 +74,7 @@ def _oldest_wait(state: TaskState, bandit: Bandit) -> int:
 
 
 def _expire_closes(state: TaskState, bandit: Bandit) -> list[DeadLetter]:
+    """Those that waited too long, and then the oldest of the task, as long as too many wait."""
     letters: list[DeadLetter] = []
     hints, before = bandit.waiting, _oldest_wait(state, bandit)
     waited_micros = (
@@ -82,6 +89,8 @@ def _expire_closes(state: TaskState, bandit: Bandit) -> list[DeadLetter]:
         error = f"no fill for {close.left!r} of {close.quantity!r} within {waited_micros / 1e6:g} s"
         letter = DeadLetter(close.source, "ORPHAN_CLOSE", error, ts_event, close.left)
         letters.append(end_waiting(state, bandit.bandit_id, position, close, letter))
+    while state.waiting_close_count > state.limits.max_waiting_closes:
+        letters.append(end_oldest_waiting(state))
     return letters
 
 

@@ -4,8 +4,8 @@ Law: what is not matched yet waits, fills and closes alike, so never both at onc
 every interleaving. What is left of an event is nothing only where rounding can have left it.
 """
 
+from collections.abc import Sequence
 from math import nan
-from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -30,13 +30,6 @@ class Segment(Struct, frozen=True, gc=False):
     withheld: str
 
 
-class Open(NamedTuple):
-    """Fills before `at` are realised or written off; `left` is open of that one, and the later ones are open whole."""
-
-    at: int
-    left: float
-
-
 FillPart = tuple[PositionFill, float]  # a fill, and the quantity realised of it
 ClosePart = tuple[WaitingClose, float]
 
@@ -47,10 +40,14 @@ def is_nothing(left: float, quantity: float, event_count: int) -> bool:
     return left <= 0.0 or (left <= event_count * _ROUNDING * quantity and (left < 1.0 or quantity > _WHOLE_MAX))
 
 
-def close_fills(fills: Fills, opened: Open, close: Close, event_count: int) -> tuple[Open, float, list[FillPart]]:
-    """A close that comes: what stays open, what is left of the close, and what it realises."""
-    at, open_left = opened
+def close_fills(
+    fills: Fills, at: int, open_left: float, close: Close, event_count: int
+) -> tuple[int, float, float, Sequence[FillPart]]:
+    """A close that comes, where `open_left` is open of the fill `at`, and the later ones whole: the two as they are
+    then, what is left of the close, and what it realises."""
     left, quantity, count = close.quantity, close.quantity, len(fills)
+    if left == open_left and at + 1 == count:  # nearly every close: all that is open, and it is one fill
+        return count, 0.0, 0.0, ((fills[at], left),)
     parts: list[FillPart] = []
     while left and open_left:
         fill = fills[at]
@@ -63,7 +60,7 @@ def close_fills(fills: Fills, opened: Open, close: Close, event_count: int) -> t
             open_left = fills[at].quantity if at < count else 0.0
         if is_nothing(left, quantity, event_count):
             left = 0.0
-    return Open(at, open_left), left, parts
+    return at, open_left, left, parts
 
 
 def fill_closes(
@@ -145,13 +142,13 @@ def segment_of(
     return Segment(fill.event_id, close.event_id, quantity, reward_bps, weight, ts_event, withheld)
 
 
-def write_off(fills: Fills, opened: Open, final_close_id: str, ts_event: int) -> list[Segment]:
+def write_off(fills: Fills, at: int, open_left: float, final_close_id: str, ts_event: int) -> list[Segment]:
     """What is open once the closes are complete: nothing is earned by it, and nothing learned."""
     segments = []
     withheld = f"written off: close {final_close_id!r} was final"
-    left = opened.left
-    for at in range(opened.at, len(fills)):
-        fill = fills[at]
+    left = open_left
+    for index in range(at, len(fills)):
+        fill = fills[index]
         left = left or fill.quantity
         segments.append(
             Segment(

@@ -8,7 +8,7 @@ it is a question to state alone: the heaps of a bandit only say where to look.
 from armstream.events import DeadLetter, PositionSnapshot, WaitingClose
 from armstream.keys import position_key
 from armstream.stages.state import Bandit, TaskState, is_flat
-from armstream.stages.validation import check_time
+from armstream.stages.validation import FIRST_CREDIBLE_MICROS, check_time
 
 
 def tell_time(state: TaskState, bandit_id: str, ts_event: int, is_fill: bool) -> Bandit | None:
@@ -16,22 +16,26 @@ def tell_time(state: TaskState, bandit_id: str, ts_event: int, is_fill: bool) ->
 
     Raises Refused for a time that is none.
     """
-    check_time(ts_event)
+    if ts_event < FIRST_CREDIBLE_MICROS:
+        check_time(ts_event)
     bandit = state.bandit(bandit_id)
     if bandit is None or ts_event <= (bandit.fill_watermark if is_fill else bandit.close_watermark):
         return bandit
     bandit = state.touch(bandit_id)
     move_watermarks(state, bandit, ts_event, is_fill)
-    forget_finished(state, bandit)
+    if bandit.finished and bandit.finished[0][0] < bandit.floor - state.limits.dedupe_window_micros:
+        forget_finished(state, bandit)
     return bandit
 
 
 def move_watermarks(state: TaskState, bandit: Bandit, ts_event: int, is_fill: bool) -> None:
-    """The touched bandit's, by an event; where fills and closes come in one order, either moves both."""
-    shares = state.limits.trades_share_topic
-    if (is_fill or shares) and ts_event > bandit.fill_watermark:
+    """The touched bandit's, by the newest event; where fills and closes come in one order, either moves both."""
+    if state.limits.trades_share_topic:
+        bandit.fill_watermark = bandit.close_watermark = bandit.floor = ts_event
+        return
+    if is_fill:
         bandit.fill_watermark = ts_event
-    if (shares or not is_fill) and ts_event > bandit.close_watermark:
+    else:
         bandit.close_watermark = ts_event
     bandit.set_floor()
 

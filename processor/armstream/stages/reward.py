@@ -19,13 +19,11 @@ from armstream.events import (
     Source,
     WaitingClose,
 )
-from armstream.keys import position_key
 from armstream.learning import LearningSettings
 from armstream.rules import rule_named
 from armstream.stages.matching import (
     ClosePart,
     FillPart,
-    Open,
     Segment,
     close_fills,
     fill_closes,
@@ -73,21 +71,31 @@ def take_fill(state: TaskState, fill: Fill) -> Taken | None:
     Raises Refused, with nothing changed but the bandit's time, for a dead letter.
     """
     bandit = tell_time(state, fill.bandit_id, fill.ts_event, is_fill=True)
-    key = position_key(fill.bandit_id, fill.position_id)
-    before = state.position(key)
+    key, before = state.find(fill.bandit_id, fill.position_id)
     was = before or _NOTHING
     if before is not None and _is_known_fill(state, key, was, fill):
         return None
     settings = _checked(state, fill, bandit)
-    if bandit is not None:
-        _refuse_late("fill", fill.ts_event, bandit.fill_watermark, bandit, before, state)
+    ts_event = fill.ts_event
+    if bandit is not None and (
+        ts_event < bandit.fill_watermark - state.limits.dedupe_window_micros
+        or (before is None and ts_event <= bandit.forgotten_until)
+    ):
+        raise _late("fill", ts_event, bandit.fill_watermark, bandit, state.limits.dedupe_window_micros)
     decision = _agreed_decision(was, fill)
-    _refuse_without_room(state, before)
-    count = event_count(was) + 1
-    if count > state.limits.max_events_per_position:
-        raise Refused("LIMIT", f"the position has {state.limits.max_events_per_position} events already")
+    count = 1 if before is None else event_count(was) + 1
+    _refuse_without_room(state, before, count)
 
-    filled = _position_fill(was, fill)
+    filled = PositionFill(
+        fill.event_id,
+        fill.quantity,
+        fill.price,
+        fill.fees,
+        weight_of(was.filled_weight, was.filled_quantity, fill.quantity, fill.order_quantity),
+        fill.ts_event,
+        fill.exec_id,
+        fill.notional,
+    )
     left, waiting, parts = fill.quantity, was.waiting, _NO_PARTS
     if waiting:
         left, waiting, parts = fill_closes(waiting, filled, count)
@@ -99,7 +107,10 @@ def take_fill(state: TaskState, fill: Fill) -> Taken | None:
         if state.open_position_count >= state.limits.max_open_positions:
             raise Refused("LIMIT", f"{state.limits.max_open_positions} positions are open already")
 
-    bandit = _touched(state, fill, settings)
+    if bandit is None or bandit.learner is None:
+        bandit = _begun(state, fill, settings, bandit is None)
+    else:
+        bandit = state.touch(fill.bandit_id)
     segments = _NO_SEGMENTS
     if parts or written_off:
         segments = _fill_segments(state, bandit, decision, fill, filled, parts, was.final_close_id or "", written_off)
@@ -107,12 +118,12 @@ def take_fill(state: TaskState, fill: Fill) -> Taken | None:
     fill_count = len(fills) if paged is None else len(fills) + paged.fills
     filled_quantity = was.filled_quantity + fill.quantity
     is_flat = not (open_left or waiting)
-    if len(fills) + len(closes) >= PAGE_EVENTS:
+    if count >= PAGE_EVENTS and len(fills) + len(closes) >= PAGE_EVENTS:
         fills, closes, paged = (), (), state.add_page(key, paged, fills, closes)
     after = PositionSnapshot(
         fill.bandit_id,
         fill.position_id,
-        fill.ts_event if fill.ts_event > was.ts_last else was.ts_last,
+        ts_event if ts_event > was.ts_last else was.ts_last,
         was.counted or _any_counts(segments),
         filled_quantity,
         was.filled_weight + filled.weight,
@@ -136,55 +147,58 @@ def take_close(state: TaskState, close: Close, index: int, source_of: Callable[[
     None for a duplicate. Raises Refused, with nothing changed but the bandit's time, for a dead letter.
     """
     bandit = tell_time(state, close.bandit_id, close.ts_event, is_fill=False)
-    key = position_key(close.bandit_id, close.position_id)
-    before = state.position(key)
+    key, before = state.find(close.bandit_id, close.position_id)
     was = before or _NOTHING
     if close.slippage_in_price and close.slippage:
         close = structs.replace(close, slippage=0.0)
-    if before is not None and _is_known_close(state, key, was, close):
+    if (was.closes or was.paged is not None) and _is_known_close(state, key, was, close):
         return None
     _check_close(state, close, bandit)
-    if bandit is not None:
-        _refuse_late("close", close.ts_event, bandit.close_watermark, bandit, before, state)
+    ts_event = close.ts_event
+    if bandit is not None and (
+        ts_event < bandit.close_watermark - state.limits.dedupe_window_micros
+        or (before is None and ts_event <= bandit.forgotten_until)
+    ):
+        raise _late("close", ts_event, bandit.close_watermark, bandit, state.limits.dedupe_window_micros)
     if was.final_close_id is not None:
         raise Refused("VALIDATION", f"close {was.final_close_id!r} was final: no close of its position follows it")
-    _refuse_without_room(state, before)
+    if before is None:
+        _refuse_without_room(state, before, 1)
 
-    count = event_count(was) + 1
-    opened, left, waiting, parts = Open(was.open_from, 0.0), close.quantity, was.waiting, _NO_FILL_PARTS
-    fills = _all_fills(state, key, was)
+    count, fills = event_count(was) + 1, was.fills if was.paged is None else _all_fills(state, key, was)
+    at, open_left, left, waiting, parts = was.open_from, 0.0, close.quantity, was.waiting, _NO_FILL_PARTS
     if was.open_left:
-        opened, left, parts = close_fills(fills, Open(was.open_from, was.open_left), close, count)
+        at, open_left, left, parts = close_fills(fills, at, was.open_left, close, count)
     if left:
         waiting = (*waiting, _awaiting(close, left, source_of(index)))
         if sum(_source_bytes(one.source) for one in waiting) > MAX_WAITING_BYTES:
             raise Refused("LIMIT", f"the records that wait in the position have more than {MAX_WAITING_BYTES} bytes")
 
-    bandit = state.touch(close.bandit_id)
-    move_watermarks(state, bandit, close.ts_event, is_fill=False)
+    bandit = state.touch(close.bandit_id) if bandit is not None else _waiting_only(state, close)
     decision, segments, final_close_id = was.decision, _NO_SEGMENTS, close.event_id if close.final else None
     if parts:
         segments = _close_segments(state, bandit, decision, was, close, parts)
-    if final_close_id is not None and opened.left:
-        segments = [*segments, *write_off(fills, opened, final_close_id, close.ts_event)]
-        opened = Open(len(fills), 0.0)
-    if decision is not None and not (opened.left or waiting):
+    if final_close_id is not None and open_left:
+        segments = [*segments, *write_off(fills, at, open_left, final_close_id, close.ts_event)]
+        at, open_left = len(fills), 0.0
+    if decision is not None and not (open_left or waiting):
         decision = None if _is_done(final_close_id, decision, was.filled_quantity, count) else decision
-    own_fills, closes, paged = was.fills, (*was.closes, _position_close(close)), was.paged
-    if len(own_fills) + len(closes) >= PAGE_EVENTS:
-        own_fills, closes, paged = (), (), state.add_page(key, paged, own_fills, closes)
+    kept = PositionClose(close.event_id, close.quantity, close.price, close.fees, close.slippage, close.exec_id)
+    newer, closes, paged = was.fills, (*was.closes, kept), was.paged
+    if count >= PAGE_EVENTS and len(newer) + len(closes) >= PAGE_EVENTS:
+        newer, closes, paged = (), (), state.add_page(key, paged, newer, closes)
     after = PositionSnapshot(
         close.bandit_id,
         close.position_id,
-        close.ts_event if close.ts_event > was.ts_last else was.ts_last,
+        ts_event if ts_event > was.ts_last else was.ts_last,
         was.counted or _any_counts(segments),
         was.filled_quantity,
         was.filled_weight,
         was.side,
-        own_fills,
+        newer,
         closes,
-        opened.at,
-        opened.left,
+        at,
+        open_left,
         decision,
         waiting,
         paged,
@@ -247,22 +261,25 @@ def _refuse_other_content(event: Fill | Close, known: Known, was: tuple[object, 
 
 def _checked(state: TaskState, fill: Fill, bandit: Bandit | None) -> LearningSettings:
     """The settings of the bandit, where the fill is one that it can take. Raises Refused."""
-    has_learner = bandit is not None and bandit.learner is not None
-    settings = bandit.settings if bandit is not None and has_learner else state.registry.of(fill.bandit_id)
-    if settings is None:
-        raise _unregistered(fill.bandit_id)
-    check_fill(fill, bandit.arm_index if bandit is not None and has_learner else settings.arms)
-    refusal = (rule_named(settings.algorithm) if bandit is None or bandit.rule is None else bandit.rule).fill_refusal(
-        fill
-    )
+    if bandit is not None and bandit.learner is not None:
+        settings, rule = bandit.settings, bandit.rule
+        assert settings is not None  # its learner was made by them
+        assert rule is not None
+        check_fill(fill, bandit.arm_index)
+    else:
+        new_settings = state.registry.of(fill.bandit_id)
+        if new_settings is None:
+            raise _unregistered(fill.bandit_id)
+        settings, rule = new_settings, rule_named(new_settings.algorithm)
+        check_fill(fill, settings.arms)
+        check_bandit_id(fill.bandit_id)
+        if state.learner_count >= state.limits.max_bandits:
+            raise Refused("LIMIT", f"there are {state.limits.max_bandits} bandits already")
+    refusal = rule.fill_refusal(fill)
     if refusal:
         raise Refused("VALIDATION", refusal)
     if fill.advice or settings.experts:
         _check_advice(fill, bandit, settings)
-    if bandit is None:
-        check_bandit_id(fill.bandit_id)
-    if not has_learner and state.learner_count >= state.limits.max_bandits:
-        raise Refused("LIMIT", f"there are {state.limits.max_bandits} bandits already")
     return settings
 
 
@@ -287,23 +304,24 @@ def _check_advice(fill: Fill, bandit: Bandit | None, settings: LearningSettings)
     check_advice(fill, experts, is_older=fill.weights_version is not None and fill.weights_version < changed)
 
 
-def _refuse_late(
-    kind: str, ts_event: int, watermark: int, bandit: Bandit, before: PositionSnapshot | None, state: TaskState
-) -> None:
-    window_micros = state.limits.dedupe_window_micros
+def _late(kind: str, ts_event: int, watermark: int, bandit: Bandit, window_micros: int) -> Refused:
     if ts_event < watermark - window_micros:
         behind_seconds = (watermark - ts_event) / 1e6
-        raise Refused("LATE", f"{behind_seconds:.6f} s behind the newest {kind}; {window_micros / 1e6:g} s are allowed")
-    if before is None and ts_event <= bandit.forgotten_until:
-        behind_seconds = (bandit.forgotten_until - ts_event) / 1e6
-        raise Refused("LATE", f"{behind_seconds:.6f} s behind what was forgotten, and of an unknown position")
+        return Refused(
+            "LATE", f"{behind_seconds:.6f} s behind the newest {kind}; {window_micros / 1e6:g} s are allowed"
+        )
+    behind_seconds = (bandit.forgotten_until - ts_event) / 1e6
+    return Refused("LATE", f"{behind_seconds:.6f} s behind what was forgotten, and of an unknown position")
 
 
-def _refuse_without_room(state: TaskState, before: PositionSnapshot | None) -> None:
-    """Positions that are finished make room; those that are not refuse."""
-    most = state.limits.max_positions_remembered
-    if before is None and state.position_count >= most and not state.finished_count:
+def _refuse_without_room(state: TaskState, before: PositionSnapshot | None, count: int) -> None:
+    """Positions that are finished make room, others refuse. `count` are the position's events with one that comes."""
+    limits = state.limits
+    if before is None and state.position_count >= limits.max_positions_remembered and not state.finished_count:
+        most = limits.max_positions_remembered
         raise Refused("LIMIT", f"{most} positions are remembered already, and none of them is finished")
+    if count > limits.max_events_per_position:
+        raise Refused("LIMIT", f"the position has {limits.max_events_per_position} events already")
 
 
 # The decision that all fills of a position share.
@@ -366,17 +384,6 @@ def _is_done(final_close_id: str | None, decision: DecisionSnapshot, filled_quan
 # Its parts.
 
 
-def _position_fill(was: PositionSnapshot, fill: Fill) -> PositionFill:
-    weight = weight_of(was.filled_weight, was.filled_quantity, fill.quantity, fill.order_quantity)
-    return PositionFill(
-        fill.event_id, fill.quantity, fill.price, fill.fees, weight, fill.ts_event, fill.exec_id, fill.notional
-    )
-
-
-def _position_close(close: Close) -> PositionClose:
-    return PositionClose(close.event_id, close.quantity, close.price, close.fees, close.slippage, close.exec_id)
-
-
 def _awaiting(close: Close, left: float, source: Source) -> WaitingClose:
     return WaitingClose(
         close.event_id, close.quantity, close.price, close.fees, close.slippage, left, close.ts_event, source
@@ -387,11 +394,19 @@ def _all_fills(state: TaskState, key: str, position: PositionSnapshot) -> Fills:
     return position.fills if position.paged is None else AllFills(state.pages(key).fills, position.fills)
 
 
-def _touched(state: TaskState, fill: Fill, settings: LearningSettings) -> Bandit:
+def _begun(state: TaskState, fill: Fill, settings: LearningSettings, is_new: bool) -> Bandit:
+    """Its first valid fill makes a bandit's learner, and a bandit where no close did."""
     bandit = state.touch(fill.bandit_id)
-    if bandit.learner is None:
-        state.create_learner(bandit, settings)
-    move_watermarks(state, bandit, fill.ts_event, is_fill=True)
+    state.create_learner(bandit, settings)
+    if is_new:
+        move_watermarks(state, bandit, fill.ts_event, is_fill=True)
+    return bandit
+
+
+def _waiting_only(state: TaskState, close: Close) -> Bandit:
+    """A bandit that is nothing yet but closes that wait."""
+    bandit = state.touch(close.bandit_id)
+    move_watermarks(state, bandit, close.ts_event, is_fill=False)
     return bandit
 
 
@@ -408,7 +423,7 @@ def _fill_segments(
     withheld, max_cost_ratio = why_withheld(state, bandit, decision), state.limits.max_cost_ratio
     segments = [segment_of(decision, fill.side, filled, close, part, withheld, max_cost_ratio) for close, part in parts]
     if written_off:
-        segments += write_off((filled,), Open(0, written_off), final_close_id, fill.ts_event)
+        segments += write_off((filled,), 0, written_off, final_close_id, fill.ts_event)
     return segments
 
 

@@ -194,6 +194,12 @@ class TaskState:
     def position(self, key: str) -> PositionSnapshot | None:
         return self._changed[key] if key in self._changed else self._positions.get(key)
 
+    def find(self, bandit_id: str, position_id: str) -> tuple[str, PositionSnapshot | None]:
+        """A position's key, and the position."""
+        key = bandit_id + "\0" + position_id
+        changed = self._changed
+        return key, changed[key] if key in changed else self._positions.get(key)
+
     def pages(self, key: str) -> Pages:
         """Of a position that has some."""
         return self._pages[key]
@@ -257,11 +263,10 @@ class TaskState:
 
     def note_flat(self, bandit: Bandit, before: PositionSnapshot | None, after: PositionSnapshot) -> None:
         """Keeps the touched bandit's finished positions, after what was put."""
-        flat = not (after.open_left or after.waiting)
         if before is not None and not (before.open_left or before.waiting):
             bandit.finished_count -= 1
             self.finished_count -= 1
-        if flat:
+        if not (after.open_left or after.waiting):
             bandit.finished_count += 1
             self.finished_count += 1
             heappush(bandit.finished, (after.ts_last, after.position_id))
@@ -441,6 +446,8 @@ class TaskState:
         bandit.fill_watermark = NEVER if snapshot.fill_watermark is None else snapshot.fill_watermark
         bandit.close_watermark = NEVER if snapshot.close_watermark is None else snapshot.close_watermark
         bandit.forgotten_until = NEVER if snapshot.forgotten_until is None else snapshot.forgotten_until
+        if self.limits.trades_share_topic:  # the topics may have been two
+            bandit.fill_watermark = bandit.close_watermark = max(bandit.fill_watermark, bandit.close_watermark)
         bandit.set_floor()
         bandit.paused = snapshot.paused
         bandit.choices_version = snapshot.choices_version
