@@ -62,7 +62,7 @@ class BanditOracle:
         self.paused = False
         self.choices_version = 1  # that of the last change of arms or experts
         self.added_versions: dict[str, int] = {}
-        self.memory = memory or TaskMemory(0).of(bandit_id)
+        self.memory = TaskMemory(0).of(bandit_id) if memory is None else memory
         self.fill_watermark = self.close_watermark = NEVER
         self.realised = 0  # events of which nothing is left
         self._was_warming = False

@@ -77,7 +77,7 @@ class Position:
         return segments
 
     def _open(self, fill: Fill) -> None:
-        if self.decision is None:
+        if self.decision is None or self.final_close_id is not None:  # it was done: a later fill has its own
             self.decision = decision_of(fill)
         elif self.decision.order_quantity != fill.order_quantity:
             self.decision = structs.replace(self.decision, order_quantity=fill.order_quantity)
