@@ -36,6 +36,8 @@ from armstream.settings import Settings
 from armstream.stages.facts import BanditRegistry, TaskLimits
 from armstream.stages.pipeline import APPLIED, DEAD_LETTER, DUPLICATE, Applied
 from armstream.stages.state import TaskState
+from tests.stages.events import START, close, fill, learning_rules
+from tests.stages.task import Task
 
 # The contract: names, types and labels.
 TABLE = {
@@ -55,6 +57,8 @@ TABLE = {
     "armstream_bandits": ("gauge", {"partition"}),
     "armstream_open_positions": ("gauge", {"partition"}),
     "armstream_waiting_closes": ("gauge", {"partition"}),
+    "armstream_dedupe_window_seconds": ("gauge", {"partition"}),
+    "armstream_dedupe_window_setting_seconds": ("gauge", set()),
     "armstream_bandit_weight": ("gauge", {"bandit_id", "arm"}),
     "armstream_bandit_expert_weight": ("gauge", {"bandit_id", "expert"}),
     "armstream_bandit_cumulative_reward_bps": ("gauge", {"bandit_id", "arm"}),
@@ -116,7 +120,7 @@ def applied(
     letters = list(dead_letters)
     return Applied(
         bytearray(outcomes), list(audit), indexes, letters, [0] * len(letters), list(vectors), list(snapshots),
-        [], [], list(clipped),
+        [], [], [], [], list(clipped),
     )  # fmt: skip
 
 
@@ -226,6 +230,20 @@ def test_a_transaction_is_counted_with_its_times_and_size() -> None:
     assert value(samples, "transaction_seconds_count") == 2
     assert [value(samples, "transaction_seconds_bucket", le=le) for le in ("0.015", "0.02", "5.0")] == [0, 1, 2]
     assert [value(samples, "batch_records_bucket", le=le) for le in ("200.0", "500.0")] == [0, 2]
+
+
+def test_the_window_is_that_of_the_bandit_that_forgot_most_where_memory_is_full() -> None:
+    """Two positions fit. The third at 30 s makes the first one go, whose last event was at 10 s: 20 s are left."""
+    task = Task(TaskLimits(max_positions_remembered=2), learning_rules())
+    for number in (1, 2, 3):
+        at = START + number * 10_000_000
+        task.apply(fill(f"f{number}", f"p{number}", ts_event=at), close(f"c{number}", f"p{number}", ts_event=at))
+    metrics = metrics_with()
+    metrics.observe_standing(0, {}, task.state)
+    metrics.observe_standing(1, {}, state_of(1))
+    samples = scrape(metrics)
+    assert [value(samples, "dedupe_window_seconds", partition=at) for at in "01"] == [20, 86_400]
+    assert value(samples, "dedupe_window_setting_seconds") == 86_400
 
 
 def test_a_tasks_gauges_are_its_latest_and_go_with_it() -> None:

@@ -33,10 +33,10 @@ def source_of(index: int) -> Source:
     return Source("trades", 0, index, b"key", b"record %d" % index)
 
 
-def short_rules(**fields: int) -> TaskLimits:
+def short_rules(**fields: Any) -> TaskLimits:
     """Windows of a thousandth of a second or so, so that a short history crosses them."""
-    given = {"dedupe_window_micros": 1_000, "orphan_ttl_micros": 400, "max_holding_micros": 4_000} | fields
-    return TaskLimits(**given)
+    given: dict[str, Any] = {"dedupe_window_micros": 1_000, "orphan_ttl_micros": 400, "max_holding_micros": 4_000}
+    return TaskLimits(**given | fields)
 
 
 def learning_rules(**fields: Any) -> LearningSettings:

@@ -1,18 +1,56 @@
-"""What fills and closes must come to, worked out slowly from the design's words: it shares no code with the stages.
+"""What fills and closes must come to, worked out slowly from the design's words: all that it shares with the package
+is the events.
 
-Quantities are taken as the decimal numbers they are written as, exactly (0.1 + 0.2 is 0.3), laid end to end: the n-th
-unit closed realises the n-th unit filled, so a segment is the overlap of two intervals; its arithmetic is that of
-verify. Fit for histories whose quantities are short decimals, where no overlap is a rounding error's. Nothing is fast
-here: every event works out its position anew, and looks at every position of its bandit to see what has expired.
+Quantities are taken as the decimal numbers they are written as, exactly (0.1 + 0.2 is 0.3), in UNITs, laid end to end
+on two lines: the n-th unit closed realises the n-th unit filled, so a segment is the overlap of two intervals. A close
+that gave up waiting is cut to what of it was realised; what is written off is a stretch of its own on the line of
+closes. Fit for histories in which no overlap is a rounding error's. Nothing is fast here: every event lays out its
+position anew, and looks at every position of its bandit to see what time has ended.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
+from itertools import accumulate
+from typing import Protocol
 
 from armstream.events import Close, Command, Fill, Input, Rejected
-from armstream.oracle.matching import exact, reward_of, weight_of
+
+UNIT = Fraction(1, 10**18)  # of quantity: whole numbers add up a hundred times faster than fractions
+YEAR_1990 = 631_152_000_000_000  # UTC microseconds
+MAX_REWARD_BPS = 10**12
+MIN_PROPENSITY = 1e-200
+DECISION = (
+    *("instrument_id", "side", "multiplier", "currency", "arm", "propensity", "probabilities", "eta"),
+    *("weights_version", "contributions", "advice"),
+)
+
+
+class Limits(Protocol):
+    """The windows and limits of one task."""
+
+    @property
+    def dedupe_window_micros(self) -> int: ...
+    @property
+    def orphan_ttl_micros(self) -> int: ...
+    @property
+    def max_holding_micros(self) -> int: ...
+    @property
+    def max_events_per_position(self) -> int: ...
+    @property
+    def max_bandits(self) -> int: ...
+    @property
+    def max_open_positions(self) -> int: ...
+    @property
+    def max_waiting_closes(self) -> int: ...
+    @property
+    def max_positions_remembered(self) -> int: ...
+    @property
+    def max_cost_ratio(self) -> float: ...
+    @property
+    def trades_share_topic(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -20,8 +58,11 @@ class ReferenceSegment:
     fill_event_id: str
     close_event_id: str
     quantity: float
-    reward_bps: float  # NaN where there is no entry notional, as floats see it
+    reward_bps: float  # infinite beyond MAX_REWARD_BPS
     weight: float
+    ts_event: int
+    scale_bps: float = 0.0  # how large the terms of reward_bps are, which may cancel
+    withheld: str = ""  # why no learner may take it, whatever its state
 
 
 @dataclass(frozen=True)
@@ -61,67 +102,124 @@ class ReferenceCommand:
 
 @dataclass
 class Replay:
+    """`watermarks` are of fills and of closes; those and `forgotten_until` are of the bandits that there are."""
+
     rewards: list[ReferenceReward] = field(default_factory=list)
     commands: list[ReferenceCommand] = field(default_factory=list)
     dead_letters: list[ReferenceDeadLetter] = field(default_factory=list)
     duplicates: list[int] = field(default_factory=list)
     versions: dict[str, int] = field(default_factory=dict)
     remembered: set[tuple[str, str]] = field(default_factory=set)
+    forgotten_until: dict[str, int | None] = field(default_factory=dict)
+    watermarks: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
 
 
-def segments_of(
-    fills: Sequence[Fill], closes: Sequence[Close], usable: Mapping[str, Fraction] | None = None
-) -> list[ReferenceSegment]:
-    """The segments of one position, from all its fills and all its closes, each in their order of arrival.
+def replay(
+    inputs: Sequence[Input], arms: Sequence[str], limits: Limits, registered: Collection[str] | None = None
+) -> Replay:
+    """A whole log in applied order, learning enabled. `registered` are the bandits that may be, None for any."""
+    task = _Task(arms, limits, registered)
+    for index, event in enumerate(inputs):
+        task.apply(index, event)
+    task.out.remembered = {(b, p) for b, bandit in task.bandits.items() for p in bandit.positions}
+    task.out.forgotten_until = {b: bandit.forgotten_until for b, bandit in task.bandits.items()}
+    task.out.watermarks = {b: (bandit.fill_watermark, bandit.close_watermark) for b, bandit in task.bandits.items()}
+    return task.out
 
-    `usable` cuts a close short that gave up waiting: what of it counts as closed.
-    """
-    segments = []
-    filled = Fraction(0)
+
+def segments_of(fills: Sequence[Fill], closes: Sequence[Close]) -> list[ReferenceSegment]:
+    """The segments of one position, from all its fills and all its closes, each in their order of arrival."""
+    position = _Position()
     for fill in fills:
-        closed = Fraction(0)
-        for close in closes:
-            size = (usable or {}).get(close.event_id, exact(close.quantity))
-            overlap = min(filled + exact(fill.quantity), closed + size) - max(filled, closed)
-            if overlap > 0:
-                segments.append(_segment(fill, close, overlap))
-            closed += size
-        filled += exact(fill.quantity)
-    return segments
+        position.add_fill(fill)
+    position.closed = [_Stretch(units(close.quantity), close, 0, close.ts_event) for close in closes]
+    return [_segment(position, *overlap) for overlap in position.overlaps()]
 
 
-def _segment(fill: Fill, close: Close, q: Fraction) -> ReferenceSegment:
-    reward_bps, _ = reward_of(fill, close, q)
-    return ReferenceSegment(fill.event_id, close.event_id, float(q), reward_bps, weight_of(fill, float(q)))
+@lru_cache(maxsize=10_000)
+def exact(number: float) -> Fraction:
+    """The decimal number that a double is written as."""
+    return Fraction(repr(float(number)))
+
+
+@lru_cache(maxsize=10_000)
+def units(quantity: float) -> int:
+    count = exact(quantity) / UNIT
+    assert count.denominator == 1, f"{quantity!r} is no whole number of units"
+    return count.numerator
+
+
+@dataclass
+class _Stretch:
+    """A stretch on the line of what was closed: a close, given by the input at `index`, or None: written off."""
+
+    size: int
+    close: Close | None
+    index: int
+    ts_event: int
 
 
 @dataclass
 class _Position:
     fills: list[Fill] = field(default_factory=list)
-    closes: list[tuple[int, Close]] = field(default_factory=list)
-    usable: dict[str, Fraction] = field(default_factory=dict)
-    realised: dict[tuple[str, str], ReferenceSegment] = field(default_factory=dict)
+    weights: list[Fraction] = field(default_factory=list)
+    closed: list[_Stretch] = field(default_factory=list)
+    decision: Fill | None = None
+    final_close_id: str = ""
+    realised_count: int = 0  # overlaps that were published
     counted: bool = False
 
-    def closed_of(self, event_id: str) -> Fraction:
-        parts = [exact(s.quantity) for (_, closed), s in self.realised.items() if closed == event_id]
-        return sum(parts, Fraction(0))
+    def closes(self) -> list[Close]:
+        return [stretch.close for stretch in self.closed if stretch.close is not None]
 
-    def waiting(self) -> list[tuple[int, Close]]:
-        """Closes not matched in full, but for those that gave up."""
-        return [
-            (index, close)
-            for index, close in self.closes
-            if close.event_id not in self.usable and self.closed_of(close.event_id) < exact(close.quantity)
-        ]
+    def filled(self) -> int:
+        return sum(units(fill.quantity) for fill in self.fills)
+
+    def open(self) -> int:
+        """Negative where closes wait."""
+        return self.filled() - sum(stretch.size for stretch in self.closed)
 
     def is_flat(self) -> bool:
-        filled = sum((exact(fill.quantity) for fill in self.fills), Fraction(0))
-        closed = sum((exact(s.quantity) for s in self.realised.values()), Fraction(0))
-        return filled == closed and not self.waiting()
+        return self.open() == 0
+
+    def is_done(self) -> bool:
+        if not self.fills or self.final_close_id or not self.is_flat():
+            return False
+        whole = self.fills[-1].order_quantity
+        return whole is None or self.filled() >= units(whole)
+
+    def waiting(self) -> Iterator[tuple[_Stretch, Close, int]]:
+        """Each close that reaches beyond what was filled, and how much of it does."""
+        filled, end = self.filled(), 0
+        for stretch in self.closed:
+            end += stretch.size
+            left = min(stretch.size, end - filled)
+            if left > 0 and stretch.close is not None:
+                yield stretch, stretch.close, left
+
+    def overlaps(self) -> Iterator[tuple[int, _Stretch, int]]:
+        """Places of fills, what closed them, how much."""
+        ends = list(accumulate(stretch.size for stretch in self.closed))
+        fill_end, at = 0, 0
+        for number, fill in enumerate(self.fills):
+            start, fill_end = fill_end, fill_end + units(fill.quantity)
+            while at < len(ends):
+                overlap = min(fill_end, ends[at]) - max(start, ends[at] - self.closed[at].size)
+                if overlap > 0:
+                    yield number, self.closed[at], overlap
+                if ends[at] > fill_end:
+                    break
+                at += 1
 
     def ts_last(self) -> int:
-        return max([fill.ts_event for fill in self.fills] + [close.ts_event for _, close in self.closes])
+        return max([fill.ts_event for fill in self.fills] + [close.ts_event for close in self.closes()])
+
+    def add_fill(self, fill: Fill) -> None:
+        quantity, filled, rest = units(fill.quantity), self.filled(), 1 - sum(self.weights, Fraction(0))
+        whole = filled + quantity if fill.order_quantity is None else units(fill.order_quantity)
+        self.weights.append(rest if whole <= filled + quantity else rest * Fraction(quantity, whole - filled))
+        self.fills.append(fill)
+        self.decision = self.decision or fill
 
 
 @dataclass
@@ -129,165 +227,369 @@ class _Bandit:
     positions: dict[str, _Position] = field(default_factory=dict)
     fill_watermark: int | None = None
     close_watermark: int | None = None
+    forgotten_until: int | None = None
     arms: list[str] = field(default_factory=list)  # from its first fill on
     is_paused: bool = False
     command_ids: list[str] = field(default_factory=list)
 
+    def floor(self) -> int | None:
+        if self.fill_watermark is None or self.close_watermark is None:
+            return self.close_watermark
+        return min(self.fill_watermark, self.close_watermark)
 
-def replay(
-    inputs: Sequence[Input],
-    arms: Sequence[str],
-    *,
-    dedupe_window_micros: int,
-    orphan_ttl_micros: int,
-    max_holding_micros: int,
-) -> Replay:
-    """A whole log in applied order, learning enabled; none of the limits on counts is near."""
-    out = Replay()
-    bandits: dict[str, _Bandit] = {}
-    for index, event in enumerate(inputs):
-        bandit = _Bandit() if isinstance(event, Rejected) else bandits.get(event.bandit_id, _Bandit())
-        error_class = _problem(event, bandit.arms or arms)
-        if isinstance(event, Fill | Close):
-            position = bandit.positions.get(event.position_id, _Position())
-            seen = position.fills if isinstance(event, Fill) else [close for _, close in position.closes]
-            if event.event_id in [each.event_id for each in seen]:
-                out.duplicates.append(index)
-                continue
-            watermark = bandit.fill_watermark if isinstance(event, Fill) else bandit.close_watermark
-            if error_class is None and watermark is not None and event.ts_event < watermark - dedupe_window_micros:
-                error_class = "LATE"
-            if error_class is None and isinstance(event, Fill) and _is_another_decision(position, event):
-                error_class = "VALIDATION"
-        if isinstance(event, Command) and error_class is None and bandit.arms:
-            _obey(out, index, event, bandit)
-            continue
-        if error_class is not None or not isinstance(event, Fill | Close):
-            out.dead_letters.append(ReferenceDeadLetter(index, index, error_class or "UNKNOWN_BANDIT"))
-            continue
-        bandits[event.bandit_id] = bandit
-        bandit.positions[event.position_id] = position
-        if isinstance(event, Fill):
-            bandit.arms = bandit.arms or list(arms)
-            position.fills.append(event)
-            bandit.fill_watermark = max(event.ts_event, bandit.fill_watermark or event.ts_event)
+    def see(self, event: Fill | Close, both: bool) -> None:
+        if isinstance(event, Fill) or both:
+            self.fill_watermark = max(event.ts_event, self.fill_watermark or event.ts_event)
+        if isinstance(event, Close) or both:
+            self.close_watermark = max(event.ts_event, self.close_watermark or event.ts_event)
+
+    def by_age(self) -> list[tuple[int, str, _Position]]:
+        return sorted((position.ts_last(), name, position) for name, position in self.positions.items())
+
+    def finished(self) -> list[tuple[int, str]]:
+        return [(ts_last, name) for ts_last, name, position in self.by_age() if position.is_flat()]
+
+
+class _Task:
+    def __init__(self, arms: Sequence[str], limits: Limits, registered: Collection[str] | None) -> None:
+        self.arms = arms
+        self.limits = limits
+        self.registered = registered
+        self.bandits: dict[str, _Bandit] = {}
+        self.out = Replay()
+
+    def apply(self, index: int, event: Input) -> None:
+        if isinstance(event, Rejected):
+            self.bury(index, event.error_class)
+        elif event.ts_event < YEAR_1990:
+            self.bury(index, "VALIDATION")
+        elif isinstance(event, Command):
+            self.obey(index, event)
         else:
-            position.closes.append((index, event))
-            bandit.close_watermark = max(event.ts_event, bandit.close_watermark or event.ts_event)
-        _realise(out, index, event.bandit_id, bandit, event.position_id)
-        _expire(out, index, bandit, dedupe_window_micros, orphan_ttl_micros, max_holding_micros)
-    out.remembered = {(b, p) for b, bandit in bandits.items() for p in bandit.positions}
-    return out
+            self.trade(index, event)
+
+    def bury(self, index: int, error_class: str) -> None:
+        self.out.dead_letters.append(ReferenceDeadLetter(index, index, error_class))
+
+    def trade(self, index: int, event: Fill | Close) -> None:
+        if event.bandit_id in self.bandits:
+            self.bandits[event.bandit_id].see(event, self.limits.trades_share_topic)
+            self.forget_finished(event.bandit_id)
+        known = self.known(event)
+        if known is not None and event.exec_type == "TRADE":
+            if _content(known) == _content(event):
+                self.out.duplicates.append(index)
+            else:
+                self.bury(index, "ID_REUSED")
+        else:
+            error_class = self.refusal(event)
+            if error_class:
+                self.bury(index, error_class)
+            else:
+                self.accept(index, event)
+        if event.bandit_id in self.bandits:
+            self.end_what_is_due(index, event.bandit_id)
+
+    # Whether an event is taken.
+
+    def known(self, event: Fill | Close) -> Fill | Close | None:
+        """The event of its kind and position that has its event_id, else its exec_id."""
+        position = self.position_of(event)
+        events: Sequence[Fill | Close] = position.fills if isinstance(event, Fill) else position.closes()
+        same_id = [each for each in events if each.event_id == event.event_id]
+        same_exec_id = [each for each in events if event.exec_id is not None and each.exec_id == event.exec_id]
+        return next(iter(same_id + same_exec_id), None)
+
+    def position_of(self, event: Fill | Close) -> _Position:
+        """An empty one where it is not remembered."""
+        return self.bandits.get(event.bandit_id, _Bandit()).positions.get(event.position_id, _Position())
+
+    def refusal(self, event: Fill | Close) -> str:
+        bandit = self.bandits.get(event.bandit_id, _Bandit())
+        if not _is_id(event.bandit_id) or "\0" in event.bandit_id:
+            return "VALIDATION"
+        if self.registered is not None and event.bandit_id not in self.registered:
+            return "UNKNOWN_BANDIT"
+        problem = _fill_problem(event, bandit.arms or self.arms) if isinstance(event, Fill) else _close_problem(event)
+        if problem:
+            return problem
+        watermark = bandit.fill_watermark if isinstance(event, Fill) else bandit.close_watermark
+        if watermark is not None and event.ts_event < watermark - self.limits.dedupe_window_micros:
+            return "LATE"
+        is_new = event.position_id not in bandit.positions
+        if is_new and bandit.forgotten_until is not None and event.ts_event <= bandit.forgotten_until:
+            return "LATE"
+        position = self.position_of(event)
+        if isinstance(event, Close):
+            return "VALIDATION" if position.final_close_id else self.refusal_of_a_new_position(is_new)
+        if position.is_done() or _is_another_decision(position.decision, event):
+            return "VALIDATION"
+        if len(position.fills) + len(position.closes()) >= self.limits.max_events_per_position:
+            return "LIMIT"
+        if not bandit.arms and sum(bool(each.arms) for each in self.bandits.values()) >= self.limits.max_bandits:
+            return "LIMIT"
+        opens = position.open() <= 0 < position.open() + units(event.quantity) and not position.final_close_id
+        positions = [each for one in self.bandits.values() for each in one.positions.values()]
+        if opens and sum(each.open() > 0 for each in positions) >= self.limits.max_open_positions:
+            return "LIMIT"
+        return self.refusal_of_a_new_position(is_new)
+
+    def refusal_of_a_new_position(self, is_new: bool) -> str:
+        """Only where the memory is full of what is not finished."""
+        is_full = is_new and self.position_count() >= self.limits.max_positions_remembered
+        return "LIMIT" if is_full and not any(bandit.finished() for bandit in self.bandits.values()) else ""
+
+    def position_count(self) -> int:
+        return sum(len(bandit.positions) for bandit in self.bandits.values())
+
+    # What it does then.
+
+    def accept(self, index: int, event: Fill | Close) -> None:
+        bandit = self.bandits.get(event.bandit_id, _Bandit())
+        if event.position_id not in bandit.positions and self.position_count() >= self.limits.max_positions_remembered:
+            self.forget_the_oldest_for(event.bandit_id)
+        self.bandits[event.bandit_id] = bandit
+        bandit.see(event, self.limits.trades_share_topic)
+        position = bandit.positions.setdefault(event.position_id, _Position())
+        if isinstance(event, Fill):
+            bandit.arms = bandit.arms or list(self.arms)
+            position.add_fill(event)
+        else:
+            position.closed.append(_Stretch(units(event.quantity), event, index, event.ts_event))
+            position.final_close_id = event.event_id if event.final else ""
+            self.give_up_the_oldest_waiting(index)
+        if position.final_close_id and position.open() > 0:
+            position.closed.append(_Stretch(position.open(), None, index, event.ts_event))
+        self.realise(index, event, bandit, position)
+        _drop_decision(position)
+
+    def realise(self, index: int, event: Fill | Close, bandit: _Bandit, position: _Position) -> None:
+        """Everything newly matched or written off, in first-in-first-out order, becomes a reward."""
+        for number, stretch, overlap in list(position.overlaps())[position.realised_count :]:
+            segment = _segment(position, number, stretch, overlap, self.limits.max_cost_ratio)
+            position.realised_count += 1
+            fill = position.fills[number]
+            shares = {fill.arm: 1.0} if fill.arm is not None else {a: s for a, s in fill.contributions.items() if s > 0}
+            applied = not segment.withheld and not bandit.is_paused and all(arm in bandit.arms for arm in shares)
+            counted = applied and not position.counted
+            position.counted = position.counted or counted
+            version = self.next_version(event.bandit_id)
+            self.out.rewards.append(
+                ReferenceReward(index, event.bandit_id, version, event.position_id, segment, applied, counted, shares)
+            )
+
+    def next_version(self, bandit_id: str) -> int:
+        self.out.versions[bandit_id] = self.out.versions.get(bandit_id, 0) + 1
+        return self.out.versions[bandit_id]
+
+    # What ends: by the limits on counts, and by time.
+
+    def forget(self, bandit_id: str, position_id: str, is_nothing: bool = False) -> None:
+        """And with the last position of a bandit that never had a fill, that bandit. `is_nothing`: never had anything
+        in it that could count, so nothing is late by it."""
+        bandit = self.bandits[bandit_id]
+        ts_last = bandit.positions.pop(position_id).ts_last()
+        if not is_nothing:
+            bandit.forgotten_until = max(ts_last, bandit.forgotten_until or ts_last)
+        if not bandit.arms and not bandit.positions:
+            del self.bandits[bandit_id]
+
+    def forget_the_oldest_for(self, bandit_id: str) -> None:
+        own = self.bandits.get(bandit_id, _Bandit()).finished()
+        if own:
+            self.forget(bandit_id, own[0][1])
+            return
+        held = {name: bandit.finished() for name, bandit in self.bandits.items() if bandit.finished()}
+        _, _, fullest, oldest = min((-len(each), each[0][0], name, each[0][1]) for name, each in held.items())
+        self.forget(fullest, oldest)
+
+    def give_up_the_oldest_waiting(self, cause: int) -> None:
+        waiting = [
+            (close.ts_event, bandit_id, position_id, close.event_id)
+            for bandit_id, bandit in self.bandits.items()
+            for position_id, position in bandit.positions.items()
+            for _, close, _ in position.waiting()
+        ]
+        if len(waiting) > self.limits.max_waiting_closes:
+            _, bandit_id, position_id, event_id = min(waiting)
+            self.give_up(cause, bandit_id, position_id, event_id, "LIMIT")
+
+    def give_up(self, cause: int, bandit_id: str, position_id: str, event_id: str, error_class: str) -> None:
+        """A close waits no more: what is left of it is a dead letter."""
+        position = self.bandits[bandit_id].positions[position_id]
+        stretch, left = next((s, left) for s, close, left in position.waiting() if close.event_id == event_id)
+        stretch.size -= left
+        self.out.dead_letters.append(ReferenceDeadLetter(cause, stretch.index, error_class, float(left * UNIT)))
+        _drop_decision(position)
+        if not self.bandits[bandit_id].arms and position.is_flat():
+            self.forget(bandit_id, position_id, is_nothing=True)
+
+    def forget_finished(self, bandit_id: str) -> None:
+        bandit = self.bandits[bandit_id]
+        floor = bandit.floor()
+        for ts_last, position_id in bandit.finished():
+            if floor is not None and ts_last + self.limits.dedupe_window_micros < floor:
+                self.forget(bandit_id, position_id)
+
+    def end_what_is_due(self, cause: int, bandit_id: str) -> None:
+        bandit, limits = self.bandits[bandit_id], self.limits
+        now, patience = bandit.fill_watermark, limits.orphan_ttl_micros
+        if now is None:
+            now, patience = bandit.close_watermark, limits.dedupe_window_micros
+        orphans = [
+            (close.ts_event, close.event_id, position_id)
+            for position_id, position in bandit.positions.items()
+            for _, close, _ in position.waiting()
+            if now is not None and close.ts_event + patience < now
+        ]
+        for _, event_id, position_id in sorted(orphans):
+            self.give_up(cause, bandit_id, position_id, event_id, "ORPHAN_CLOSE")
+        if bandit_id in self.bandits:
+            self.forget_finished(bandit_id)
+        floor = bandit.floor()
+        for ts_last, position_id, position in bandit.by_age():
+            if not position.is_flat() and floor is not None and ts_last + limits.max_holding_micros < floor:
+                self.forget(bandit_id, position_id)
+                self.out.dead_letters.append(ReferenceDeadLetter(cause, None, "LIMIT"))
+
+    def obey(self, index: int, command: Command) -> None:
+        bandit = self.bandits.get(command.bandit_id, _Bandit())
+        if not bandit.arms:
+            self.bury(index, "UNKNOWN_BANDIT")
+            return
+        if command.command_id in bandit.command_ids:
+            self.out.duplicates.append(index)
+            return
+        bandit.command_ids.append(command.command_id)
+        outcome = "APPLIED" if _is_obeyed(bandit, command) else "REFUSED"
+        version = self.next_version(command.bandit_id)
+        self.out.commands.append(ReferenceCommand(index, command.bandit_id, version, command.command_id, outcome))
 
 
-def _obey(out: Replay, index: int, command: Command, bandit: _Bandit) -> None:
-    if command.command_id in bandit.command_ids:
-        out.duplicates.append(index)
-        return
-    bandit.command_ids.append(command.command_id)
-    arm, is_obeyed = command.arm or "", True
+def _is_obeyed(bandit: _Bandit, command: Command) -> bool:
+    arm = command.arm or ""
     if command.action == "ADD_ARM" and arm not in bandit.arms:
         bandit.arms.append(arm)
     elif command.action == "REMOVE_ARM" and arm in bandit.arms and len(bandit.arms) > 2:
         bandit.arms.remove(arm)
-    elif command.action == "PAUSE" and not bandit.is_paused:
-        bandit.is_paused = True
-    elif command.action == "RESUME" and bandit.is_paused:
-        bandit.is_paused = False
+    elif command.action in ("PAUSE", "RESUME") and bandit.is_paused == (command.action == "RESUME"):
+        bandit.is_paused = not bandit.is_paused
     else:
-        is_obeyed = command.action == "RESET"
-    version = out.versions[command.bandit_id] = out.versions.get(command.bandit_id, 0) + 1
-    outcome = "APPLIED" if is_obeyed else "REFUSED"
-    out.commands.append(ReferenceCommand(index, command.bandit_id, version, command.command_id, outcome))
+        return command.action == "RESET"
+    return True
 
 
-def _realise(out: Replay, index: int, bandit_id: str, bandit: _Bandit, position_id: str) -> None:
-    """Everything newly matched, in first-in-first-out order, becomes a reward."""
-    position = bandit.positions[position_id]
-    for segment in segments_of(position.fills, [close for _, close in position.closes], position.usable):
-        key = (segment.fill_event_id, segment.close_event_id)
-        if key in position.realised:
-            continue
-        position.realised[key] = segment
-        fill = position.fills[0]
-        shares = {fill.arm: 1.0} if fill.arm is not None else {a: s for a, s in fill.contributions.items() if s > 0}
-        legal = math.isfinite(segment.reward_bps) and abs(segment.reward_bps) <= 1e12
-        applied = legal and not bandit.is_paused and all(arm in bandit.arms for arm in shares)
-        counted = applied and not position.counted
-        position.counted = position.counted or counted
-        version = out.versions[bandit_id] = out.versions.get(bandit_id, 0) + 1
-        out.rewards.append(ReferenceReward(index, bandit_id, version, position_id, segment, applied, counted, shares))
+def _drop_decision(position: _Position) -> None:
+    """What was said to be all, and is flat, has no decision that a later fill must share."""
+    if position.final_close_id and position.is_flat():
+        position.decision = None
 
 
-def _expire(
-    out: Replay, index: int, bandit: _Bandit, dedupe_window_micros: int, orphan_ttl_micros: int, max_holding_micros: int
-) -> None:
-    orphans = []
-    for _, position in sorted(bandit.positions.items()):  # of one time and event_id the lesser position_id is first
-        for _, close in position.waiting():
-            if bandit.fill_watermark is not None and bandit.fill_watermark > close.ts_event + orphan_ttl_micros:
-                orphans.append((close.ts_event, close.event_id, position))
-    for _, event_id, position in sorted(orphans, key=lambda orphan: orphan[:2]):
-        close = next(close for _, close in position.closes if close.event_id == event_id)
-        closed_index = next(at for at, close in position.closes if close.event_id == event_id)
-        position.usable[event_id] = position.closed_of(event_id)
-        left = exact(close.quantity) - position.usable[event_id]
-        out.dead_letters.append(ReferenceDeadLetter(index, closed_index, "ORPHAN_CLOSE", float(left)))
-    if bandit.fill_watermark is None or bandit.close_watermark is None:
-        return
-    floor = min(bandit.fill_watermark, bandit.close_watermark)
-    by_age = sorted(bandit.positions.items(), key=lambda item: (item[1].ts_last(), item[0]))
-    for position_id, position in by_age:
-        if position.is_flat():
-            if position.ts_last() < floor - dedupe_window_micros:
-                del bandit.positions[position_id]
-        elif position.ts_last() < floor - max_holding_micros:
-            del bandit.positions[position_id]
-            out.dead_letters.append(ReferenceDeadLetter(index, None, "LIMIT"))
+def _segment(
+    position: _Position, number: int, stretch: _Stretch, size: int, max_cost_ratio: float = 10.0
+) -> ReferenceSegment:
+    """One overlap: net reward over notional, both of one unit, as everything is shared out by quantity.
+
+    net      = sign (close.price - fill.price) multiplier - fill.fees / fill.quantity
+               - (close.fees + close.slippage) / close.quantity
+    notional = the fill's own, else fill.price multiplier
+    """
+    fill, close = position.fills[number], stretch.close
+    quantity = float(size * UNIT)
+    weight = float(position.weights[number] * Fraction(size, units(fill.quantity)))
+    ts_event = max(fill.ts_event, stretch.ts_event)
+    if close is None:
+        said = f"written off: close {position.final_close_id!r} was final"
+        return ReferenceSegment(fill.event_id, position.final_close_id, quantity, 0.0, weight, ts_event, withheld=said)
+    notional = exact(fill.price) * exact(fill.multiplier) if fill.notional is None else exact(fill.notional)
+    slippage = 0.0 if close.slippage_in_price else close.slippage
+    move = (exact(close.price) - exact(fill.price)) * exact(fill.multiplier) * (1 if fill.side == "BUY" else -1)
+    fees = exact(fill.fees) / exact(fill.quantity)
+    charged = (exact(close.fees) + exact(slippage)) / exact(close.quantity)
+    costs = abs(fees) + (abs(exact(close.fees)) + abs(exact(slippage))) / exact(close.quantity)
+    reward_bps = (move - fees - charged) / notional * 10_000
+    scale_bps = (
+        ((abs(exact(close.price)) + abs(exact(fill.price))) * exact(fill.multiplier) + costs) / notional * 10_000
+    )
+    withheld = ""
+    if abs(reward_bps) > MAX_REWARD_BPS:
+        withheld = "unlearnable"
+    elif costs > exact(max_cost_ratio) * notional:
+        withheld = "costs"
+    return ReferenceSegment(
+        fill.event_id,
+        close.event_id,
+        quantity,
+        float(reward_bps) if abs(reward_bps) <= MAX_REWARD_BPS else math.copysign(math.inf, reward_bps),
+        weight,
+        ts_event,
+        float(min(scale_bps, Fraction(10) ** 300)),
+        withheld,
+    )
 
 
-def _is_another_decision(position: _Position, fill: Fill) -> bool:
-    if position.fills:
-        first = position.fills[0]
-        for name in (
-            *("instrument_id", "side", "multiplier", "currency", "order_quantity", "arm", "propensity"),
-            *("probabilities", "eta", "weights_version", "contributions", "advice"),
-        ):
-            if getattr(first, name) != getattr(fill, name):
-                return True
-        if fill.order_quantity is None:
-            return True
-    if fill.order_quantity is None:
+def _content(event: Fill | Close) -> tuple[object, ...]:
+    if isinstance(event, Fill):
+        return event.quantity, event.price, event.fees, event.side
+    return event.quantity, event.price, event.fees, 0.0 if event.slippage_in_price else event.slippage
+
+
+def _is_another_decision(decision: Fill | None, fill: Fill) -> bool:
+    if decision is None:
         return False
-    filled = sum((exact(each.quantity) for each in [*position.fills, fill]), Fraction(0))
-    return filled > exact(fill.order_quantity)
+    if any(_differ(getattr(decision, name), getattr(fill, name)) for name in DECISION):
+        return True
+    return fill.order_quantity is None or decision.order_quantity is None
 
 
-def _problem(event: Input, arms: Sequence[str]) -> str | None:
-    """The dead letter's class for an input that no state could take."""
-    if isinstance(event, Rejected):
-        return event.error_class
-    if isinstance(event, Command):
-        return None
-    ids = (event.event_id, event.bandit_id, event.position_id)
-    if not all(1 <= len(each.encode()) <= 200 for each in ids) or "\0" in event.bandit_id or event.exec_type != "TRADE":
+def _differ(one: object, other: object) -> bool:
+    """NaN is as NaN is."""
+    return one != other and (one == one or other == other)  # noqa: PLR0124 - so one asks for NaN of any type
+
+
+def _is_id(name: str) -> bool:
+    return 1 <= len(name.encode()) <= 200
+
+
+def _is_positive(*numbers: float) -> bool:
+    return all(math.isfinite(number) and number > 0 for number in numbers)
+
+
+def _close_problem(close: Close) -> str:
+    """The dead letter's class for a close that no state could take."""
+    finite = (close.price, close.fees, close.slippage)
+    is_fine = (
+        _is_id(close.event_id)
+        and _is_id(close.position_id)
+        and close.exec_type == "TRADE"
+        and _is_positive(close.quantity)
+        and all(map(math.isfinite, finite))
+    )
+    return "" if is_fine else "VALIDATION"
+
+
+def _fill_problem(fill: Fill, arms: Sequence[str]) -> str:
+    """The dead letter's class for a fill that no state could take; `arms` are the bandit's."""
+    positive = [fill.quantity, fill.multiplier, fill.price if fill.notional is None else fill.notional]
+    positive += [] if fill.order_quantity is None else [fill.order_quantity]
+    shares = fill.contributions
+    is_fine = (
+        _is_id(fill.event_id)
+        and _is_id(fill.position_id)
+        and fill.exec_type == "TRADE"
+        and fill.side in ("BUY", "SELL")
+        and _is_positive(*positive)
+        and math.isfinite(fill.price)
+        and math.isfinite(fill.fees)
+        and (fill.propensity is None or MIN_PROPENSITY <= fill.propensity <= 1)
+        and (fill.arm is None) == bool(shares)
+        and all(math.isfinite(share) and share >= 0 for share in shares.values())
+        and sum(map(exact, shares.values())) <= 1 + Fraction(1, 10**6)
+    )
+    if not is_fine:
         return "VALIDATION"
-    positive, finite = [event.quantity, event.price], [event.fees]
-    if isinstance(event, Close):
-        finite.append(event.slippage)
-    else:
-        positive += [event.multiplier, 1.0 if event.order_quantity is None else event.order_quantity]
-    if not all(math.isfinite(each) for each in positive + finite) or min(positive) <= 0:
-        return "VALIDATION"
-    if isinstance(event, Close):
-        return None
-    shares = event.contributions
-    if event.side == "UNKNOWN" or (event.propensity is not None and not 0 < event.propensity <= 1):
-        return "VALIDATION"
-    if (event.arm is None) == (not shares) or any(not math.isfinite(share) or share < 0 for share in shares.values()):
-        return "VALIDATION"
-    if any(arm not in arms for arm in (shares or [event.arm])):
+    if any(arm not in arms for arm in (shares or [fill.arm])):
         return "UNKNOWN_ARM"
     if shares and not any(shares.values()):
         return "VALIDATION"
-    return "UNKNOWN_EXPERT" if event.advice else None
+    return "UNKNOWN_EXPERT" if fill.advice else ""

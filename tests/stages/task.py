@@ -10,10 +10,12 @@ from armstream.events import (
     CommandApplied,
     DeadLetter,
     Input,
+    PositionPage,
     PositionSnapshot,
     Reward,
     WeightVector,
 )
+from armstream.keys import page_key, position_key
 from armstream.learning import LearningSettings
 from armstream.stages.facts import BanditRegistry, TaskLimits
 from armstream.stages.pipeline import Applied, Pipeline
@@ -23,7 +25,7 @@ from tests.stages.events import source_of
 
 @dataclass
 class Published:
-    """What the topics hold: logs whole, compacted topics by key as bytes."""
+    """What the topics hold: logs whole, compacted topics by key as bytes. `positions` hold their pages too."""
 
     rewards: list[tuple[int, Reward]] = field(default_factory=list)
     commands_applied: list[tuple[int, CommandApplied]] = field(default_factory=list)
@@ -68,12 +70,15 @@ class Task:
         """What a restart is compared with: nothing happens."""
 
     def restart(self) -> None:
-        """A new process: positions first, in the reverse of the order in which they were written."""
+        """A new process: positions and pages first, in the reverse of the order in which they were written."""
         self.state = TaskState(self.reward_rules, self.bandit_rules)
         for value in reversed(self.published.positions.values()):
-            position = decode(value)
-            assert isinstance(position, PositionSnapshot)
-            self.state.restore_position(position)
+            record = decode(value)
+            if isinstance(record, PositionPage):
+                self.state.restore_page(record)
+            else:
+                assert isinstance(record, PositionSnapshot)
+                self.state.restore_position(record)
         for value in self.published.bandits.values():
             bandit = decode(value)
             assert isinstance(bandit, BanditSnapshot)
@@ -86,12 +91,17 @@ class Task:
         return bandit
 
     def position(self, position_id: str = "p1", bandit_id: str = "book") -> PositionSnapshot:
-        position = decode(self.published.positions[f"{bandit_id}\0{position_id}"])
+        position = decode(self.published.positions[position_key(bandit_id, position_id)])
         assert isinstance(position, PositionSnapshot)
         return position
 
     def remembers(self, position_id: str, bandit_id: str = "book") -> bool:
-        return f"{bandit_id}\0{position_id}" in self.published.positions
+        return position_key(bandit_id, position_id) in self.published.positions
+
+    def remembered(self) -> set[tuple[str, str]]:
+        """(bandit_id, position_id) of every position published."""
+        keys = (key.partition("\0") for key in self.published.positions)
+        return {(bandit_id, position_id) for bandit_id, _, position_id in keys if bandit_id}
 
     def _publish(self, applied: Applied) -> None:
         out, first = self.published, self.inputs_read
@@ -108,7 +118,11 @@ class Task:
             out.weights[vector.bandit_id] = vector
         for bandit in applied.bandit_snapshots:
             out.bandits[bandit.bandit_id] = encode(bandit)
+        for bandit_id in applied.forgotten_bandits:
+            del out.bandits[bandit_id]
         for position in applied.position_snapshots:
-            out.positions[f"{position.bandit_id}\0{position.position_id}"] = encode(position)
+            out.positions[position_key(position.bandit_id, position.position_id)] = encode(position)
+        for page in applied.position_pages:
+            out.positions[page_key(page.bandit_id, page.position_id, page.number)] = encode(page)
         for key in applied.forgotten:
             del out.positions[key]

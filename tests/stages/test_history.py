@@ -1,19 +1,27 @@
-"""Random histories: interleavings, batch boundaries, aborts and restarts change nothing that they must not change."""
+"""Random histories: interleavings, batch boundaries, aborts and restarts change nothing that they must not change, and
+all of it is what the slow reference says. A hundred thousand histories, in some hours:
+
+    HISTORIES=100000 .venv/bin/python -m pytest tests/stages/test_history.py -k reference --timeout 0
+"""
 
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from armstream.codec import encode
-from armstream.events import Close, Fill, Input, Reward
+from armstream.codec import decode, encode
+from armstream.events import Close, Fill, Input, Paged, PositionPage, Reward
+from armstream.keys import page_key
 from armstream.learning import LearningSettings
 from armstream.stages.facts import TaskLimits
 from tests.stages import reference
 from tests.stages.events import ARMS, learning_rules, short_rules
-from tests.stages.histories import histories, merged, positions
+from tests.stages.histories import crowds, histories, limits, merged, positions
 from tests.stages.task import Published, Task
 
 EXPERTS = (("base", {"ridge": 1.0, "mlp": 1.0}), ("bandit", "exp3ix"), ("best", "follow_best"), ("regime", "engine"))
@@ -26,8 +34,16 @@ RULES: tuple[LearningSettings, ...] = (
     learning_rules(estimator="importance", gamma=0.05, eta_max=0.07, attribution="simultaneous"),
     learning_rules(eta=0.1, fixed_share=0.001, transform="tanh"),
 )
-splits = st.lists(st.integers(1, 9), max_size=12)
+splits = st.lists(st.integers(1, 9) | st.integers(50, 140), max_size=12)
 turns = st.lists(st.booleans(), max_size=14)
+
+
+def examples(count: int) -> settings:
+    """So many, or as many as HISTORIES says."""
+    return settings(
+        max_examples=int(os.environ.get("HISTORIES", count)),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
 
 
 def cut(events: Sequence[Input], sizes: Sequence[int]) -> list[Sequence[Input]]:
@@ -44,9 +60,16 @@ def run(
     sizes: Sequence[int] = (),
     rules: LearningSettings = RULES[0],
     between: Callable[[Task, Sequence[Input]], object] = lambda *_: None,
+    near: Mapping[str, Any] = MappingProxyType({}),
+    registered: Sequence[str] | None = None,
 ) -> Task:
-    """A task that applied it all; `between` is called before each batch, with it."""
-    task = Task(short_rules(), rules)
+    """A task that applied it all; `between` is called before each batch, with it. `near` are fields of TaskLimits."""
+    task = Task(
+        short_rules(**near),
+        rules,
+        overrides=dict.fromkeys(registered or (), rules),
+        registered_only=registered is not None,
+    )
     for batch in cut(events, sizes):
         between(task, batch)
         task.apply(*batch)
@@ -98,14 +121,20 @@ def test_any_interleaving_gives_the_same_segments_and_those_of_the_reference(
         assert numbers == pytest.approx((match.quantity, match.reward_bps, match.weight), rel=1e-9, abs=1e-9)
 
 
-@settings(max_examples=120)
-@given(histories())
-def test_rewards_dead_letters_and_versions_are_those_of_the_reference(events: list[Input]) -> None:
-    task = run(events)
-    expected = reference.replay(
-        events, ARMS, dedupe_window_micros=1_000, orphan_ttl_micros=400, max_holding_micros=4_000
-    )
-    published = task.published
+def assert_as_the_reference_says(task: Task, events: Sequence[Input], registered: Sequence[str] | None = None) -> None:
+    """All that was published, and all that is remembered."""
+    expected, published = reference.replay(events, ARMS, task.reward_rules, registered), task.published
+    assert [
+        (cause, letter.error_class, letter.source.offset, letter.quantity_left)
+        for cause, letter in published.dead_letters
+    ] == [
+        (
+            *(letter.cause, letter.error_class, -1 if letter.index is None else letter.index),
+            None if letter.quantity_left is None else pytest.approx(letter.quantity_left, rel=1e-9),
+        )
+        for letter in expected.dead_letters
+    ]
+    assert [index for index, outcome in enumerate(published.outcomes) if outcome == 1] == expected.duplicates
     assert [
         (index, r.bandit_id, r.version, r.position_id, r.fill_event_id, r.close_event_id, r.applied, r.counted)
         for index, r in published.rewards
@@ -118,56 +147,77 @@ def test_rewards_dead_letters_and_versions_are_those_of_the_reference(events: li
         (index, one.bandit_id, one.version, one.command_id, one.outcome) for index, one in published.commands_applied
     ] == [(one.index, one.bandit_id, one.version, one.command_id, one.outcome) for one in expected.commands]
     for (_, reward), slow in zip(published.rewards, expected.rewards, strict=True):
-        numbers = (reward.quantity, reward.reward_bps, reward.weight)
         segment = slow.segment
-        assert numbers == pytest.approx((segment.quantity, segment.reward_bps, segment.weight), rel=1e-9, abs=1e-9)
+        assert (reward.quantity, reward.weight) == pytest.approx((segment.quantity, segment.weight), rel=1e-9, abs=1e-9)
+        if math.isfinite(segment.reward_bps):
+            bound = 1e-9 + 1e-12 * segment.scale_bps  # what cancels leaves its rounding
+            assert reward.reward_bps == pytest.approx(segment.reward_bps, rel=1e-9, abs=bound)
+        else:
+            assert not abs(reward.reward_bps) <= reference.MAX_REWARD_BPS
+        assert reward.ts_event == segment.ts_event
         assert {arm.name: arm.share for arm in reward.arms} == slow.arms
-    assert [(cause, letter.error_class) for cause, letter in published.dead_letters] == [
-        (letter.cause, letter.error_class) for letter in expected.dead_letters
-    ]
-    for (_, letter), slow_letter in zip(published.dead_letters, expected.dead_letters, strict=True):
-        assert letter.source.offset == (-1 if slow_letter.index is None else slow_letter.index)
-        assert letter.quantity_left == (
-            None if slow_letter.quantity_left is None else pytest.approx(slow_letter.quantity_left, rel=1e-9)
-        )
-    assert [index for index, outcome in enumerate(published.outcomes) if outcome == 1] == expected.duplicates
+        assert bool(reward.detail) == (not reward.applied)
+        assert reward.detail.startswith("written off") == segment.withheld.startswith("written off")
+        assert not segment.withheld.startswith("written off") or reward.detail == segment.withheld
     assert {bandit_id: vector.version for bandit_id, vector in published.weights.items()} == expected.versions
-    assert set(published.positions) == {f"{bandit_id}\0{position_id}" for bandit_id, position_id in expected.remembered}
+    assert task.remembered() == expected.remembered
     assert task.state.position_count == len(expected.remembered)
+    kept = {bandit_id: task.bandit(bandit_id) for bandit_id in published.bandits}
+    assert {each: bandit.forgotten_until for each, bandit in kept.items()} == expected.forgotten_until
+    assert {
+        each: (bandit.fill_watermark, bandit.close_watermark) for each, bandit in kept.items()
+    } == expected.watermarks
 
 
-@settings(max_examples=60)
-@given(histories(), splits, splits, st.sampled_from(RULES))
-def test_batch_boundaries_do_not_matter(
-    events: list[Input], one: list[int], other: list[int], rules: LearningSettings
+registered = st.sampled_from((None, None, ("book-1",), ("book-1", "book-2")))
+
+
+@examples(300)
+@given(histories(), limits(), registered)
+def test_what_is_published_and_remembered_is_as_the_reference_says(
+    events: list[Input], near: dict[str, Any], registered: tuple[str, ...] | None
 ) -> None:
-    first, second = run(events, one, rules), run(events, other, rules)
+    assert_as_the_reference_says(run(events, near=near, registered=registered), events, registered)
+
+
+@examples(20)
+@given(crowds(), limits())
+def test_positions_of_many_pages_are_as_the_reference_says(events: list[Input], near: dict[str, Any]) -> None:
+    assert_as_the_reference_says(run(events, (64, 1, 100), near=near), events)
+
+
+@examples(60)
+@given(histories() | crowds(), splits, splits, st.sampled_from(RULES), limits())
+def test_batch_boundaries_do_not_matter(
+    events: list[Input], one: list[int], other: list[int], rules: LearningSettings, near: dict[str, Any]
+) -> None:
+    first, second = run(events, one, rules, near=near), run(events, other, rules, near=near)
     assert as_bytes(first.published) == as_bytes(second.published)
     assert counts(first) == counts(second)
 
 
-@settings(max_examples=60)
-@given(histories(), splits, st.sampled_from(RULES))
+@examples(60)
+@given(histories() | crowds(max_runs=4), splits, st.sampled_from(RULES), limits())
 def test_a_batch_rolled_back_and_applied_again_is_as_applied_once(
-    events: list[Input], sizes: list[int], rules: LearningSettings
+    events: list[Input], sizes: list[int], rules: LearningSettings, near: dict[str, Any]
 ) -> None:
     def abort_first(task: Task, batch: Sequence[Input]) -> None:
         before = counts(task)
         task.abort(*batch, *events)
         assert counts(task) == before
 
-    undisturbed, disturbed = run(events, sizes, rules), run(events, sizes, rules, abort_first)
+    undisturbed, disturbed = run(events, sizes, rules, near=near), run(events, sizes, rules, abort_first, near)
     assert as_bytes(disturbed.published) == as_bytes(undisturbed.published)
     assert counts(disturbed) == counts(undisturbed)
 
 
-@settings(max_examples=60)
-@given(histories(), splits, st.sampled_from(RULES))
+@examples(60)
+@given(histories() | crowds(), splits, st.sampled_from(RULES), limits())
 def test_a_restart_between_any_two_batches_goes_on_bit_for_bit(
-    events: list[Input], sizes: list[int], rules: LearningSettings
+    events: list[Input], sizes: list[int], rules: LearningSettings, near: dict[str, Any]
 ) -> None:
-    undisturbed = run(events, sizes, rules)
-    restarted = run(events, sizes, rules, lambda task, _: task.restart())
+    undisturbed = run(events, sizes, rules, near=near)
+    restarted = run(events, sizes, rules, lambda task, _: task.restart(), near)
     assert as_bytes(restarted.published) == as_bytes(undisturbed.published)
     assert counts(restarted) == counts(undisturbed)
 
@@ -189,21 +239,43 @@ def test_versions_have_no_gap_and_steps_count_decisions_since_the_last_reset(eve
                 counted = 0
 
 
-@settings(max_examples=30)
-@given(histories())
-def test_counts_are_those_of_the_positions_kept(events: list[Input]) -> None:
-    task = run(events, (3, 5))
-    kept = [task.position(key.split("\0")[1], key.split("\0")[0]) for key in task.published.positions]
+@settings(max_examples=60)
+@given(histories() | crowds(), limits())
+def test_counts_are_those_of_the_positions_kept(events: list[Input], near: dict[str, Any]) -> None:
+    task = run(events, (3, 5), near=near)
+    kept = [task.position(position_id, bandit_id) for bandit_id, position_id in task.remembered()]
+    are_open = [each.open_from < len(each.fills) + (each.paged.fills if each.paged else 0) for each in kept]
     assert counts(task) == (
         len(task.published.bandits),
         len(kept),
-        sum(bool(position.fills) for position in kept),
-        sum(len(position.closes) for position in kept),
+        sum(are_open),
+        sum(len(position.waiting) for position in kept),
     )
-    for position in kept:
-        assert not (position.fills and position.closes)
-        lefts = [fill.left for fill in position.fills] + [close.left for close in position.closes]
-        assert all(left > 0.0 and math.isfinite(left) for left in lefts)
+    for position, is_open in zip(kept, are_open, strict=True):
+        assert not (is_open and position.waiting)
+        assert is_open == (position.open_left > 0.0)
+        assert all(close.left > 0.0 and math.isfinite(close.left) for close in position.waiting)
+
+
+@settings(max_examples=60)
+@given(histories() | crowds(), splits, limits())
+def test_a_position_keeps_its_events_in_pages_that_are_written_once_and_forgotten_with_it(
+    events: list[Input], sizes: list[int], near: dict[str, Any]
+) -> None:
+    task = run(events, sizes, near=near)
+    expected = set()
+    for bandit_id, position_id in task.remembered():
+        position = task.position(position_id, bandit_id)
+        assert len(position.fills) + len(position.closes) < 64
+        paged = position.paged or Paged(0, 0, 0)
+        keys = [page_key(bandit_id, position_id, number) for number in range(paged.pages)]
+        records = [decode(task.published.positions[key]) for key in keys]
+        pages = [record for record in records if isinstance(record, PositionPage)]
+        assert [len(page.fills) + len(page.closes) for page in pages] == [64] * paged.pages
+        assert sum(len(page.fills) for page in pages) == paged.fills
+        assert sum(len(page.closes) for page in pages) == paged.closes
+        expected |= set(keys)
+    assert {key for key in task.published.positions if key.startswith("\0")} == expected
 
 
 def test_rules_refuse_a_holding_shorter_than_the_dedupe_window() -> None:

@@ -30,6 +30,7 @@ from armstream.events import Action, BanditSnapshot, CommandApplied, ErrorClass,
 from armstream.rules import clips
 from armstream.runtime.intake import Record
 from armstream.settings import Settings
+from armstream.stages.facts import SECOND_MICROS
 from armstream.stages.pipeline import APPLIED, Applied
 from armstream.stages.state import TaskState
 
@@ -84,6 +85,7 @@ class _Standing:
     bandits: int
     open_positions: int
     waiting_closes: int
+    dedupe_window_seconds: float
 
 
 @dataclass(slots=True)
@@ -102,6 +104,7 @@ class Metrics(Collector):
     def __init__(self, settings: Settings) -> None:
         self._lock = threading.Lock()
         self._max_bandits = settings.metrics.max_bandits
+        self._dedupe_window_seconds = settings.rewards.dedupe_window_seconds
         # What can be counted is there from the start, as 0: a rate needs a first value.
         self._records = Counter({(topic, outcome): 0 for topic in settings.topics.names.inputs for outcome in OUTCOMES})
         self._rewards = Counter(dict.fromkeys(PROPENSITY_SOURCES, 0))
@@ -166,7 +169,10 @@ class Metrics(Collector):
             for topic, lag in lag_records.items():
                 self._lag_records[topic, partition] = lag
             self._standings[partition] = _Standing(
-                state.bandit_count, state.open_position_count, state.waiting_close_count
+                state.bandit_count,
+                state.open_position_count,
+                state.waiting_close_count,
+                state.shortest_window_micros() / SECOND_MICROS,
             )
 
     def set_restore_remaining(self, partition: int, record_count: int) -> None:
@@ -241,14 +247,20 @@ class Metrics(Collector):
             yield histogram.family()
 
     def _gauge_families(self) -> Iterator[Metric]:
+        window = [((), self._dedupe_window_seconds)]
+        yield _gauge("dedupe_window_setting_seconds", "How far back duplicates should be known.", (), window)
         lag = self._lag_records.items()
         yield _gauge("consumer_lag_records", "Input records not yet committed.", ("topic", "partition"), lag)
         remaining, standings = self._restore_remaining_records, self._standings.items()
-        by_task: dict[str, tuple[str, dict[int, int]]] = {
+        by_task: dict[str, tuple[str, dict[int, int] | dict[int, float]]] = {
             "restore_remaining_records": ("Snapshot records still to be read.", remaining),
             "bandits": ("Bandits held.", {task: one.bandits for task, one in standings}),
             "open_positions": ("Positions not flat.", {task: one.open_positions for task, one in standings}),
             "waiting_closes": ("Closes that wait for a fill.", {task: one.waiting_closes for task, one in standings}),
+            "dedupe_window_seconds": (
+                "How far back duplicates are known, of the bandit where that is least.",
+                {task: one.dedupe_window_seconds for task, one in standings},
+            ),
         }
         for name, (documentation, values) in by_task.items():
             yield _gauge(name, documentation, ("partition",), _labelled(values))
@@ -263,7 +275,7 @@ def _records_by_outcome(records: Sequence[Record], outcomes: bytearray) -> Mappi
     return {(topic, OUTCOMES[outcome]): count for (topic, outcome), count in counts.items()}
 
 
-def _labelled(values: Mapping[Label, int]) -> Iterator[tuple[tuple[Label], int]]:
+def _labelled(values: Mapping[Label, int] | Mapping[Label, float]) -> Iterator[tuple[tuple[Label], float]]:
     return (((label,), value) for label, value in values.items())
 
 

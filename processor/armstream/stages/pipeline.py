@@ -149,7 +149,6 @@ class _Batch:
             letter = DeadLetter(self._source_of(index), refused.error_class, refused.error, event.ts_event)
             self._bury(index, letter)
             self._outcomes[index] = DEAD_LETTER
-            return
             if isinstance(event, Fill | Close):
                 self._expire(index, event, None)
             return
