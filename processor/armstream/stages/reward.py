@@ -273,8 +273,6 @@ def _checked(state: TaskState, fill: Fill, bandit: Bandit | None) -> LearningSet
         settings, rule = new_settings, rule_named(new_settings.algorithm)
         check_fill(fill, settings.arms)
         check_bandit_id(fill.bandit_id)
-        if state.learner_count >= state.limits.max_bandits:
-            raise Refused("LIMIT", f"there are {state.limits.max_bandits} bandits already")
     refusal = rule.fill_refusal(fill)
     if refusal:
         raise Refused("VALIDATION", refusal)
@@ -395,7 +393,9 @@ def _all_fills(state: TaskState, key: str, position: PositionSnapshot) -> Fills:
 
 
 def _begun(state: TaskState, fill: Fill, settings: LearningSettings, is_new: bool) -> Bandit:
-    """Its first valid fill makes a bandit's learner, and a bandit where no close did."""
+    """Its first valid fill makes a bandit's learner, and a bandit where no close did. Raises Refused."""
+    if state.learner_count >= state.limits.max_bandits:
+        raise Refused("LIMIT", f"there are {state.limits.max_bandits} bandits already")
     bandit = state.touch(fill.bandit_id)
     state.create_learner(bandit, settings)
     if is_new:
