@@ -66,7 +66,7 @@ def test_the_first_in_is_the_first_out() -> None:
     segments, left = matched(
         [fill("f1", quantity=3.0), fill("f2", quantity=2.0)], [close("c1", quantity=1.0), close("c2", quantity=5.0)]
     )
-    names = [(one.fill.event_id, one.close.event_id, float(one.quantity)) for one in segments]
+    names = [(one.fill.event_id, one.close_event_id, float(one.quantity)) for one in segments]
     assert names == [("f1", "c1", 1.0), ("f1", "c2", 2.0), ("f2", "c2", 2.0)]
     assert left == 1
 
@@ -95,7 +95,7 @@ def test_basis_points_are_of_the_notional_where_it_is_given() -> None:
     (.75 * 10 * 50 - 10) / 20,000 * 10,000 = 182.5."""
     spread = fill(quantity=10.0, price=-0.25, multiplier=50.0, notional=2_000.0, fees=4.0)
     reward_bps, scale = reward_of(spread, close(quantity=10.0, price=0.5, fees=6.0), 10.0)
-    assert (reward_bps, scale) == (pytest.approx(182.5, rel=1e-15), pytest.approx(192.5, rel=1e-15))
+    assert [reward_bps, scale] == pytest.approx([182.5, 192.5], rel=1e-15)
     worthless = reward_of(fill(price=2.0, quantity=1.0), close(price=0.0, quantity=1.0), 1.0)
     assert worthless == (-10_000.0, 10_000.0)
 

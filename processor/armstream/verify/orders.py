@@ -38,7 +38,7 @@ class Orders:
         known = [self._shadow.positions[key].ts_last for key in keys if key in self._shadow.positions]
         floors = [_Floor(self._shadow.bandits.get(name)).now for name in {event.bandit_id for event in events}]
         is_old = min([oldest, *known]) + self._window_micros < max([newest, *floors])
-        return is_old or (bool(self._new(events)) and self._shadow.is_full_after(len(events)))
+        return is_old or self._shadow.makes_room_for(len(self._new(events)))
 
     def hidden_in(self, window: Window) -> set[str]:
         """The bandits of which the order within this window decides whether a position was forgotten before its next
@@ -65,7 +65,7 @@ class Orders:
             return False
         first = _Floor(self._shadow.bandits.get(bandit_id)).now
         last = max(latest for _, latest in floors)
-        return self._shadow.is_full_after(len(self._events(window))) or any(
+        return self._shadow.makes_room_for(len(self._new(self._events(window)))) or any(
             first <= one.ts_last + self._window_micros < last
             for one in self._shadow.positions.values()
             if one.bandit_id == bandit_id and not (one.open_left or one.waiting)
@@ -76,7 +76,7 @@ class Orders:
         enough old ones of its own, none of which is asked for, and time forgets none."""
         events = self._events(window)
         new = self._new(events)
-        if not new or not self._shadow.is_full_after(len(new)):
+        if not new or not self._shadow.makes_room_for(len(new)):
             return False
         asked = {position_key(event.bandit_id, event.position_id) for event in events}
         for bandit_id in {event.bandit_id for event in events}:

@@ -156,11 +156,15 @@ class Shadow:
         self._open = self._pipeline.apply(events, lambda index: source_of(records[index]))
         return self._open
 
+    def makes_room_for(self, position_count: int) -> bool:
+        """Whether so many new positions could be too many to remember."""
+        return self._pipeline.state.position_count + position_count > self.rules.rewards.max_positions_remembered
+
     def is_full_after(self, event_count: int) -> bool:
         """Whether so many events more could reach a limit that all bandits share."""
         state, limits = self._pipeline.state, self.rules.rewards
         return (
-            state.position_count + event_count > limits.max_positions_remembered
+            self.makes_room_for(event_count)
             or state.waiting_close_count + event_count > limits.max_waiting_closes
             or state.open_position_count + event_count > limits.max_open_positions
             or state.learner_count + event_count > limits.max_bandits
