@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
-from msgspec import structs
-
 from armstream.events import (
     Close,
     DecisionSnapshot,
@@ -77,10 +75,9 @@ class Position:
         return segments
 
     def _open(self, fill: Fill) -> None:
-        if self.decision is None or self.final_close_id is not None:  # it was done: a later fill has its own
-            self.decision = decision_of(fill)
-        elif self.decision.order_quantity != fill.order_quantity:
-            self.decision = structs.replace(self.decision, order_quantity=fill.order_quantity)
+        decision = self.decision
+        if decision is None or decision.order_quantity != fill.order_quantity or self.final_close_id is not None:
+            self.decision = decision_of(fill)  # the first; an amended order; or one of its own, after all was closed
         weight, scale = weight_of(fill, self.filled, self.unfilled)
         self.weight_scale = max(self.weight_scale, scale)
         self.fills.append(Part(fill, None, weight, self.weight_scale))
