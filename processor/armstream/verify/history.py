@@ -95,6 +95,7 @@ class History:
         self._unknown_events = (
             0  # at most so many positions and waiting closes are others, of bandits that were left out
         )
+        self._unpublished: set[str] = set()  # bandits of which a dead letter follows that is not there
         self._memory = TaskMemory(shadow.rules.rewards.max_positions_remembered)
         self._orders = Orders(log, shadow)
         self.published = Published(log, {name: one.version for name, one in shadow.bandits.items()}, True)
@@ -202,9 +203,8 @@ class History:
         """Applies what is pending as one batch; where that cannot be, or an order is in doubt, cut by cut."""
         windows, self._pending, self._pending_records = self._pending, [], 0
         unordered = [window for window in windows if not window.is_ordered]
-        is_plain = not any(window.changes for window in windows) and not (
-            unordered and self._orders.may_hide(unordered)
-        )
+        is_doubtful = bool(unordered) and (self.lacks_letters or self._orders.may_hide(windows))
+        is_plain = not is_doubtful and not any(window.changes for window in windows)
         try:
             if is_plain:
                 self._apply([(window, self._likely(window)) for window in windows])
@@ -255,6 +255,7 @@ class History:
                     first = first or not_so
                 else:
                     self._note_causes(window)
+                    self._leave_out_unpublished(window)
                     return
             assert first is not None  # there is always an order
             if not first.bandit_id or first.bandit_id in self.left_out:
@@ -265,6 +266,11 @@ class History:
                 self.leave_out(first.bandit_id, _HIDDEN)
             else:
                 raise first
+
+    def _leave_out_unpublished(self, window: Window) -> None:
+        """What a dead letter that is gone would have told of the order within the window."""
+        for bandit_id in self._unpublished if not window.is_ordered else ():
+            self.leave_out(bandit_id, "a dead letter of it is gone, and with it the order in which it came")
 
     def _apply_changing(self, window: Window, records: Sequence[Record]) -> None:
         """A change of settings stands before the last record: what comes before it is applied first."""
@@ -346,6 +352,7 @@ class History:
 
     def _compare(self, records: Sequence[Record], due: dict[int, Window], applied: Applied) -> None:
         """What was published at each cut, and what comes out there."""
+        self._unpublished.clear()
         audits: defaultdict[int, list[Audited]] = defaultdict(list)
         for record, index in zip(applied.audit, applied.audit_indexes, strict=True):
             audits[index].append(record)
@@ -393,6 +400,7 @@ class History:
                 found.bandit_id = bandit_of(theirs)
                 raise
         for missing in left.values():
+            self._unpublished.add(bandit_of(missing))
             if not self.lacks_letters:
                 raise Difference(place(missing.source), "no dead letter of it", said(missing), bandit_of(missing))
 

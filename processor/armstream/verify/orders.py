@@ -30,7 +30,8 @@ class Orders:
         return self._shadow.rules.rewards.dedupe_window_micros
 
     def may_hide(self, windows: Sequence[Window]) -> bool:
-        """Whether anything is or may be forgotten in these windows that one of their events could ask for."""
+        """Whether anything may be forgotten in these windows, all that is applied at once, that one of their events
+        asks for."""
         events = [event for window in windows for event in self._events(window)]
         keys = [position_key(event.bandit_id, event.position_id) for event in events]
         newest = max((event.ts_event for event in events), default=0)
