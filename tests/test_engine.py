@@ -1,5 +1,6 @@
 """The engine's side without a broker: what is drawn, blended and recorded, what counts as live, what is not sent."""
 
+import math
 import os
 import subprocess
 import sys
@@ -8,8 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from numpy.random import default_rng
 
@@ -32,6 +37,7 @@ from armstream.events import ArmWeight, Close, Fill, Phase, WeightVector
 from deploy.kafka.node import free_port
 
 SIDES = ("BUY", "SELL")
+NOW = 1_763_778_000_000_000  # in November 2025
 
 
 def vector_of(
@@ -165,6 +171,17 @@ def test_leaving_out_every_arm_of_the_vector_is_refused() -> None:
         draw("book", None, default_rng(1), arms=["a", "b"], available=[])
 
 
+@pytest.mark.parametrize("text", ["ridge", "", b"ridge"])
+def test_one_text_in_the_place_of_names_is_an_error_that_names_the_argument(text: Any) -> None:
+    """It would be drawn from as r, i, d, g and e."""
+    for named in ("arms", "available"):
+        for vector in (None, vector_of()):
+            with pytest.raises(ValueError, match=rf"^{named} must be several names, .*got the text "):
+                draw("book", vector, default_rng(1), **{"arms": ["a", "b"], named: text})
+        with pytest.raises(ValueError, match=rf"^{named} must be several names, .*got the text "):
+            answering().choose("book", default_rng(1), **{"arms": ["a", "b"], named: text})
+
+
 # Decisions
 
 
@@ -188,7 +205,7 @@ def test_a_position_is_called_as_the_engine_wants() -> None:
 @pytest.mark.parametrize("side", SIDES)
 def test_the_events_of_a_decision_go_through_the_codec_unchanged(side: str) -> None:
     decision = draw("book", vector_of(version=12), default_rng(4), available={"arm_0", "arm_2"})
-    fill = decision.fill(instrument_id="X", side=side, quantity=1.5, price=2.0, fees=0.1, currency="USD")  # type: ignore[arg-type]
+    fill = decision.fill(instrument_id="X", side=side, quantity=1.5, price=2.0, fees=0.1, currency="USD")
     close = decision.close(quantity=1.5, price=1.0, slippage=0.2, slippage_in_price=True)
     assert decode(encode(fill)) == fill
     assert decode(encode(close)) == close
@@ -201,8 +218,87 @@ def test_an_event_is_dated_by_the_wall_clock_in_microseconds_unless_told() -> No
     before = time.time()
     close = decision.close(quantity=1, price=1.0)
     assert before - 0.001 <= close.ts_event / 1e6 <= time.time() + 0.001
-    given = decision.fill(instrument_id="X", side="BUY", quantity=1, price=2.0, ts_event=123, event_id="mine")
-    assert (given.ts_event, given.event_id) == (123, "mine")
+    given = decision.fill(instrument_id="X", side="BUY", quantity=1, price=2.0, ts_event=NOW, event_id="mine")
+    assert (given.ts_event, given.event_id) == (NOW, "mine")
+
+
+def test_a_fill_says_its_notional_and_a_close_that_it_was_the_last() -> None:
+    """A spread bought at -2 on a basis of 50 a unit, and sold at 0: any finite price, where there is a basis."""
+    decision = Decision("book", "arm_0", 0.5, (0.5, 0.5), None, 0)
+    fill = decision.fill(instrument_id="X", side="BUY", quantity=1, price=-2.0, notional=50)
+    close = decision.close(quantity=1, price=0, final=True)
+    assert (fill.price, fill.notional) == (-2.0, 50.0)
+    assert (close.price, close.final) == (0.0, True)
+    assert decode(encode(fill)) == fill
+    assert decode(encode(close)) == close
+    assert decision.fill(instrument_id="X", side="BUY", quantity=1, price=2.0).notional is None
+    assert decision.close(quantity=1, price=2.0).final is False
+
+
+def test_a_decision_takes_what_trading_code_holds() -> None:
+    decision = Decision("book", "arm_0", np.float64(0.5), (np.float64(0.5),) * 2, Decimal("0.25"), np.int64(7))  # type: ignore[arg-type]
+    told = datetime.fromtimestamp(NOW / 1e6, UTC)
+    fill = decision.fill(
+        instrument_id="X", side="sell", quantity=np.int64(3), price=Decimal("2.5"), fees=np.float32(0.5),
+        order_quantity=Decimal(4), notional=np.array(5), multiplier=np.float64(10), ts_event=told, event_id="f",
+    )  # fmt: skip
+    assert fill == Fill(
+        "f", "book", decision.position_id, "X", "SELL", 3.0, 2.5, NOW, 10.0, 0.5, order_quantity=4.0, arm="arm_0",
+        propensity=0.5, probabilities=(0.5, 0.5), eta=0.25, weights_version=7, notional=5.0,
+    )  # fmt: skip
+    close = decision.close(
+        quantity=Decimal("0.1"), price=np.float32(2.5), fees=Decimal("0.2"), slippage=Decimal("-0.3"),
+        slippage_in_price=np.True_, final=np.False_, ts_event=np.datetime64(NOW, "us"), event_id="c",
+    )  # fmt: skip
+    assert close == Close("c", "book", decision.position_id, 0.1, 2.5, NOW, 0.2, -0.3, True)
+    assert decode(encode(fill)) == fill
+    assert decode(encode(close)) == close
+
+
+WRONG_FOR_A_FILL: list[tuple[str, Any]] = [
+    *(("side", wrong) for wrong in ("LONG", "UNKNOWN", None, 1)),
+    *(("quantity", wrong) for wrong in (0, -1, "1", None, True, math.nan, Decimal("NaN"), [1], np.array([1.0]), 1j)),
+    *(("price", wrong) for wrong in (0, -1, "150", None, math.inf)),
+    *(("fees", wrong) for wrong in ("0", None, math.nan, Decimal("sNaN"))),
+    *(("multiplier", wrong) for wrong in (0, -1, None, math.nan)),
+    *(("order_quantity", wrong) for wrong in (0, -1, "100", math.nan)),
+    *(("notional", wrong) for wrong in (0, -1, "100", math.inf)),
+    *(("ts_event", wrong) for wrong in (NOW // 1_000, NOW // 1_000_000, NOW * 1_000, datetime(2026, 1, 1), "now", 0.5)),
+    *(("exec_type", wrong) for wrong in ("UNKNOWN", "trade", None, 1)),
+    *((name, 7) for name in ("instrument_id", "currency", "exec_id", "exec_ref_id", "event_id")),
+    *(("event_id", wrong) for wrong in ("e" * 201, "€" * 67)),
+]
+
+
+@pytest.mark.parametrize(("name", "wrong"), WRONG_FOR_A_FILL)
+def test_a_fill_that_cannot_be_is_an_error_that_names_the_field(name: str, wrong: object) -> None:
+    decision = Decision("book", "arm_0", 0.5, (0.5, 0.5), None, 0)
+    right: dict[str, Any] = {"instrument_id": "X", "side": "BUY", "quantity": 1, "price": 2.0}
+    with pytest.raises(ValueError, match=rf"^{name} must "):
+        decision.fill(**{**right, name: wrong})
+
+
+WRONG_FOR_A_CLOSE: list[tuple[str, Any]] = [
+    *(("quantity", wrong) for wrong in (0, -1, "1", None, True, math.nan)),
+    *(("price", wrong) for wrong in ("150", None, math.inf, Decimal("NaN"))),
+    *((name, wrong) for name in ("fees", "slippage") for wrong in ("0", None, math.nan)),
+    *((name, wrong) for name in ("slippage_in_price", "final") for wrong in ("false", 1, None)),
+    *(("ts_event", wrong) for wrong in (NOW // 1_000, NOW // 1_000_000, NOW * 1_000, datetime(2026, 1, 1))),
+]
+
+
+@pytest.mark.parametrize(("name", "wrong"), WRONG_FOR_A_CLOSE)
+def test_a_close_that_cannot_be_is_an_error_that_names_the_field(name: str, wrong: object) -> None:
+    decision = Decision("book", "arm_0", 0.5, (0.5, 0.5), None, 0)
+    right: dict[str, Any] = {"quantity": 1, "price": 2.0, name: wrong}
+    with pytest.raises(ValueError, match=rf"^{name} must "):
+        decision.close(**right)
+
+
+def test_a_price_that_needs_a_basis_says_so() -> None:
+    decision = Decision("book", "arm_0", 0.5, (0.5, 0.5), None, 0)
+    with pytest.raises(ValueError, match=r"^price must be above 0 where notional is not given, .*got -0.5"):
+        decision.fill(instrument_id="X", side="BUY", quantity=1, price=-0.5)
 
 
 def test_importing_it_loads_its_four_packages_and_no_settings_metrics_or_stages() -> None:
@@ -497,11 +593,11 @@ def test_a_long_flush_is_told_and_an_outage_once(caplog: pytest.LogCaptureFixtur
 
 
 def fill_of(event_id: str = "f1") -> Fill:
-    return Fill(event_id, "book", "p1", "AAPL", "BUY", 1.0, 100.0, 1, arm="arm_0")
+    return Fill(event_id, "book", "p1", "AAPL", "BUY", 1.0, 100.0, NOW, arm="arm_0")
 
 
 def close_of(event_id: str = "c1") -> Close:
-    return Close(event_id, "book", "p1", 1.0, 101.0, 1)
+    return Close(event_id, "book", "p1", 1.0, 101.0, NOW)
 
 
 def unheard(more: Mapping[str, object] | None = None, **timeouts: float) -> TradesPublisher:
@@ -564,6 +660,26 @@ def test_a_closed_publisher_takes_nothing() -> None:
     publisher.close()
     with pytest.raises(PublishError, match="the publisher is closed") as raised:
         publisher.publish(fill_of())
+    assert raised.value.events == (fill_of(),)
+
+
+def test_a_wrong_event_is_refused_by_its_field_and_nothing_is_queued() -> None:
+    wrongs: list[tuple[Any, type[Exception], str]] = [
+        (msgspec.structs.replace(fill_of(), quantity=math.nan), ValueError, "^quantity must be finite"),
+        (msgspec.structs.replace(close_of(), ts_event=1_763_778_000), ValueError, "^ts_event must be UTC microseconds"),
+        (draw("book", None, default_rng(1), arms=["a", "b"]), TypeError, "only a Fill or a Close"),
+    ]
+    with unheard() as publisher:  # whose end would tell what was queued
+        for event, error, text in wrongs:
+            with pytest.raises(error, match=text):
+                publisher.publish(event)
+
+
+def test_an_event_made_by_hand_is_sent_as_plain_values() -> None:
+    publisher = unheard()
+    publisher.publish(msgspec.structs.replace(fill_of(), quantity=Decimal(1), price=np.float64(100), side="buy"))
+    with pytest.raises(PublishError) as raised:
+        publisher.close()
     assert raised.value.events == (fill_of(),)
 
 

@@ -1,5 +1,7 @@
 """The page for engines does what it says: its code is run in order beside a real processor, its names are looked up."""
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,8 +9,8 @@ import pytest
 from armstream import engine
 from armstream.engine import Decision, Status, WeightsFollower
 from armstream.engine.view import Fallback
-from armstream.events import Fill, Reward
-from tests.docs.pages import blocks, page
+from armstream.events import Close, Fill, Reward
+from tests.docs.pages import blocks, page, section
 from tests.integration.processor import Job
 
 PAGE = page("engines/weights.md")
@@ -61,6 +63,10 @@ def _what_the_blocks_left_is_what_the_page_says(names: dict[str, object]) -> Non
     assert isinstance(trade, Fill)
     # warming, so base: .4, .4, .2
     assert trade.contributions == pytest.approx({"lightgbm": 0.4, "ridge": 0.4, "lstm": 0.2}, rel=1e-12)
+    bought, sold = names["bought"], names["sold"]
+    assert isinstance(bought, Fill)
+    assert isinstance(sold, Close)
+    assert (bought.side, bought.quantity, bought.price, bought.notional, sold.final) == ("BUY", 3.0, -2.0, 50.0, True)
     assert names["undelivered"] == []
     assert callable(names["decide"])
 
@@ -74,3 +80,10 @@ def test_every_fallback_has_its_row() -> None:
 def test_every_name_of_the_engine_is_told() -> None:
     untold = {"Fallback", "Status"}
     assert {name for name in engine.__all__ if name not in PAGE} <= untold
+
+
+@pytest.mark.parametrize("method", [Decision.fill, Decision.close])
+def test_every_keyword_of_a_fill_and_a_close_is_told(method: Callable[..., object]) -> None:
+    told = section(PAGE, "What a fill and a close say")
+    untold = {"self", "currency", "exec_type", "exec_ref_id"}  # carried, and not looked at
+    assert {name for name in inspect.signature(method).parameters if name not in told} <= untold

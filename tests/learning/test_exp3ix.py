@@ -469,6 +469,7 @@ def test_a_loss_that_would_overflow_its_sum_is_refused() -> None:
         {"n_arms": 3, "arm_names": ["a", "b"]},
         {"n_arms": 2, "arm_names": ["a", "a"]},
         {"n_arms": 2, "arm_names": ["a", ""]},
+        {"n_arms": 2, "arm_names": "ab"},
         {"gamma": -0.01},
         {"gamma": 1.01},
         {"gamma": math.nan},

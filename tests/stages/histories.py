@@ -19,6 +19,8 @@ Sizes = tuple[tuple[float, ...], tuple[float | None, ...]]
 SIZES: tuple[Sizes, ...] = (  # of events, of orders; one row a history
     (QUANTITIES, (1_000.0, 1_000.0, 1_000.0, 3.3, 100.0, None)),
     ((0.1, 0.2, 0.3, 0.7), (1.0, 1.0, 1.0, 0.3, 10.0, None)),
+    ((100.0, 99.9, 0.1, 33.3, 66.7), (200.0, 200.0, 100.0, None)),  # 100 - 99.9 is not 0.1 in floats
+    ((1.0, 0.00000001, 0.99999999, 0.4), (1.0, 2.0, 2.0, None)),
     ((1.0, 0.999, 0.001), (1.0, 1.0, 2.0, None)),  # the fee was taken in what was bought
     ((1e15, 1e15, 1e15 - 1, 1.0, 2.0), (1e17, 2e15, None)),  # each sum of a few is exact
 )
@@ -64,7 +66,7 @@ AGAIN: tuple[dict[str, Any], ...] = (  # what is other in an event that comes ag
     {},
     {},
     {"price": 101.0},
-    {"quantity": 0.2},
+    {"quantity": 1.0},
     {"fees": 0.75},
     {"exec_type": "CANCEL"},
     {"event_id": "again"},

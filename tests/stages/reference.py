@@ -182,11 +182,22 @@ class _Position:
     def is_flat(self) -> bool:
         return self.open() == 0
 
-    def is_done(self) -> bool:
-        if not self.fills or self.final_close_id or not self.is_flat():
+    def is_filled(self) -> bool:
+        whole = self.fills[-1].order_quantity if self.fills else None
+        return bool(self.fills) and (whole is None or self.filled() >= units(whole))
+
+    def note_done(self) -> None:
+        """Once flat, what is filled or was said to be all has no decision any more that a later fill could share."""
+        if self.is_flat() and (self.is_filled() or self.final_close_id):
+            self.decision = None
+
+    def refuses(self, fill: Fill) -> bool:
+        """Whether a fill cannot be of it: it is done, or the fill is of another decision or side."""
+        if not self.fills:
             return False
-        whole = self.fills[-1].order_quantity
-        return whole is None or self.filled() >= units(whole)
+        if self.decision is None:
+            return not self.final_close_id or fill.side != self.fills[0].side
+        return _is_another_decision(self.decision, fill)
 
     def waiting(self) -> Iterator[tuple[_Stretch, Close, int]]:
         """Each close that reaches beyond what was filled, and how much of it does."""
@@ -322,7 +333,7 @@ class _Task:
         position = self.position_of(event)
         if isinstance(event, Close):
             return "VALIDATION" if position.final_close_id else self.refusal_of_a_new_position(is_new)
-        if position.is_done() or _is_another_decision(position.decision, event):
+        if position.refuses(event):
             return "VALIDATION"
         if len(position.fills) + len(position.closes()) >= self.limits.max_events_per_position:
             return "LIMIT"
@@ -346,8 +357,6 @@ class _Task:
 
     def accept(self, index: int, event: Fill | Close) -> None:
         bandit = self.bandits.get(event.bandit_id, _Bandit())
-        if event.position_id not in bandit.positions and self.position_count() >= self.limits.max_positions_remembered:
-            self.forget_the_oldest_for(event.bandit_id)
         self.bandits[event.bandit_id] = bandit
         bandit.see(event, self.limits.trades_share_topic)
         position = bandit.positions.setdefault(event.position_id, _Position())
@@ -357,11 +366,10 @@ class _Task:
         else:
             position.closed.append(_Stretch(units(event.quantity), event, index, event.ts_event))
             position.final_close_id = event.event_id if event.final else ""
-            self.give_up_the_oldest_waiting(index)
         if position.final_close_id and position.open() > 0:
             position.closed.append(_Stretch(position.open(), None, index, event.ts_event))
         self.realise(index, event, bandit, position)
-        _drop_decision(position)
+        position.note_done()
 
     def realise(self, index: int, event: Fill | Close, bandit: _Bandit, position: _Position) -> None:
         """Everything newly matched or written off, in first-in-first-out order, becomes a reward."""
@@ -420,7 +428,7 @@ class _Task:
         stretch, left = next((s, left) for s, close, left in position.waiting() if close.event_id == event_id)
         stretch.size -= left
         self.out.dead_letters.append(ReferenceDeadLetter(cause, stretch.index, error_class, float(left * UNIT)))
-        _drop_decision(position)
+        position.note_done()
         if not self.bandits[bandit_id].arms and position.is_flat():
             self.forget(bandit_id, position_id, is_nothing=True)
 
@@ -432,6 +440,7 @@ class _Task:
                 self.forget(bandit_id, position_id)
 
     def end_what_is_due(self, cause: int, bandit_id: str) -> None:
+        """By time, and then what there is no room for: what time ends makes room."""
         bandit, limits = self.bandits[bandit_id], self.limits
         now, patience = bandit.fill_watermark, limits.orphan_ttl_micros
         if now is None:
@@ -444,6 +453,7 @@ class _Task:
         ]
         for _, event_id, position_id in sorted(orphans):
             self.give_up(cause, bandit_id, position_id, event_id, "ORPHAN_CLOSE")
+        self.give_up_the_oldest_waiting(cause)
         if bandit_id in self.bandits:
             self.forget_finished(bandit_id)
         floor = bandit.floor()
@@ -451,6 +461,8 @@ class _Task:
             if not position.is_flat() and floor is not None and ts_last + limits.max_holding_micros < floor:
                 self.forget(bandit_id, position_id)
                 self.out.dead_letters.append(ReferenceDeadLetter(cause, None, "LIMIT"))
+        if self.position_count() > limits.max_positions_remembered:
+            self.forget_the_oldest_for(bandit_id)
 
     def obey(self, index: int, command: Command) -> None:
         bandit = self.bandits.get(command.bandit_id, _Bandit())
@@ -477,12 +489,6 @@ def _is_obeyed(bandit: _Bandit, command: Command) -> bool:
     else:
         return command.action == "RESET"
     return True
-
-
-def _drop_decision(position: _Position) -> None:
-    """What was said to be all, and is flat, has no decision that a later fill must share."""
-    if position.final_close_id and position.is_flat():
-        position.decision = None
 
 
 def _segment(
@@ -520,7 +526,7 @@ def _segment(
         fill.event_id,
         close.event_id,
         quantity,
-        float(reward_bps) if abs(reward_bps) <= MAX_REWARD_BPS else math.copysign(math.inf, reward_bps),
+        float(reward_bps) if abs(reward_bps) <= MAX_REWARD_BPS else math.inf * (1 if reward_bps > 0 else -1),
         weight,
         ts_event,
         float(min(scale_bps, Fraction(10) ** 300)),
@@ -534,9 +540,7 @@ def _content(event: Fill | Close) -> tuple[object, ...]:
     return event.quantity, event.price, event.fees, 0.0 if event.slippage_in_price else event.slippage
 
 
-def _is_another_decision(decision: Fill | None, fill: Fill) -> bool:
-    if decision is None:
-        return False
+def _is_another_decision(decision: Fill, fill: Fill) -> bool:
     if any(_differ(getattr(decision, name), getattr(fill, name)) for name in DECISION):
         return True
     return fill.order_quantity is None or decision.order_quantity is None
@@ -584,12 +588,11 @@ def _fill_problem(fill: Fill, arms: Sequence[str]) -> str:
         and (fill.propensity is None or MIN_PROPENSITY <= fill.propensity <= 1)
         and (fill.arm is None) == bool(shares)
         and all(math.isfinite(share) and share >= 0 for share in shares.values())
-        and sum(map(exact, shares.values())) <= 1 + Fraction(1, 10**6)
     )
     if not is_fine:
         return "VALIDATION"
     if any(arm not in arms for arm in (shares or [fill.arm])):
         return "UNKNOWN_ARM"
-    if shares and not any(shares.values()):
+    if shares and not 0 < sum(map(exact, shares.values())) <= 1 + Fraction(1, 10**6):
         return "VALIDATION"
     return "UNKNOWN_EXPERT" if fill.advice else ""

@@ -20,7 +20,7 @@ from armstream.keys import page_key
 from armstream.learning import LearningSettings
 from armstream.stages.facts import TaskLimits
 from tests.stages import reference
-from tests.stages.events import ARMS, learning_rules, short_rules
+from tests.stages.events import ARMS, START, close, fill, learning_rules, short_rules
 from tests.stages.histories import crowds, histories, limits, merged, positions
 from tests.stages.task import Published, Task
 
@@ -178,6 +178,70 @@ def test_what_is_published_and_remembered_is_as_the_reference_says(
     events: list[Input], near: dict[str, Any], registered: tuple[str, ...] | None
 ) -> None:
     assert_as_the_reference_says(run(events, near=near, registered=registered), events, registered)
+
+
+NOT_MET: dict[str, Any] = {"orphan_ttl_micros": 6_000}  # closes wait longer than a position is held
+FOUND: dict[str, tuple[list[Input], dict[str, Any]]] = {  # by random histories, made small
+    "0.1 closes what 99.9 left of 100": (
+        [
+            fill(quantity=100.0),
+            close("c1", quantity=99.9),
+            close("c2", quantity=0.1),
+            fill("f2", "p2", ts_event=START + 401),
+        ],
+        {},
+    ),
+    "0.1 fills what 99.9 left of a close of 100": (
+        [
+            close(quantity=100.0),
+            fill("f1", quantity=99.9, order_quantity=100.0),
+            fill("f2", quantity=0.1, order_quantity=100.0),
+            close("c2", "p2", ts_event=START + 1_001),
+        ],
+        {},
+    ),
+    "a final close that gave up leaves no decision behind": (
+        [
+            close(quantity=100.0, final=True),
+            fill("f1", quantity=1.0, ts_event=START + 401),
+            fill("f2", arm="mlp", ts_event=START + 402),
+        ],
+        {},
+    ),
+    "an order that is filled is done once the last close gave up": (
+        [
+            fill(quantity=1.0, order_quantity=1.0),
+            close(quantity=2.0),
+            fill("f2", "p2", ts_event=START + 401),
+            fill("f3", quantity=1.0, order_quantity=3.0, ts_event=START + 402),
+        ],
+        {},
+    ),
+    "a position has one side, also after its final close": (
+        [fill(side="SELL"), close(final=True), fill("f2", side="BUY"), fill(side="SELL")],
+        {},
+    ),
+    "a bandit without fills is forgotten with a position that was held too long": (
+        [close(), close("c2", "p2", ts_event=START + 4_001, quantity=-1.0)],
+        NOT_MET,
+    ),
+    "what gave up for another bandit's close is old enough to be forgotten": (
+        [
+            close("c1", "p1", ts_event=START + 1_000),
+            fill("f2", "p2", ts_event=START + 3_000),
+            close("c3", "p3", bandit_id="other", ts_event=START + 1_001),
+            close("c1", "p1", ts_event=START + 2_500),
+        ],
+        {"max_waiting_closes": 1} | NOT_MET,
+    ),
+}
+
+
+@pytest.mark.parametrize("history", FOUND.values(), ids=FOUND)
+def test_what_was_once_wrong_is_as_the_reference_says(history: tuple[list[Input], dict[str, Any]]) -> None:
+    events, near = history
+    assert_as_the_reference_says(run(events, near=near), events)
+    assert_as_the_reference_says(run(events, [1] * len(events), near=near), events)
 
 
 @examples(20)

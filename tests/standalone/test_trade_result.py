@@ -1,8 +1,10 @@
 """The documented engine's loop: what a trade earned by hand, and what each attribution makes of it."""
 
 import math
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 
 from armstream.learning import EnsembleWeightOptimizer, Exp3IXBandit, TradeResult, update_after_trade
@@ -31,6 +33,13 @@ def test_the_reward_by_hand() -> None:
     assert TradeResult(200.0, 198.0, 0.0, 0.5, SHARES, "SELL").reward_bps == pytest.approx(99.5)
 
 
+def test_a_trade_of_any_kind_of_number_may_end_worthless() -> None:
+    """150 to 0 is -10000 bps, less 1 and 5."""
+    worthless = trade(entry_price=Decimal(150), exit_price=0, fees_bps=np.float32(1), slippage_bps=5, side="buy")
+    assert worthless.reward_bps == pytest.approx(-10_006)
+    assert type(worthless.reward_bps) is float
+
+
 def test_it_is_the_documented_loop() -> None:
     """For each model in turn: update with its share of the reward; three decisions are counted."""
     taught, looped = Exp3IXBandit(3, list(SHARES)), Exp3IXBandit(3, list(SHARES))
@@ -57,7 +66,9 @@ def test_an_optimizer_is_taught_as_its_bandit_is() -> None:
         {"entry_price": -150.0},
         {"entry_price": math.nan},
         {"exit_price": math.inf},
-        {"exit_price": 0.0},
+        {"exit_price": None},
+        {"entry_price": "150"},
+        {"model_contributions": {"lightgbm": math.nan}},
         {"fees_bps": math.nan},
         {"slippage_bps": math.inf},
         {"side": "LONG"},

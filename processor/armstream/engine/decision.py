@@ -5,16 +5,22 @@ Ids are made here, once: sending the same event again changes nothing.
 
 import time
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from numpy.random import Generator
 
 from armstream.engine.advice import Said, given_to, mixed, said_by_all, said_by_engine
-from armstream.events import Close, ExecType, Fill, Side, WeightVector
+from armstream.engine.sendable import sendable_close, sendable_fill
+from armstream.events import Close, ExecType, Fill, WeightVector
 from armstream.learning.advice import Expert
+from armstream.learning.refusals import refuse_text
 from armstream.learning.summation import summed
+from armstream.plain import Moment, Number, Truth
+
+_any_fill: Final[Callable[..., Fill]] = Fill  # in the schema's order, of values that are not plain yet
+_any_close: Final[Callable[..., Close]] = Close
 
 
 def _new_id() -> str:
@@ -47,76 +53,92 @@ class Decision:
         self,
         *,
         instrument_id: str,
-        side: Side,
-        quantity: float,
-        price: float,
-        fees: float = 0.0,
-        multiplier: float = 1.0,
-        order_quantity: float | None = None,
+        side: str,
+        quantity: Number,
+        price: Number,
+        fees: Number = 0.0,
+        multiplier: Number = 1.0,
+        order_quantity: Number | None = None,
+        notional: Number | None = None,
         currency: str = "",
         exec_type: ExecType = "TRADE",
         exec_id: str | None = None,
         exec_ref_id: str | None = None,
-        ts_event: int | None = None,
+        ts_event: Moment | None = None,
         event_id: str | None = None,
     ) -> Fill:
         """A fill of this decision. `fees` are absolute, in the price's currency; ts_event None is now.
 
-        `order_quantity` is the decision's whole size, needed where it fills in parts. The event_id is made here, once:
-        sending the same fill again changes nothing.
+        `side` is BUY or SELL. `order_quantity` is the decision's whole size as known now, needed where it fills in
+        parts. `notional` is what basis points of one unit are taken of, above 0, in place of price times multiplier;
+        with it the price may be any finite one, else it is above 0. Numbers may be numpy's or Decimal, and ts_event a
+        datetime that knows its zone in place of UTC microseconds. The event_id is made here, once: sending the same
+        fill again changes nothing. Raises ValueError, with the field's name, for what every processor would refuse.
         """
-        return Fill(
-            event_id=event_id or _new_id(),
-            bandit_id=self.bandit_id,
-            position_id=self.position_id,
-            instrument_id=instrument_id,
-            side=side,
-            quantity=quantity,
-            price=price,
-            ts_event=_wall_clock_micros() if ts_event is None else ts_event,
-            multiplier=multiplier,
-            fees=fees,
-            exec_type=exec_type,
-            currency=currency,
-            order_quantity=order_quantity,
-            exec_id=exec_id,
-            exec_ref_id=exec_ref_id,
-            arm=self.arm,
-            propensity=self.propensity,
-            probabilities=self.probabilities,
-            eta=self.eta,
-            weights_version=self.weights_version,
-            advice=self.advice,
+        return sendable_fill(
+            _any_fill(
+                event_id or _new_id(),
+                self.bandit_id,
+                self.position_id,
+                instrument_id,
+                side,
+                quantity,
+                price,
+                _wall_clock_micros() if ts_event is None else ts_event,
+                multiplier,
+                fees,
+                exec_type,
+                currency,
+                order_quantity,
+                exec_id,
+                exec_ref_id,
+                self.arm,
+                self.propensity,
+                self.probabilities,
+                self.eta,
+                self.weights_version,
+                {},  # contributions: one arm was drawn
+                self.advice,
+                notional,
+            )
         )
 
     def close(
         self,
         *,
-        quantity: float,
-        price: float,
-        fees: float = 0.0,
-        slippage: float = 0.0,
-        slippage_in_price: bool = False,
+        quantity: Number,
+        price: Number,
+        fees: Number = 0.0,
+        slippage: Number = 0.0,
+        slippage_in_price: Truth = False,
+        final: Truth = False,
         exec_type: ExecType = "TRADE",
         exec_id: str | None = None,
         exec_ref_id: str | None = None,
-        ts_event: int | None = None,
+        ts_event: Moment | None = None,
         event_id: str | None = None,
     ) -> Close:
-        """A close of this decision's position. `fees` and `slippage` are absolute, in the price's currency."""
-        return Close(
-            event_id=event_id or _new_id(),
-            bandit_id=self.bandit_id,
-            position_id=self.position_id,
-            quantity=quantity,
-            price=price,
-            ts_event=_wall_clock_micros() if ts_event is None else ts_event,
-            fees=fees,
-            slippage=slippage,
-            slippage_in_price=slippage_in_price,
-            exec_type=exec_type,
-            exec_id=exec_id,
-            exec_ref_id=exec_ref_id,
+        """A close of this decision's position. `fees` and `slippage` are absolute, in the price's currency.
+
+        The price may be any finite one: 0 expires worthless. `final`: no close follows, and what is still open then is
+        written off. Numbers, ts_event and ValueError as in `fill`.
+        """
+        return sendable_close(
+            _any_close(
+                event_id or _new_id(),
+                self.bandit_id,
+                self.position_id,
+                quantity,
+                price,
+                _wall_clock_micros() if ts_event is None else ts_event,
+                fees,
+                slippage,
+                slippage_in_price,
+                exec_type,
+                exec_id,
+                exec_ref_id,
+                final,
+            )
         )
 
 
@@ -139,8 +161,10 @@ def draw(
     Where the vector has experts, it is drawn from what they say of `context`, mixed by their weights: `experts`
     are the engine's, by name, functions of the context or distributions, over `arms` in their order (over the vector's,
     where none are given); those that the vector does not name are not asked. Raises ValueError where there is nothing
-    to draw from, for an expert that is missing, and for wrong advice.
+    to draw from, for an expert that is missing, for wrong advice, and for a text in the place of names.
     """
+    refuse_text("arms", arms)
+    refuse_text("available", available)
     if vector is not None:
         names: Sequence[str] = [arm.name for arm in vector.arms]
         masses = [arm.probability for arm in vector.arms]

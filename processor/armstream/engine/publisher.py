@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from armstream.codec import decode, encode
 from armstream.engine.client import client_settings as settings_of
+from armstream.engine.sendable import sendable
 from armstream.events import Close, Fill
 from armstream.waiting import SAY_AFTER_SECONDS, waiting, waiting_line
 
@@ -95,8 +96,10 @@ class TradesPublisher:
         """Hands the event over, and waits up to queue_timeout_seconds while the queue is full.
 
         Raises PublishError where earlier events were not delivered or this one is not taken; it is then the last of
-        the error's events. ValueError for an event that Avro cannot hold.
+        the error's events. ValueError, with the field's name, for an event that every processor would refuse or that
+        Avro cannot hold: nothing is sent. Numbers may be numpy's or Decimal, as in `Decision.fill`.
         """
+        event = sendable(event)
         value = encode(event)
         self._check_open(event)
         self._producer.poll(0)

@@ -34,7 +34,14 @@ def legal_count(what: str, value: object) -> int:
     return value
 
 
+def refuse_text(what: str, names: object) -> None:
+    """A text where several names are wanted: it would be taken for its letters."""
+    if isinstance(names, str | bytes):
+        raise ValueError(f"{what} must be several names, such as [{names!r}], got the text {names!r}")
+
+
 def legal_arm_names(names: Iterable[str]) -> tuple[str, ...]:
+    refuse_text("arm_names", names)
     legal = tuple(names)
     if len(legal) < 2:
         raise ValueError(f"a learner needs at least two arms, got {len(legal)}")
@@ -48,6 +55,7 @@ def legal_arm_names(names: Iterable[str]) -> tuple[str, ...]:
 def names_of(n_arms: int, arm_names: Sequence[str] | None) -> tuple[str, ...]:
     """Those given, else arm_0, arm_1, ... ValueError where there are not `n_arms` of them."""
     count = index(n_arms)
+    refuse_text("arm_names", arm_names)
     names = tuple(f"arm_{i}" for i in range(count)) if arm_names is None else tuple(arm_names)
     if len(names) != count:
         raise ValueError(f"n_arms is {count}, but {len(names)} arm names were given")

@@ -1,9 +1,7 @@
 """What time ends: closes whose fill never came, positions that are done, positions held too long.
 
 Law: everything past due expires, and that is a question to state alone, so that neither the batch's boundaries nor a
-restart moves it. The heaps of a bandit only say where to look. For that, each position that is not flat has a hint at
-or before the moment it can be due: at `ts_last + dedupe_window` as long as the floor has not passed it, and then, held
-open, again and again, until `ts_last + max_holding`.
+restart moves it. What a bandit keeps beside its state only says where to look.
 """
 
 from collections.abc import Sequence
@@ -21,7 +19,7 @@ from armstream.stages.memory import (
     waiting_close,
 )
 from armstream.stages.reward import Taken
-from armstream.stages.state import NEVER, Bandit, TaskState, is_flat
+from armstream.stages.state import NEVER, NEVER_YET, Bandit, TaskState
 
 
 def expire(state: TaskState, bandit_id: str, taken: Taken | None) -> Sequence[DeadLetter]:
@@ -31,38 +29,34 @@ def expire(state: TaskState, bandit_id: str, taken: Taken | None) -> Sequence[De
     `taken` is None for an event that changed nothing but, maybe, what time it is.
     """
     if taken is not None:
-        bandit: Bandit | None = taken.bandit
-        before, after = taken.before, taken.after
-        if before is None or after.open_left == 0.0 or before.open_left == 0.0:  # else it was open and is
-            _note(state, taken.bandit, before, after)
+        bandit, before, after = taken.bandit, taken.before, taken.after
+        state.note_flat(bandit, before, after)
+        if after.waiting:
+            _note_waiting(state, bandit, before, after)
     else:
-        bandit = state.touched(bandit_id)
-    if bandit is None:  # nothing of it changed, so nothing is due that was not
-        return ()
+        touched = state.touched(bandit_id)
+        if touched is None:  # nothing of it changed, so nothing is due that was not
+            return ()
+        bandit = touched
     letters: Sequence[DeadLetter] = ()
     limits = state.limits
     if bandit.waiting:
         letters = _expire_closes(state, bandit)
     if bandit.finished and bandit.finished[0][0] < bandit.floor - limits.dedupe_window_micros:
         forget_finished(state, bandit)
-    if bandit.held and bandit.held[0][0] < bandit.floor:
+    if bandit.held_until < bandit.floor:
         letters = [*letters, *_expire_held(state, bandit)]
     while state.position_count > limits.max_positions_remembered:
         make_room(state, bandit)
     return letters
 
 
-def _note(state: TaskState, bandit: Bandit, before: PositionSnapshot | None, after: PositionSnapshot) -> None:
-    """Where to look for it later."""
-    if after.open_left or after.waiting:
-        if before is None or not (before.open_left or before.waiting):
-            heappush(bandit.held, (after.ts_last + state.limits.dedupe_window_micros, after.position_id))
-        if after.waiting and (before is None or len(after.waiting) > len(before.waiting)):
-            close = after.waiting[-1]
-            heappush(bandit.waiting, (close.ts_event, close.event_id, after.position_id))
-            heappush(state.waiting, (close.ts_event, bandit.bandit_id, after.position_id, close.event_id))
-    if before is not None or not after.open_left:
-        state.note_flat(bandit, before, after)
+def _note_waiting(state: TaskState, bandit: Bandit, before: PositionSnapshot | None, after: PositionSnapshot) -> None:
+    """Where to look for a close that has to wait."""
+    if before is None or len(after.waiting) > len(before.waiting):
+        close = after.waiting[-1]
+        heappush(bandit.waiting, (close.ts_event, close.event_id, after.position_id))
+        heappush(state.waiting, (close.ts_event, bandit.bandit_id, after.position_id, close.event_id))
 
 
 def _oldest_wait(state: TaskState, bandit: Bandit) -> int:
@@ -96,29 +90,15 @@ def _expire_closes(state: TaskState, bandit: Bandit) -> list[DeadLetter]:
 
 def _expire_held(state: TaskState, bandit: Bandit) -> list[DeadLetter]:
     letters: list[DeadLetter] = []
-    floor, limits = bandit.floor, state.limits
-    for position in _to_look_at(state, bandit):
-        due = position.ts_last + limits.max_holding_micros
-        if due < floor:
-            letters.append(_held_too_long(position, limits.max_holding_micros))
-            forget(state, bandit, position)
-            continue
-        young = position.ts_last + limits.dedupe_window_micros
-        again = young if young >= floor else min(due, floor + limits.dedupe_window_micros)
-        heappush(bandit.held, (again, position.position_id))
+    max_holding_micros = state.limits.max_holding_micros
+    bandit.held_until = NEVER_YET
+    for position in state.held(bandit.bandit_id):
+        if position.ts_last + max_holding_micros >= bandit.floor:
+            bandit.held_until = position.ts_last + max_holding_micros
+            break
+        letters.append(_held_too_long(position, max_holding_micros))
+        forget(state, bandit, position)
     return letters
-
-
-def _to_look_at(state: TaskState, bandit: Bandit) -> list[PositionSnapshot]:
-    """The positions whose hint has come and which are not flat, each once, oldest first."""
-    hints, floor = bandit.held, bandit.floor
-    found: dict[str, PositionSnapshot] = {}
-    while hints and hints[0][0] < floor:
-        _, position_id = state.pop_hint(hints)
-        position = state.position(position_key(bandit.bandit_id, position_id))
-        if position is not None and not is_flat(position):
-            found[position_id] = position
-    return sorted(found.values(), key=lambda position: (position.ts_last, position.position_id))
 
 
 def _held_too_long(position: PositionSnapshot, max_holding_micros: int) -> DeadLetter:

@@ -34,14 +34,19 @@ FillPart = tuple[PositionFill, float]  # a fill, and the quantity realised of it
 ClosePart = tuple[WaitingClose, float]
 
 
-def is_nothing(left: float, quantity: float, event_count: int) -> bool:
-    """Whether so little is left of a quantity that it is the rounding of so many events: 0.1 + 0.2 closes 0.3, and a
-    whole unit is never lost where doubles hold whole numbers."""
-    return left <= 0.0 or (left <= event_count * _ROUNDING * quantity and (left < 1.0 or quantity > _WHOLE_MAX))
+def is_nothing(left: float, quantity: float, filled_quantity: float, event_count: int) -> bool:
+    """Whether so little is left of a quantity that it is the rounding of its position's events: 0.1 + 0.2 closes 0.3.
+
+    It is never a thousandth of the quantity, and never a whole unit where doubles hold all whole numbers.
+    """
+    if left <= 0.0:
+        return True
+    size = filled_quantity if filled_quantity > quantity else quantity
+    return left <= event_count * _ROUNDING * size and left <= quantity / 1024.0 and (left < 1.0 or size > _WHOLE_MAX)
 
 
 def close_fills(
-    fills: Fills, at: int, open_left: float, close: Close, event_count: int
+    fills: Fills, at: int, open_left: float, close: Close, filled_quantity: float, event_count: int
 ) -> tuple[int, float, float, Sequence[FillPart]]:
     """A close that comes, where `open_left` is open of the fill `at`, and the later ones whole: the two as they are
     then, what is left of the close, and what it realises."""
@@ -55,16 +60,16 @@ def close_fills(
         parts.append((fill, matched))
         open_left -= matched
         left -= matched
-        if is_nothing(open_left, fill.quantity, event_count):
+        if is_nothing(open_left, fill.quantity, filled_quantity, event_count):
             at += 1
             open_left = fills[at].quantity if at < count else 0.0
-        if is_nothing(left, quantity, event_count):
+        if is_nothing(left, quantity, filled_quantity, event_count):
             left = 0.0
     return at, open_left, left, parts
 
 
 def fill_closes(
-    waiting: tuple[WaitingClose, ...], fill: PositionFill, event_count: int
+    waiting: tuple[WaitingClose, ...], fill: PositionFill, filled_quantity: float, event_count: int
 ) -> tuple[float, tuple[WaitingClose, ...], list[ClosePart]]:
     """A fill that comes: what is left of it, the closes that still wait, and what they realise."""
     left, quantity, at, count = fill.quantity, fill.quantity, 0, len(waiting)
@@ -77,9 +82,9 @@ def fill_closes(
         parts.append((close, matched))
         left -= matched
         close_left -= matched
-        if is_nothing(left, quantity, event_count):
+        if is_nothing(left, quantity, filled_quantity, event_count):
             left = 0.0
-        if is_nothing(close_left, close.quantity, event_count):
+        if is_nothing(close_left, close.quantity, filled_quantity, event_count):
             at += 1
             close_left = 0.0
     still = waiting[at:]

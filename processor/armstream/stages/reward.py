@@ -76,12 +76,8 @@ def take_fill(state: TaskState, fill: Fill) -> Taken | None:
     if before is not None and _is_known_fill(state, key, was, fill):
         return None
     settings = _checked(state, fill, bandit)
-    ts_event = fill.ts_event
-    if bandit is not None and (
-        ts_event < bandit.fill_watermark - state.limits.dedupe_window_micros
-        or (before is None and ts_event <= bandit.forgotten_until)
-    ):
-        raise _late("fill", ts_event, bandit.fill_watermark, bandit, state.limits.dedupe_window_micros)
+    if bandit is not None:
+        _refuse_late(state, "fill", fill.ts_event, bandit.fill_watermark, bandit, before)
     decision = _agreed_decision(was, fill)
     count = 1 if before is None else event_count(was) + 1
     _refuse_without_room(state, before, count)
@@ -96,9 +92,10 @@ def take_fill(state: TaskState, fill: Fill) -> Taken | None:
         fill.exec_id,
         fill.notional,
     )
+    filled_quantity = was.filled_quantity + fill.quantity
     left, waiting, parts = fill.quantity, was.waiting, _NO_PARTS
     if waiting:
-        left, waiting, parts = fill_closes(waiting, filled, count)
+        left, waiting, parts = fill_closes(waiting, filled, filled_quantity, count)
     written_off, open_left = 0.0, was.open_left
     if was.final_close_id is not None:
         left, written_off = 0.0, left
@@ -116,14 +113,13 @@ def take_fill(state: TaskState, fill: Fill) -> Taken | None:
         segments = _fill_segments(state, bandit, decision, fill, filled, parts, was.final_close_id or "", written_off)
     fills, closes, paged = (*was.fills, filled), was.closes, was.paged
     fill_count = len(fills) if paged is None else len(fills) + paged.fills
-    filled_quantity = was.filled_quantity + fill.quantity
     is_flat = not (open_left or waiting)
     if count >= PAGE_EVENTS and len(fills) + len(closes) >= PAGE_EVENTS:
         fills, closes, paged = (), (), state.add_page(key, paged, fills, closes)
     after = PositionSnapshot(
         fill.bandit_id,
         fill.position_id,
-        ts_event if ts_event > was.ts_last else was.ts_last,
+        fill.ts_event if fill.ts_event > was.ts_last else was.ts_last,
         was.counted or _any_counts(segments),
         filled_quantity,
         was.filled_weight + filled.weight,
@@ -153,26 +149,18 @@ def take_close(state: TaskState, close: Close, index: int, source_of: Callable[[
         close = structs.replace(close, slippage=0.0)
     if (was.closes or was.paged is not None) and _is_known_close(state, key, was, close):
         return None
-    _check_close(state, close, bandit)
-    ts_event = close.ts_event
-    if bandit is not None and (
-        ts_event < bandit.close_watermark - state.limits.dedupe_window_micros
-        or (before is None and ts_event <= bandit.forgotten_until)
-    ):
-        raise _late("close", ts_event, bandit.close_watermark, bandit, state.limits.dedupe_window_micros)
-    if was.final_close_id is not None:
-        raise Refused("VALIDATION", f"close {was.final_close_id!r} was final: no close of its position follows it")
-    if before is None:
-        _refuse_without_room(state, before, 1)
+    _check_close(state, close, bandit, before)
 
-    count, fills = event_count(was) + 1, was.fills if was.paged is None else _all_fills(state, key, was)
+    fills: Fills = was.fills
+    if was.paged is None:
+        count = len(was.fills) + len(was.closes) + 1
+    else:
+        count, fills = event_count(was) + 1, AllFills(state.pages(key).fills, was.fills)
     at, open_left, left, waiting, parts = was.open_from, 0.0, close.quantity, was.waiting, _NO_FILL_PARTS
     if was.open_left:
-        at, open_left, left, parts = close_fills(fills, at, was.open_left, close, count)
+        at, open_left, left, parts = close_fills(fills, at, was.open_left, close, was.filled_quantity, count)
     if left:
-        waiting = (*waiting, _awaiting(close, left, source_of(index)))
-        if sum(_source_bytes(one.source) for one in waiting) > MAX_WAITING_BYTES:
-            raise Refused("LIMIT", f"the records that wait in the position have more than {MAX_WAITING_BYTES} bytes")
+        waiting = _with_waiting(waiting, close, left, source_of(index))
 
     bandit = state.touch(close.bandit_id) if bandit is not None else _waiting_only(state, close)
     decision, segments, final_close_id = was.decision, _NO_SEGMENTS, close.event_id if close.final else None
@@ -190,7 +178,7 @@ def take_close(state: TaskState, close: Close, index: int, source_of: Callable[[
     after = PositionSnapshot(
         close.bandit_id,
         close.position_id,
-        ts_event if ts_event > was.ts_last else was.ts_last,
+        close.ts_event if close.ts_event > was.ts_last else was.ts_last,
         was.counted or _any_counts(segments),
         was.filled_quantity,
         was.filled_weight,
@@ -281,12 +269,19 @@ def _checked(state: TaskState, fill: Fill, bandit: Bandit | None) -> LearningSet
     return settings
 
 
-def _check_close(state: TaskState, close: Close, bandit: Bandit | None) -> None:
+def _check_close(state: TaskState, close: Close, bandit: Bandit | None, before: PositionSnapshot | None) -> None:
+    """Raises Refused for a close that the bandit cannot take."""
     if (bandit is None or bandit.learner is None) and state.registry.of(close.bandit_id) is None:
         raise _unregistered(close.bandit_id)
     check_close(close)
     if bandit is None:
         check_bandit_id(close.bandit_id)
+    else:
+        _refuse_late(state, "close", close.ts_event, bandit.close_watermark, bandit, before)
+    if before is None:
+        _refuse_without_room(state, before, 1)
+    elif before.final_close_id is not None:
+        raise Refused("VALIDATION", f"close {before.final_close_id!r} was final: no close of its position follows it")
 
 
 def _unregistered(bandit_id: str) -> Refused:
@@ -302,14 +297,16 @@ def _check_advice(fill: Fill, bandit: Bandit | None, settings: LearningSettings)
     check_advice(fill, experts, is_older=fill.weights_version is not None and fill.weights_version < changed)
 
 
-def _late(kind: str, ts_event: int, watermark: int, bandit: Bandit, window_micros: int) -> Refused:
+def _refuse_late(
+    state: TaskState, kind: str, ts_event: int, watermark: int, bandit: Bandit, before: PositionSnapshot | None
+) -> None:
+    window_micros = state.limits.dedupe_window_micros
     if ts_event < watermark - window_micros:
         behind_seconds = (watermark - ts_event) / 1e6
-        return Refused(
-            "LATE", f"{behind_seconds:.6f} s behind the newest {kind}; {window_micros / 1e6:g} s are allowed"
-        )
-    behind_seconds = (bandit.forgotten_until - ts_event) / 1e6
-    return Refused("LATE", f"{behind_seconds:.6f} s behind what was forgotten, and of an unknown position")
+        raise Refused("LATE", f"{behind_seconds:.6f} s behind the newest {kind}; {window_micros / 1e6:g} s are allowed")
+    if before is None and ts_event <= bandit.forgotten_until:
+        behind_seconds = (bandit.forgotten_until - ts_event) / 1e6
+        raise Refused("LATE", f"{behind_seconds:.6f} s behind what was forgotten, and of an unknown position")
 
 
 def _refuse_without_room(state: TaskState, before: PositionSnapshot | None, count: int) -> None:
@@ -375,21 +372,23 @@ def _is_done(final_close_id: str | None, decision: DecisionSnapshot, filled_quan
         final_close_id is not None
         or whole is None
         or filled_quantity >= whole
-        or is_nothing(whole - filled_quantity, whole, count)
+        or is_nothing(whole - filled_quantity, whole, filled_quantity, count)
     )
 
 
 # Its parts.
 
 
-def _awaiting(close: Close, left: float, source: Source) -> WaitingClose:
-    return WaitingClose(
+def _with_waiting(
+    waiting: tuple[WaitingClose, ...], close: Close, left: float, source: Source
+) -> tuple[WaitingClose, ...]:
+    """The closes that wait, with one that comes. Raises Refused."""
+    waits = WaitingClose(
         close.event_id, close.quantity, close.price, close.fees, close.slippage, left, close.ts_event, source
     )
-
-
-def _all_fills(state: TaskState, key: str, position: PositionSnapshot) -> Fills:
-    return position.fills if position.paged is None else AllFills(state.pages(key).fills, position.fills)
+    if sum(map(_source_bytes, (*(one.source for one in waiting), source))) > MAX_WAITING_BYTES:
+        raise Refused("LIMIT", f"the records that wait in the position have more than {MAX_WAITING_BYTES} bytes")
+    return (*waiting, waits)
 
 
 def _begun(state: TaskState, fill: Fill, settings: LearningSettings, is_new: bool) -> Bandit:

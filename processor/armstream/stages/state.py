@@ -26,9 +26,11 @@ from armstream.stages.facts import BanditRegistry, TaskLimits
 from armstream.stages.pages import Pages
 
 NEVER = -(2**63)  # a watermark before its first event: nothing is behind it
+NEVER_YET = 2**63  # behind every event
 
 _NOTHING_LEARNED = Learned((), (), (), (), 0, RewardBound())
 _NO_ARMS: tuple[ArmState, ...] = ()
+_NO_KEYS: set[str] = set()
 
 H = TypeVar("H", bound=tuple[object, ...])
 
@@ -52,9 +54,10 @@ class Bandit:
 
     `floor` is what forgetting is measured from: the smaller watermark, or that of closes where no fill came yet. What
     was forgotten had its last event at `forgotten_until` or before. `finished_count` are its flat positions.
-    `finished` (ts_last, position_id) of flat positions, `held` (when to look, position_id) of the others, and `waiting`
-    (ts_event, event_id, position_id) of closes are heaps of hints. A hint may be stale, and is compared with state
-    before it is believed; so copies of a bandit share them.
+    No position that is not flat is held too long before `held_until`.
+    `finished` (ts_last, position_id) of flat positions and `waiting` (ts_event, event_id, position_id) of closes are
+    heaps of hints. A hint may be stale, and is compared with state before it is believed; so copies of a bandit share
+    them.
     """
 
     __slots__ = (
@@ -71,7 +74,7 @@ class Bandit:
         "finished_count",
         "floor",
         "forgotten_until",
-        "held",
+        "held_until",
         "learner",
         "owns_learner",
         "paused",
@@ -105,7 +108,7 @@ class Bandit:
         self.forgotten_until = NEVER
         self.finished_count = 0
         self.finished: list[tuple[int, str]] = []
-        self.held: list[tuple[int, str]] = []
+        self.held_until = NEVER_YET
         self.waiting: list[tuple[int, str, str]] = []
 
     def copy(self) -> "Bandit":
@@ -131,7 +134,7 @@ class Bandit:
         twin.forgotten_until = self.forgotten_until
         twin.finished_count = self.finished_count
         twin.finished = self.finished
-        twin.held = self.held
+        twin.held_until = self.held_until
         twin.waiting = self.waiting
         return twin
 
@@ -161,6 +164,7 @@ class TaskState:
         self.waiting: list[tuple[int, str, str, str]] = []
         self._bandits: dict[str, Bandit] = {}
         self._positions: dict[str, PositionSnapshot] = {}
+        self._held: dict[str, set[str]] = {}  # by bandit, keys of positions that are not flat
         self._pages: dict[str, Pages] = {}
         self._page_keys: set[str] = set()
         self._touched: dict[str, Bandit | None] = {}
@@ -199,6 +203,13 @@ class TaskState:
         key = bandit_id + "\0" + position_id
         changed = self._changed
         return key, changed[key] if key in changed else self._positions.get(key)
+
+    def held(self, bandit_id: str) -> list[PositionSnapshot]:
+        """The bandit's positions that are not flat, oldest first. It looks through all that the batch changed."""
+        changed = (key for key, one in self._changed.items() if one is not None and one.bandit_id == bandit_id)
+        found = [self.position(key) for key in {*self._held.get(bandit_id, ()), *changed}]
+        held = [position for position in found if position is not None and not is_flat(position)]
+        return sorted(held, key=lambda position: (position.ts_last, position.position_id))
 
     def pages(self, key: str) -> Pages:
         """Of a position that has some."""
@@ -262,7 +273,7 @@ class TaskState:
                 self.waiting_close_count += len(after.waiting) - len(before.waiting)
 
     def note_flat(self, bandit: Bandit, before: PositionSnapshot | None, after: PositionSnapshot) -> None:
-        """Keeps the touched bandit's finished positions, after what was put."""
+        """Keeps count of the touched bandit's flat positions, and of where to look for what is old, after a put."""
         if before is not None and not (before.open_left or before.waiting):
             bandit.finished_count -= 1
             self.finished_count -= 1
@@ -270,6 +281,9 @@ class TaskState:
             bandit.finished_count += 1
             self.finished_count += 1
             heappush(bandit.finished, (after.ts_last, after.position_id))
+            return
+        held_until = after.ts_last + self.limits.max_holding_micros
+        bandit.held_until = min(bandit.held_until, held_until)
 
     def add_page(
         self, key: str, paged: Paged | None, fills: tuple[PositionFill, ...], closes: tuple[PositionClose, ...]
@@ -345,8 +359,10 @@ class TaskState:
         for key, position in self._changed.items():
             if position is not None:
                 positions[key] = position
+                self._note_held(key, position)
             else:
                 positions.pop(key, None)
+                self._held.get(key.partition("\0")[0], _NO_KEYS).discard(key)
         for key, page in self._changed_pages.items():
             if page is not None:
                 self._page_keys.add(key)
@@ -357,8 +373,19 @@ class TaskState:
                 self._bandits[bandit_id] = bandit
             else:
                 self._bandits.pop(bandit_id, None)
+                self._held.pop(bandit_id, None)
         self.to_begin_anew = {name: was for name, was in self.to_begin_anew.items() if name not in self._touched}
         self._drop_overlay()
+
+    def _note_held(self, key: str, position: PositionSnapshot) -> None:
+        held = self._held.get(position.bandit_id)
+        if is_flat(position):
+            if held is not None:
+                held.discard(key)
+        elif held is not None:
+            held.add(key)
+        else:
+            self._held[position.bandit_id] = {key}
 
     def rollback(self) -> None:
         """State is as it was at `begin`."""
@@ -480,14 +507,13 @@ class TaskState:
 
     def restore_position(self, position: PositionSnapshot) -> None:
         """Each position once; its pages may come before it or after."""
-        bandit = self._restored_bandit(position.bandit_id)
-        self._positions[position_key(position.bandit_id, position.position_id)] = position
+        bandit, key = self._restored_bandit(position.bandit_id), position_key(position.bandit_id, position.position_id)
+        self._positions[key] = position
+        self._note_held(key, position)
         self.position_count += 1
         self.open_position_count += position.open_left > 0.0
         self.waiting_close_count += len(position.waiting)
         self.note_flat(bandit, None, position)
-        if not is_flat(position):
-            heappush(bandit.held, (position.ts_last + self.limits.dedupe_window_micros, position.position_id))
         for close in position.waiting:
             heappush(bandit.waiting, (close.ts_event, close.event_id, position.position_id))
             heappush(self.waiting, (close.ts_event, position.bandit_id, position.position_id, close.event_id))

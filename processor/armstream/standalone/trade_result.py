@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import Protocol
 
 from armstream.learning.contract import Update
+from armstream.plain import numbers_by_name, plain_number, plain_side, positive_number
 
 
 @dataclass(frozen=True, slots=True)
 class TradeResult:
-    """A trade that is over. Prices are above 0; fees and slippage in basis points of the entry price, for the whole
-    trade; `model_contributions` maps arm to its share. ValueError for what cannot be.
+    """A trade that is over. The entry price is above 0, the exit price finite; fees and slippage in basis points of the
+    entry price, for the whole trade; `model_contributions` maps arm to its share. Numbers may be numpy's or Decimal,
+    and are floats then. ValueError for what cannot be.
     """
 
     entry_price: float
@@ -22,15 +23,16 @@ class TradeResult:
     side: str = "BUY"
 
     def __post_init__(self) -> None:
-        for name in ("entry_price", "exit_price"):
-            price = getattr(self, name)
-            if not (price > 0.0 and isfinite(price)):
-                raise ValueError(f"{name} must be finite and above 0, got {price!r}")
-        for name in ("fees_bps", "slippage_bps"):
-            if not isfinite(getattr(self, name)):
-                raise ValueError(f"{name} must be finite, got {getattr(self, name)!r}")
-        if self.side not in ("BUY", "SELL"):
-            raise ValueError(f"side must be 'BUY' or 'SELL', got {self.side!r}")
+        plain = {
+            "entry_price": positive_number("entry_price", self.entry_price),
+            "exit_price": plain_number("exit_price", self.exit_price),
+            "fees_bps": plain_number("fees_bps", self.fees_bps),
+            "slippage_bps": plain_number("slippage_bps", self.slippage_bps),
+            "model_contributions": numbers_by_name("model_contributions", self.model_contributions),
+            "side": plain_side("side", self.side),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
     @property
     def reward_bps(self) -> float:
