@@ -133,8 +133,8 @@ def standing_agrees(figures: Figures, found: Found, partition: int) -> None:
         if isinstance(snapshot, PositionSnapshot)
     ]
     assert figure(figures, "bandits", partition=task) == len(bandits)
-    assert figure(figures, "open_positions", partition=task) == sum(bool(position.fills) for position in positions)
-    assert figure(figures, "waiting_closes", partition=task) == sum(len(position.closes) for position in positions)
+    assert figure(figures, "open_positions", partition=task) == sum(position.open_left > 0.0 for position in positions)
+    assert figure(figures, "waiting_closes", partition=task) == sum(len(position.waiting) for position in positions)
     assert figure(figures, "restore_remaining_records", partition=task) == 0
     for bandit in bandits:
         assert figure(figures, "bandit_version", bandit_id=bandit.bandit_id) == bandit.version

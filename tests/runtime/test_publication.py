@@ -3,8 +3,8 @@
 import pytest
 
 from armstream.codec import decode, encode, encode_cut, encode_reward
-from armstream.events import Close, Fill, Reward, TaskSettings, TaskSnapshot
-from armstream.keys import TASK_KEY
+from armstream.events import Close, Fill, PositionPage, Reward, Source, TaskSettings, TaskSnapshot
+from armstream.keys import TASK_KEY, page_key
 from armstream.runtime.publication import Publication, cuts_of, publish_settings, publish_task
 from armstream.settings import Settings
 from armstream.stages.pipeline import Pipeline
@@ -68,3 +68,43 @@ def test_settings_that_begin_to_hold_stand_before_what_is_published_under_them_a
         TASK_KEY,
         TaskSnapshot(2, {"trades": 5, "commands": 0}, "{}"),
     )
+
+
+def test_pages_stand_before_their_position_and_what_is_forgotten_leaves_tombstones() -> None:
+    settings = Settings()
+    topics, before = settings.topics.names, {"trades": 0, "commands": 0}
+    pipeline = Pipeline(TaskState(settings.task_limits(), settings.bandit_registry()))
+    now, hour = 1_700_000_000_000_000, 3_600_000_000
+    arm = settings.online_learning.arms[0]
+
+    def publish(*events: Fill | Close) -> dict[tuple[str, int], list[tuple[bytes, bool]]]:
+        records = [ReadRecord("trades", 2, at, b"book", encode(event)) for at, event in enumerate(events)]
+        publication = Publication()
+        applied = pipeline.apply(events, lambda index: Source("trades", 2, index, b"book", encode(events[index])))
+        publish_task(publication, topics, 2, applied, records, before, {}, "")
+        pipeline.commit()
+        return {
+            at: [(record["key"], "value" in record) for record in outputs]
+            for at, outputs in publication.records.items()
+        }
+
+    fills = [Fill(f"f{n}", "book", "p", "X", "BUY", 1.0, 9.0, now, order_quantity=64.0, arm=arm) for n in range(64)]
+    page = page_key("book", "p", 0).encode()
+    first = publish(*fills, Close("c", "none", "q", 1.0, 9.0, now))
+    assert first["position-snapshots", 2] == [(page, True), (b"book\0p", True), (b"none\0q", True)]
+    assert first["bandit-snapshots", 2] == [(b"book", True), (b"none", True), (TASK_KEY, True)]
+
+    late = now + 100 * hour
+    second = publish(
+        Close("c", "book", "p", 64.0, 9.0, now),
+        Fill("f", "none", "q", "X", "BUY", 1.0, 9.0, late, arm="nobody"),
+        Fill("f", "book", "r", "X", "BUY", 1.0, 9.0, late, arm=arm),
+    )
+    assert second["position-snapshots", 2] == [
+        (b"book\0r", True),
+        (b"book\0p", False),
+        (b"none\0q", False),
+        (page, False),
+    ]
+    assert second["bandit-snapshots", 2] == [(b"book", True), (b"none", False), (TASK_KEY, True)]
+    assert isinstance(decode(encode(PositionPage("book", "p", 0, (), ()))), PositionPage)

@@ -50,6 +50,7 @@ class Desk:
     in_force: str = ""  # settings, as the audit log has them
 
     def __post_init__(self) -> None:
+        self.reward_rules = replace(self.reward_rules, trades_share_topic=len(self.settings.topics.trades) == 1)
         self.pipeline = Pipeline(TaskState(self.reward_rules, self.settings.bandit_registry()))
         self.next_offset = dict.fromkeys(self.settings.topics.names.inputs, 0)
         self.first: dict[str, int] = defaultdict(int)

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from armstream.codec import decode
-from armstream.events import BanditSnapshot, Command, CommandApplied, PositionSnapshot
+from armstream.events import BanditSnapshot, Command, CommandApplied, PositionPage, PositionSnapshot
 from armstream.oracle.comparison import Difference
 from armstream.stages.pipeline import Pipeline
 from armstream.stages.state import TaskState
@@ -125,6 +125,8 @@ def restarted_under(desk: Desk, **sections: Any) -> Desk:
                 state.restore_bandit(snapshot)
             elif isinstance(snapshot, PositionSnapshot):
                 state.restore_position(snapshot)
+            elif isinstance(snapshot, PositionPage):
+                state.restore_page(snapshot)
     other.pipeline, other.next_offset, other.ends = Pipeline(state), desk.next_offset, desk.ends
     return other
 

@@ -10,6 +10,7 @@ from armstream.learning import Exp3IXBandit, LearningSettings, TsallisBandit
 from armstream.oracle.comparison import Difference
 from armstream.stages import reward as reward_stage
 from armstream.stages.facts import BanditRegistry
+from armstream.stages.matching import close_fills
 from tests.stages.events import close, fill
 from tests.verify.desk import APART, Desk, settings_of
 
@@ -38,16 +39,16 @@ def test_overrides_that_are_ignored_are_found_by_the_oracles_own_reading_of_the_
 
 
 def twice_the_fees(segment_of: Callable[..., Any]) -> Callable[..., Any]:
-    def wrong(decision: Any, matched: Any, halted: str) -> Any:
-        segment = segment_of(decision, matched, halted)
+    def wrong(*given: Any) -> Any:
+        segment = segment_of(*given)
         return structs.replace(segment, reward_bps=segment.reward_bps - 1e-6)
 
     return wrong
 
 
 def a_weight_off(segment_of: Callable[..., Any]) -> Callable[..., Any]:
-    def wrong(decision: Any, matched: Any, halted: str) -> Any:
-        return structs.replace(segment_of(decision, matched, halted), weight=0.61)
+    def wrong(*given: Any) -> Any:
+        return structs.replace(segment_of(*given), weight=0.61)
 
     return wrong
 
@@ -80,11 +81,11 @@ def a_state_off(update: Callable[..., Any]) -> Callable[..., Any]:
     return wrong
 
 
-def swapped(match: Callable[..., Any]) -> Callable[..., Any]:
+def swapped(matched: Callable[..., Any]) -> Callable[..., Any]:
     """Last in, first out."""
 
-    def wrong(fills: Any, closes: Any) -> Any:
-        return match(tuple(reversed(fills)), closes)
+    def wrong(fills: Any, at: int, _: float, *given: Any) -> Any:
+        return matched(tuple(reversed(fills)), at, fills[-1].quantity, *given)
 
     return wrong
 
@@ -114,7 +115,7 @@ def test_a_formula_that_is_wrong_in_processor_and_shadow_alike_is_found(
 
 
 def test_last_in_first_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reward_stage, "match", swapped(reward_stage.match))
+    monkeypatch.setattr(reward_stage, "close_fills", swapped(close_fills))
     desk = Desk()
     parts: dict[str, Any] = {"order_quantity": 3.0}
     desk.apply(fill("f1", quantity=1.0, **parts), fill("f2", quantity=2.0, price=151.0, **parts))

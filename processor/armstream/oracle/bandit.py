@@ -1,12 +1,13 @@
-"""One bandit by the formulas: its positions, its learner, and what each audit record, vector and snapshot must say.
+"""One bandit by the formulas: its time, its positions, its learner, and what each audit record, vector and snapshot
+must say.
 
-Law: which events were accepted comes from whoever asks; what they come to does not. A position is what is left of its
-events. What is flat and a dedupe_window behind the smaller watermark is forgotten, and whoever asks begins it anew.
+Law: which events were accepted comes from whoever asks; what they come to does not. Every event tells what time it is,
+and what is old by then is forgotten before the event is looked at: whoever asks begins it anew.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 from armstream.events import (
     BanditSnapshot,
@@ -15,123 +16,113 @@ from armstream.events import (
     CommandApplied,
     DecisionSnapshot,
     Fill,
-    OpenFill,
+    PositionPage,
     PositionSnapshot,
     Reward,
-    WaitingClose,
     WeightVector,
 )
-from armstream.oracle.comparison import Difference, Row, require
+from armstream.oracle.comparison import TOLERANCE, Difference, Row, require
 from armstream.oracle.formula import Formula, Logged, Settings, Taught
-from armstream.oracle.matching import MAX_REWARD_BPS, Part, Segment, Undecided, match, reward_of, weight_of
+from armstream.oracle.matching import MAX_REWARD_BPS, Part, Segment, cost_ratio_of, reward_of
+from armstream.oracle.memory import Memory, TaskMemory
+from armstream.oracle.position import NEVER, Position
 from armstream.oracle.settings import difference, told
 
 WARMING_UP = "the reward bound is not found yet"  # the reason of a reward that goes into finding it
+EARLIEST_MICROS = 631_152_000_000_000  # 1990: an event from before it tells no time
 
-_NEVER = -(2**63)
 _SUM_TOLERANCE = 5e-7  # of logged probabilities
-_TERMS = ("event_id", "quantity", "price", "fees", "ts_event")  # of what is open
 
 
-class Position:
-    """One decision so far. `doubt` says why what is left of it is not known, "" where it is."""
+@dataclass(frozen=True, slots=True)
+class Laws:
+    """What of a task's settings decides what its events come to."""
 
-    __slots__ = ("closes", "counted", "decision", "doubt", "fills", "ts_last")
-
-    def __init__(self) -> None:
-        self.fills: list[Part[Fill]] = []
-        self.closes: list[Part[Close]] = []
-        self.decision: DecisionSnapshot | None = None
-        self.counted = False
-        self.ts_last = _NEVER
-        self.doubt = ""
-
-    @property
-    def part_count(self) -> int:
-        """Events of which something is left."""
-        return len(self.fills) + len(self.closes)
+    dedupe_window_micros: int
+    max_cost_ratio: float = 10.0
+    trades_share_topic: bool = True
 
 
 class BanditOracle:
     """`settings` are those that its first fill makes a learner from, by `formula_of`: until then `formula` is None."""
 
     def __init__(
-        self, bandit_id: str, settings: Settings, dedupe_window_micros: int, formula_of: Callable[[Settings], Formula]
+        self,
+        bandit_id: str,
+        settings: Settings,
+        laws: Laws,
+        formula_of: Callable[[Settings], Formula],
+        memory: Memory | None = None,
     ) -> None:
         self.bandit_id = bandit_id
         self.settings = settings
-        self.dedupe_window_micros = dedupe_window_micros
+        self.laws = laws
         self._formula_of = formula_of
         self.formula: Formula | None = None
         self.paused = False
         self.choices_version = 1  # that of the last change of arms or experts
         self.added_versions: dict[str, int] = {}
-        self.positions: dict[str, Position] = {}
-        self.fill_watermark = self.close_watermark = _NEVER
+        self.memory = TaskMemory(0).of(bandit_id) if memory is None else memory
+        self.fill_watermark = self.close_watermark = NEVER
         self.realised = 0  # events of which nothing is left
         self._was_warming = False
 
     # What comes in.
 
-    def accept(self, event: Fill | Close) -> tuple[Position, list[Segment]]:
-        """Its position and what it realises. Raises Undecided, once, and then nothing follows about the position."""
-        position = self._position(event.position_id)
-        position.ts_last = max(position.ts_last, event.ts_event)
-        if isinstance(event, Fill):
+    def tell_time(self, event: Fill | Close) -> None:
+        """Any event of it that could be decoded, before it is looked at: one that is refused or known too."""
+        if event.ts_event < EARLIEST_MICROS:
+            return
+        if isinstance(event, Fill) or self.laws.trades_share_topic:
             self.fill_watermark = max(self.fill_watermark, event.ts_event)
-            position.decision = position.decision or decision_of(event)
-            if self.formula is None:
-                self._make_learner(0)
-        else:
+        if isinstance(event, Close) or self.laws.trades_share_topic:
             self.close_watermark = max(self.close_watermark, event.ts_event)
+        self.forget_old()
+
+    def forget_old(self) -> None:
+        """What is finished and a dedupe_window behind the smaller watermark; before any fill, behind that of closes."""
+        has_fill_time = self.fill_watermark != NEVER
+        floor = min(self.fill_watermark, self.close_watermark) if has_fill_time else self.close_watermark
+        self.memory.forget_before(floor - self.laws.dedupe_window_micros)
+
+    def accept(self, event: Fill | Close) -> tuple[Position, list[Segment]]:
+        """Its position, what it realises and what is written off with it; its time was told."""
+        position = self.memory.get(event.position_id) or Position()
+        if isinstance(event, Fill) and self.formula is None:
+            self._make_learner(0)
         self._was_warming = self.formula is not None and self.formula.is_warming
-        if position.doubt:
-            return position, []
-        if isinstance(event, Fill):
-            position.fills.append(Part(event))
-        else:
-            position.closes.append(Part(event))
-        part_count = position.part_count
-        try:
-            segments = match(position.fills, position.closes)
-        except Undecided as undecided:
-            position.doubt = str(undecided)
-            position.fills, position.closes = [], []
-            raise
+        part_count = position.part_count + 1
+        segments = position.accept(event)
         self.realised += part_count - position.part_count
+        self.memory.note(event.position_id, position)
         return position, segments
 
-    def _position(self, position_id: str) -> Position:
-        position = self.positions.get(position_id)
-        if position is None or self._is_forgotten(position):
-            position = self.positions[position_id] = Position()
-        return position
-
-    def _is_forgotten(self, position: Position) -> bool:
-        floor = min(self.fill_watermark, self.close_watermark)
-        is_flat = not (position.part_count or position.doubt)
-        return is_flat and position.ts_last + self.dedupe_window_micros < floor
-
     def drop_close(self, position_id: str, event_id: str) -> Part[Close] | None:
-        """Time ended the wait of a close."""
-        position = self.positions.get(position_id) or Position()
-        part = next((one for one in position.closes if one.event.event_id == event_id), None)
-        if part is not None:
-            position.closes.remove(part)
+        """The wait of a close has ended. Without a learner, a position is nothing but its closes that wait."""
+        position = self.memory.get(position_id)
+        part = None if position is None else position.drop_close(event_id)
+        if position is not None and part is not None:
+            self.memory.note(position_id, position)
+            if self.formula is None and not position.part_count:
+                self.memory.forget(position_id, raises=False)
         return part
+
+    @property
+    def is_gone(self) -> bool:
+        """Nothing was learned, and nothing waits."""
+        return self.formula is None and not len(self.memory)
 
     # Audit records.
 
-    def compare(self, where: str, reward: Reward, position: Position, segment: Segment | None) -> None:
-        """Raises Difference unless the reward is what the segment earned, and what that taught. None: a doubt."""
+    def compare(self, where: str, reward: Reward, position: Position, segment: Segment) -> None:
+        """Raises Difference unless the reward is what the segment earned, and what that taught."""
         formula, decision = self.formula, position.decision
         assert formula is not None  # a fill was accepted
         assert decision is not None
         shares = _shares_of(decision)
         is_here = shares.keys() <= set(formula.arms)
         is_legal = is_here and not (self.paused or self._was_warming or formula.withholds(decision))
-        if segment is not None:
-            is_legal = self._compare_segment(where, reward, segment) and is_legal
+        is_legal = self._compare_segment(where, reward, segment) and is_legal
         rows: list[Row] = [
             ("applied", reward.applied, reward.applied and is_legal),
             ("counted", reward.counted, reward.applied and not position.counted),
@@ -144,21 +135,25 @@ class BanditOracle:
             formula.warm_up(reward.reward_bps)
         require(where, [("total_steps", reward.total_steps, formula.total_steps)])
 
-    @staticmethod
-    def _compare_segment(where: str, reward: Reward, segment: Segment) -> bool:
+    def _compare_segment(self, where: str, reward: Reward, segment: Segment) -> bool:
         """Whether a learner may take such a reward."""
         fill, close = segment.fill, segment.close
-        reward_bps, scale = reward_of(fill, close, segment.quantity)
-        require(
-            where,
-            [
-                ("its events", (reward.fill_event_id, reward.close_event_id), (fill.event_id, close.event_id)),
-                ("quantity", reward.quantity, float(segment.quantity), segment.quantity_scale),
-                ("reward_bps", reward.reward_bps, reward_bps, scale),
-                ("weight", reward.weight, weight_of(fill, reward.quantity), 0.0),
-            ],
-        )
-        return -MAX_REWARD_BPS <= reward_bps <= MAX_REWARD_BPS
+        events = fill.event_id, segment.close_event_id
+        rows: list[Row] = [
+            ("its events", (reward.fill_event_id, reward.close_event_id), events),
+            ("quantity", reward.quantity, float(segment.quantity), segment.quantity_scale),
+            ("weight", reward.weight, segment.weight, segment.weight_scale),
+            ("ts_event", reward.ts_event, segment.ts_event),
+        ]
+        if close is None:
+            rows.append(("reward_bps", reward.reward_bps, 0.0))
+            rows.append(("detail", reward.detail, f"written off: close {segment.close_event_id!r} was final"))
+            require(where, rows)
+            return False
+        reward_bps, scale = reward_of(fill, close, reward.quantity)
+        require(where, [*rows, ("reward_bps", reward.reward_bps, reward_bps, scale)])
+        is_cheap = cost_ratio_of(fill, close) <= self.laws.max_cost_ratio * (1 + TOLERANCE)
+        return is_cheap and -MAX_REWARD_BPS <= reward_bps <= MAX_REWARD_BPS
 
     def _teach(self, formula: Formula, reward: Reward, decision: DecisionSnapshot, shares: dict[str, float]) -> Taught:
         """The learner takes the published reward, which was compared before."""
@@ -280,6 +275,12 @@ class BanditOracle:
     def check_snapshot(self, where: str, snapshot: BanditSnapshot) -> None:
         """Raises Difference unless the formulas come to this state. A sum's scale is the largest that it ever was."""
         formula = self.formula
+        times: list[Row] = [
+            ("fill_watermark", snapshot.fill_watermark, _time(self.fill_watermark)),
+            ("close_watermark", snapshot.close_watermark, _time(self.close_watermark)),
+            ("forgotten_until", snapshot.forgotten_until, _time(self.memory.forgotten_until)),
+        ]
+        require(where, times)
         require(where, [("arms", [arm.name for arm in snapshot.arms], [] if formula is None else formula.arms)])
         if formula is None:
             return
@@ -308,24 +309,20 @@ class BanditOracle:
             _require_sized(at_expert, "state", (expert.state,), [ours.state])
             _require_sized(at_expert, "learned", expert.learned, ours.learned)
 
-    def check_position(self, where: str, position_id: str, snapshot: PositionSnapshot) -> None:
-        """Raises Difference unless exact matching leaves this."""
-        position = self.positions.get(position_id) or Position()
-        if position.doubt:
-            return
-        published: list[OpenFill | WaitingClose] = [*snapshot.fills, *snapshot.closes]
-        parts: list[Part[Fill] | Part[Close]] = [*position.fills, *position.closes]
-        names = [part.event.event_id for part in parts]
-        require(where, [("what is open", [one.event_id for one in published], names)])
-        left = [(one.left, float(part.left), part.scale) for one, part in zip(published, parts, strict=True)]
-        require(where, [(f"left of {name!r}", *each) for name, each in zip(names, left, strict=True)])
+    def check_position(self, where: str, snapshot: PositionSnapshot, pages: Sequence[PositionPage]) -> None:
+        """Raises Difference unless it is remembered, and exact matching leaves this."""
+        position = self.memory.get(snapshot.position_id)
+        if position is None:
+            raise Difference(where, "a snapshot", "none: it is forgotten")
+        position.check(where, snapshot, pages)
 
     # Going on from snapshots.
 
     def restore(self, snapshot: BanditSnapshot) -> None:
         """Raises ValueError for settings that none could be."""
-        self.fill_watermark = _NEVER if snapshot.fill_watermark is None else snapshot.fill_watermark
-        self.close_watermark = _NEVER if snapshot.close_watermark is None else snapshot.close_watermark
+        self.fill_watermark = NEVER if snapshot.fill_watermark is None else snapshot.fill_watermark
+        self.close_watermark = NEVER if snapshot.close_watermark is None else snapshot.close_watermark
+        self.memory.forgotten_until = NEVER if snapshot.forgotten_until is None else snapshot.forgotten_until
         self.paused = snapshot.paused
         if snapshot.arms:
             self.settings = told(snapshot.settings)
@@ -335,19 +332,16 @@ class BanditOracle:
             self.choices_version = snapshot.choices_version
             self.added_versions = {arm.name: arm.added_version for arm in snapshot.arms}
 
-    def restore_position(self, snapshot: PositionSnapshot) -> None:
-        position = self.positions[snapshot.position_id] = Position()
-        position.decision, position.counted, position.ts_last = snapshot.decision, snapshot.counted, snapshot.ts_last
-        shared = {} if snapshot.decision is None else _fields(snapshot.decision, DecisionSnapshot.__struct_fields__)
-        of: dict[str, Any] = {"bandit_id": self.bandit_id, "position_id": snapshot.position_id}
-        position.fills = [Part(Fill(**of, **_fields(one, _TERMS), **shared), one.left) for one in snapshot.fills]
-        position.closes = [
-            Part(Close(**of, **_fields(one, _TERMS), slippage=one.slippage), one.left) for one in snapshot.closes
-        ]
+    def restore_position(self, snapshot: PositionSnapshot, pages: Sequence[PositionPage]) -> None:
+        """`pages` are those of the position, in their order."""
+        position = Position()
+        position.restore(snapshot, pages)
+        self.memory.note(snapshot.position_id, position)
 
 
-def _fields(fact: DecisionSnapshot | OpenFill | WaitingClose, names: Iterable[str]) -> dict[str, Any]:
-    return {name: getattr(fact, name) for name in names}
+def _time(ts_event: int) -> int | None:
+    """As a snapshot says it."""
+    return None if ts_event == NEVER else ts_event
 
 
 def _shares_of(decision: DecisionSnapshot) -> dict[str, float]:
@@ -355,11 +349,6 @@ def _shares_of(decision: DecisionSnapshot) -> dict[str, float]:
     if decision.arm is not None:
         return {decision.arm: 1.0}
     return {name: share for name, share in decision.contributions.items() if share}
-
-
-def decision_of(fill: Fill) -> DecisionSnapshot:
-    """What every fill of a position shares."""
-    return DecisionSnapshot(*[getattr(fill, name) for name in DecisionSnapshot.__struct_fields__])
 
 
 def _require_sized(where: str, name: str, published: Sequence[float], ours: Sequence[tuple[float, float]]) -> None:

@@ -1,25 +1,22 @@
 """What fills and closes must come to, in exact arithmetic: the reference of tests and of verify.
 
 Law: within a position, the n-th unit closed realises the n-th unit filled. Quantities are the decimal numbers that
-they are written as, exactly: 0.1 + 0.2 is 0.3. What is left of an event is nothing once it is at most 1e-9 of it.
+they are written as, exactly: 0.1 + 0.2 is 0.3. Whether anything is left of an event is a question to doubles, as it is
+for who publishes; how much that is, and what it earned, to exact numbers.
 """
 
 from fractions import Fraction
 from functools import lru_cache
-from math import fsum, nan
+from math import fsum, inf, nan
 from typing import Generic, NamedTuple, TypeVar
 
 from armstream.events import Close, Fill
 from armstream.oracle.comparison import TOLERANCE
 
 MAX_REWARD_BPS = 1e12
-LEFT_TOLERANCE = 1e-9  # of an event's own quantity
+DOUBLE_BITS = 52  # behind the first
 
 E = TypeVar("E", Fill, Close)
-
-
-class Undecided(Exception):
-    """Exact decimals and doubles disagree on whether anything is left of an event."""
 
 
 @lru_cache(maxsize=10_000)  # reading a decimal takes as long as ten products, and quantities come again and again
@@ -28,99 +25,171 @@ def exact(number: float) -> Fraction:
     return Fraction(repr(float(number)))
 
 
+def is_nothing(left: float, quantity: float, event_count: int) -> bool:
+    """Whether so little is left of an event that the rounding of so many events accounts for it. A whole unit is
+    something, but where doubles hold no whole numbers any more."""
+    if left >= 1.0 and quantity <= 2.0 ** (DOUBLE_BITS + 1):
+        return False
+    return left <= 0.0 or left <= quantity * event_count * 2.0**-DOUBLE_BITS
+
+
 class Part(Generic[E]):
-    """What is left of an event, exactly and as doubles see it, and the size of what was subtracted on the way."""
+    """What is left of an event, exactly and as doubles see it, and the size of what was subtracted on the way.
 
-    __slots__ = ("event", "left", "left_rounded", "scale")
+    `weight` is a fill's part of its decision, `weight_scale` the size of the terms that it came from.
+    """
 
-    def __init__(self, event: E, left: float | None = None) -> None:
+    __slots__ = ("event", "left", "left_rounded", "scale", "weight", "weight_scale")
+
+    def __init__(self, event: E, left: float | None = None, weight: float = 0.0, weight_scale: float = 1.0) -> None:
         self.event: E = event
         self.left_rounded = event.quantity if left is None else left
         self.left = exact(self.left_rounded)
         self.scale = event.quantity
+        self.weight, self.weight_scale = weight, weight_scale
 
-    def take(self, quantity: Fraction, rounded: float) -> bool:
-        """Whether nothing is left afterwards. Raises Undecided where that hangs on a rounding."""
+    def take(self, quantity: Fraction, rounded: float, event_count: int) -> bool:
+        """Whether nothing is left afterwards."""
         self.left -= quantity
         self.left_rounded -= rounded
-        is_used_up = self.left <= exact(LEFT_TOLERANCE) * exact(self.event.quantity)
-        if is_used_up != (self.left_rounded <= LEFT_TOLERANCE * self.event.quantity):
-            raise Undecided(f"what is left of {self.event.event_id!r} hangs on a rounding")
-        return is_used_up
+        return is_nothing(self.left_rounded, self.event.quantity, event_count)
+
+    def weight_of(self, quantity: Fraction) -> float:
+        """The part of the decision that so much of the fill is."""
+        whole = exact(self.event.quantity)
+        return self.weight if quantity == whole else self.weight * float(quantity / whole)
 
 
 class Segment(NamedTuple):
-    """So much of one fill, realised by one close."""
+    """So much of one fill, realised by one close; or written off, where `close` is None."""
 
     fill: Fill
-    close: Close
+    close: Close | None
+    close_event_id: str
     quantity: Fraction
     quantity_scale: float  # of the event that it used up, whose rest it is
+    weight: float
+    weight_scale: float
+    ts_event: int
 
 
-def match(fills: list[Part[Fill]], closes: list[Part[Close]]) -> list[Segment]:
+def match(fills: list[Part[Fill]], closes: list[Part[Close]], event_count: int) -> list[Segment]:
     """Every segment that there is, first in, first out; parts that are used up are taken from both lists.
 
-    Raises Undecided, and then neither list means anything any more.
+    `event_count` is how many fills and closes the position has.
     """
     segments = []
     while fills and closes:
         fill, close = fills[0], closes[0]
         if fill.left_rounded == close.left_rounded == fill.event.quantity == close.event.quantity:  # both whole
-            segments.append(Segment(fill.event, close.event, fill.left, fill.scale))
+            event = close.event
+            segments.append(_segment(fill, event, event.event_id, fill.left, fill.scale, event.ts_event))
             del fills[0], closes[0]
             continue
         quantity, rounded = min(fill.left, close.left), min(fill.left_rounded, close.left_rounded)
-        used_up = fill.take(quantity, rounded), close.take(quantity, rounded)
+        used_up = fill.take(quantity, rounded, event_count), close.take(quantity, rounded, event_count)
         scale = max(fill.scale * used_up[0], close.scale * used_up[1])
         fill.scale, close.scale = max(fill.scale, scale), max(close.scale, scale)
-        segments.append(Segment(fill.event, close.event, quantity, scale))
+        segments.append(_segment(fill, close.event, close.event.event_id, quantity, scale, close.event.ts_event))
         del fills[: used_up[0]], closes[: used_up[1]]
     return segments
 
 
-def weight_of(fill: Fill, quantity: float) -> float:
-    """The realised part of the decision."""
-    return quantity / (fill.order_quantity or fill.quantity)
+def write_off(fills: list[Part[Fill]], final_close_id: str, ts_event: int) -> list[Segment]:
+    """All that is open, at an event of that time; nothing is afterwards."""
+    segments = [_segment(part, None, final_close_id, part.left, part.scale, ts_event) for part in fills]
+    fills.clear()
+    return segments
 
 
-def reward_of(fill: Fill, close: Close, quantity: Fraction) -> tuple[float, float]:
+def _segment(
+    part: Part[Fill], close: Close | None, close_event_id: str, quantity: Fraction, scale: float, ts_event: int
+) -> Segment:
+    fill, weight = part.event, part.weight_of(quantity)
+    ts_event = max(fill.ts_event, ts_event)
+    return Segment(fill, close, close_event_id, quantity, scale, weight, part.weight_scale, ts_event)
+
+
+def weight_of(fill: Fill, filled: Fraction, unfilled: float) -> tuple[float, float]:
+    """(a fill's part of its decision, the size of the terms that it is made of).
+
+    `filled` is the quantity of the position's fills before it, and `unfilled` what their weights leave of 1. Of that
+    the fill has its part of what the order, as it is known now, still lacks; all, where it lacks nothing afterwards.
+    """
+    quantity = exact(fill.quantity)
+    if fill.order_quantity is None or exact(fill.order_quantity) <= filled + quantity:
+        return unfilled, 1.0
+    lacking = exact(fill.order_quantity) - filled
+    weight = unfilled * float(quantity / lacking)
+    return weight, max(1.0, weight * float(exact(fill.order_quantity) / lacking))
+
+
+def reward_of(fill: Fill, close: Close, quantity: float) -> tuple[float, float]:
     """(reward_bps, the sum of its terms' sizes): what a segment earned net, in basis points of its entry notional.
 
     net        = sign * (close.price - fill.price) * q * multiplier
                  - fill.fees * q / fill.quantity - (close.fees + close.slippage) * q / close.quantity
-    reward_bps = net / (fill.price * q * multiplier) * 10_000, in which q is nothing
+    reward_bps = net / (unit * q) * 10_000, in which q is nothing; unit is fill.notional, else fill.price * multiplier
 
     Each term is exact, but where doubles cannot hold what is on the way: then it is what they make of it, NaN for one.
     """
-    rounded = _reward_of_doubles(fill, close, float(quantity))
+    rounded = _reward_of_doubles(fill, close, quantity)
     if not -MAX_REWARD_BPS <= rounded <= MAX_REWARD_BPS:
         return rounded, 0.0
-    (entry, entry_parts), (exit_price, exit_parts) = fill.price.as_integer_ratio(), close.price.as_integer_ratio()
-    move = exit_price * entry_parts - entry * exit_parts
-    slippage = 0.0 if close.slippage_in_price else close.slippage
     try:
-        terms = (
-            (move if fill.side == "BUY" else -move) * 10_000 / (exit_parts * entry),
-            -_cost_bps(fill, fill.quantity, fill.fees),
-            -_cost_bps(fill, close.quantity, close.fees),
-            -_cost_bps(fill, close.quantity, slippage),
-        )
+        terms = (_move_bps(fill, close), *[-cost for cost in _costs_bps(fill, close)])
     except OverflowError:
         return rounded, 0.0
     reward_bps, scale = fsum(terms), fsum(map(abs, terms))
     return (reward_bps if abs(rounded - reward_bps) <= TOLERANCE * scale else rounded), scale
 
 
+def cost_ratio_of(fill: Fill, close: Close) -> float:
+    """The costs of a segment, whichever way they go, in units of its notional."""
+    try:
+        return fsum(map(abs, _costs_bps(fill, close))) / 10_000
+    except OverflowError:
+        return inf
+
+
+def _move_bps(fill: Fill, close: Close) -> float:
+    """sign * (close.price - fill.price) * multiplier / unit * 10_000, rounded once."""
+    (entry, entry_parts), (exit_price, exit_parts) = fill.price.as_integer_ratio(), close.price.as_integer_ratio()
+    move = exit_price * entry_parts - entry * exit_parts
+    move = move if fill.side == "BUY" else -move
+    if fill.notional is None:  # of the price alone
+        return move * 10_000 / (exit_parts * entry)
+    (multiplier, multiplier_parts), (unit, unit_parts) = fill.multiplier.as_integer_ratio(), _unit(fill)
+    return move * multiplier * unit_parts * 10_000 / (exit_parts * entry_parts * multiplier_parts * unit)
+
+
+def _costs_bps(fill: Fill, close: Close) -> tuple[float, float, float]:
+    slippage = 0.0 if close.slippage_in_price else close.slippage
+    return (
+        _cost_bps(fill, fill.quantity, fill.fees),
+        _cost_bps(fill, close.quantity, close.fees),
+        _cost_bps(fill, close.quantity, slippage),
+    )
+
+
 def _cost_bps(fill: Fill, quantity: float, cost: float) -> float:
-    """cost / (quantity * fill.price * multiplier) * 10_000, rounded once."""
+    """cost / (quantity * unit) * 10_000, rounded once."""
     if not cost:
         return 0.0
     parts = exact(quantity)
-    (paid, paid_parts), (price, price_parts) = cost.as_integer_ratio(), fill.price.as_integer_ratio()
-    multiplier, multiplier_parts = fill.multiplier.as_integer_ratio()
-    above = paid * parts.denominator * price_parts * multiplier_parts * 10_000
-    return above / (paid_parts * parts.numerator * price * multiplier)
+    (paid, paid_parts), (unit, unit_parts) = cost.as_integer_ratio(), _unit(fill)
+    return paid * parts.denominator * unit_parts * 10_000 / (paid_parts * parts.numerator * unit)
+
+
+def _unit(fill: Fill) -> tuple[int, int]:
+    """The notional of one unit of quantity, as a fraction."""
+    if fill.notional is not None:
+        return fill.notional.as_integer_ratio()
+    (price, price_parts), (multiplier, multiplier_parts) = (
+        fill.price.as_integer_ratio(),
+        fill.multiplier.as_integer_ratio(),
+    )
+    return price * multiplier, price_parts * multiplier_parts
 
 
 def _reward_of_doubles(fill: Fill, close: Close, quantity: float) -> float:
@@ -131,5 +200,5 @@ def _reward_of_doubles(fill: Fill, close: Close, quantity: float) -> float:
         - fill.fees * quantity / fill.quantity
         - (close.fees + slippage) * quantity / close.quantity
     )
-    notional = fill.price * quantity * fill.multiplier
+    notional = fill.price * quantity * fill.multiplier if fill.notional is None else fill.notional * quantity
     return net / notional * 10_000 if notional else nan

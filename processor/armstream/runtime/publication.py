@@ -10,7 +10,7 @@ from typing import Any
 
 from armstream.codec import encode, encode_audited, encode_cut, encode_dead_letter
 from armstream.events import TaskSettings, TaskSnapshot
-from armstream.keys import TASK_KEY, position_key
+from armstream.keys import TASK_KEY, page_key, position_key
 from armstream.runtime.intake import Record
 from armstream.settings import Topics
 from armstream.stages.pipeline import Applied
@@ -93,16 +93,23 @@ def publish_task(
         topics.position_snapshots,
         task,
         [
-            {"key": position_key(position.bandit_id, position.position_id).encode(), "value": encode(position)}
-            for position in applied.position_snapshots
-        ]
-        + [{"key": key.encode()} for key in applied.forgotten],
+            *(
+                {"key": page_key(page.bandit_id, page.position_id, page.number).encode(), "value": encode(page)}
+                for page in applied.position_pages
+            ),
+            *(
+                {"key": position_key(position.bandit_id, position.position_id).encode(), "value": encode(position)}
+                for position in applied.position_snapshots
+            ),
+            *({"key": key.encode()} for key in applied.forgotten),
+        ],
     )
     publication.add(
         topics.bandit_snapshots,
         task,
         [
             *({"key": bandit.bandit_id.encode(), "value": encode(bandit)} for bandit in applied.bandit_snapshots),
+            *({"key": bandit_id.encode()} for bandit_id in applied.forgotten_bandits),
             {"key": TASK_KEY, "value": encode(TaskSnapshot(task, after, settings))},
         ],
     )

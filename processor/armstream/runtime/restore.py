@@ -7,14 +7,15 @@ together, so they must agree; where they do not, nothing is guessed.
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Generator, Iterable, Mapping
 from typing import cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from armstream.codec import decode
-from armstream.events import BanditSnapshot, PositionSnapshot, TaskSnapshot
-from armstream.keys import TASK_KEY
+from armstream.events import BanditSnapshot, PositionPage, PositionSnapshot, TaskSnapshot
+from armstream.keys import TASK_KEY, position_key
 from armstream.runtime.failures import Stopped
 from armstream.runtime.intake import Record
 from armstream.runtime.tasks import Offsets, Progress, Steps, Task
@@ -160,23 +161,30 @@ class Restorer:
         next_offset = {**starts, **committed}
         self._refuse_lost_input(number, next_offset, starts)
         state = TaskState(self._settings.task_limits(), self._bandit_registry)
+        lacking = _Pages(number)
         values = [value for topic in snapshots.values() for value in topic.values()]
         slice_records = self._settings.limits.restore_slice_records
         for start in range(0, len(values), slice_records):
             for value in values[start : start + slice_records]:
-                self._put_back(state, value, number)
+                self._put_back(state, value, number, lacking)
             progress.moved(len(values) - start)
             yield
+        lacking.refuse()
         progress.moved(0)
         return Task(number, Pipeline(state), next_offset)
 
-    def _put_back(self, state: TaskState, value: bytes, number: int) -> None:
+    @staticmethod
+    def _put_back(state: TaskState, value: bytes, number: int, lacking: "_Pages") -> None:
         snapshot = decode(value)
         try:
             if isinstance(snapshot, BanditSnapshot):
                 state.restore_bandit(snapshot)
             elif isinstance(snapshot, PositionSnapshot):
                 state.restore_position(snapshot)
+                lacking.expect(snapshot)
+            elif isinstance(snapshot, PositionPage):
+                state.restore_page(snapshot)
+                lacking.found(snapshot)
             elif not isinstance(snapshot, TaskSnapshot):
                 raise Stopped(f"task {number}: a {type(snapshot).__name__} stands among the snapshots")
         except SettingsMismatch as mismatch:
@@ -198,6 +206,29 @@ class Restorer:
             f"{committed or 'nothing'}; if only the group's offsets were lost or moved, set them back to the "
             f"snapshot's with `{command}`"
         )
+
+
+class _Pages:
+    """Which positions have another number of pages than they say: they were written together, so there is none."""
+
+    def __init__(self, number: int) -> None:
+        self._task = number
+        self._lacking: Counter[str] = Counter()
+
+    def expect(self, position: PositionSnapshot) -> None:
+        if position.paged is not None:
+            self._lacking[position_key(position.bandit_id, position.position_id)] += position.paged.pages
+
+    def found(self, page: PositionPage) -> None:
+        self._lacking[position_key(page.bandit_id, page.position_id)] -= 1
+
+    def refuse(self) -> None:
+        """Raises Stopped for the first."""
+        for key, count in self._lacking.items():
+            if count:
+                bandit_id, _, position_id = key.partition("\0")
+                what = f"{abs(count)} pages {'are missing' if count > 0 else 'too many'}"
+                raise Stopped(f"task {self._task}: position {position_id!r} of bandit {bandit_id!r}: {what}")
 
 
 def _keep(message: Message, found: dict[str, dict[bytes, bytes]], reached: Offsets) -> None:

@@ -5,23 +5,28 @@ kinds, what a reward's fill and close come to where both are kept, and that snap
 of a bandit agree. The rest is named.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from armstream.codec import decode_inputs
+from armstream.codec import DecodeError, decode, decode_inputs
 from armstream.events import (
     BanditSnapshot,
     Close,
     DeadLetter,
     Fill,
-    OpenFill,
+    PositionClose,
+    PositionFill,
+    PositionPage,
     PositionSnapshot,
     Reward,
     WaitingClose,
     WeightVector,
 )
-from armstream.oracle.bandit import BanditOracle
-from armstream.oracle.comparison import Difference, require
-from armstream.oracle.matching import exact, reward_of, weight_of
+from armstream.keys import page_key, position_key
+from armstream.oracle.bandit import BanditOracle, Laws
+from armstream.oracle.comparison import Difference, Row, require
+from armstream.oracle.matching import reward_of
 from armstream.oracle.settings import told
 from armstream.rules import formula_of
 from armstream.runtime.intake import Record
@@ -40,23 +45,59 @@ from armstream.verify.published import (
 )
 from armstream.verify.same import require_same
 from armstream.verify.shadow import Rules, Shadow
+from armstream.verify.window import is_of_time
 
 Event = Fill | Close
 EventId = tuple[type, str, str, str]  # kind, bandit, position, event
+Kept = PositionFill | PositionClose | WaitingClose
 
 
-def given(log: PartitionLog) -> tuple[list[BanditSnapshot], list[PositionSnapshot]]:
-    """The newest snapshots. Raises Difference for what is none."""
-    topics, bandits, positions = log.topics, [], []
+class Newest(NamedTuple):
+    """The newest snapshots of a partition."""
+
+    bandits: list[BanditSnapshot]
+    positions: list[PositionSnapshot]
+    pages: list[PositionPage]
+
+
+def given(log: PartitionLog) -> Newest:
+    """Raises Difference for what is no snapshot, and for a position that has not the pages that it says."""
+    topics, newest = log.topics, Newest([], [], [])
     for key, value in log.bandits.items():
         where = f"{topics.bandit_snapshots}:{log.number}, the newest of {key.decode()!r}"
-        bandits.append(decode_as(where, value, BanditSnapshot))
-        require(where, [("bandit_id", bandits[-1].bandit_id, key.decode())])
+        newest.bandits.append(decode_as(where, value, BanditSnapshot))
+        require(where, [("bandit_id", newest.bandits[-1].bandit_id, key.decode())])
     for key, value in log.positions.items():
         where = f"{topics.position_snapshots}:{log.number}, {key.decode()!r}"
-        positions.append(decode_as(where, value, PositionSnapshot))
-        require(where, [("its key", f"{positions[-1].bandit_id}\0{positions[-1].position_id}", key.decode())])
-    return bandits, positions
+        if key.startswith(b"\0"):
+            page = decode_as(where, value, PositionPage)
+            require(where, [("its key", page_key(page.bandit_id, page.position_id, page.number), key.decode())])
+            newest.pages.append(page)
+        else:
+            position = decode_as(where, value, PositionSnapshot)
+            require(where, [("its key", position_key(position.bandit_id, position.position_id), key.decode())])
+            newest.positions.append(position)
+    if dict(log.settled) == dict(log.stands_at):  # else they were read while they moved
+        _require_pages(f"{topics.position_snapshots}:{log.number}", newest)
+    return newest
+
+
+def _require_pages(names: str, newest: Newest) -> None:
+    fills, closes = Counter[str](), Counter[str]()
+    numbers = defaultdict(list)
+    for page in newest.pages:
+        key = position_key(page.bandit_id, page.position_id)
+        numbers[key].append(page.number)
+        fills[key] += len(page.fills)
+        closes[key] += len(page.closes)
+    for position in newest.positions:
+        key, paged = position_key(position.bandit_id, position.position_id), position.paged
+        theirs = (sorted(numbers.pop(key, [])), fills[key], closes[key])
+        ours = ([], 0, 0) if paged is None else (list(range(paged.pages)), paged.fills, paged.closes)
+        where = f"{names}, {position.position_id!r} of {position.bandit_id!r}"
+        require(where, [("pages, and the fills and closes in them,", theirs, ours)])
+    for key in numbers:
+        raise Difference(f"{names}, {key!r}", "pages", "none: there is no such position")
 
 
 class Given:
@@ -68,10 +109,11 @@ class Given:
         self._account = Account()
         self._published = Published(log, {}, knows_versions=False)
         self._inputs = {name: Ahead(records) for name, records in log.inputs.items()}
-        self._events: dict[EventId, Event | None] = {}  # None: an id with two contents
+        self._events: defaultdict[EventId, list[Event | None]] = defaultdict(list)  # those that were not refused
+        self._knows_letters = not log.first[log.topics.dead_letters]
         self._in_force = ""
         self._versions: dict[str, int] = {}  # of each bandit's last audit record
-        self._bandits, self._positions = given(log)
+        self._bandits, self._positions, self._pages = given(log)
         self._snapshots = {one.bandit_id: one for one in self._bandits}
 
     def check(self) -> Account:
@@ -87,6 +129,8 @@ class Given:
             for one in same:
                 if isinstance(one.fact, Audited | DeadLetter):
                     self._account.count(one.fact)
+                if isinstance(one.fact, DeadLetter):
+                    self._refuse(one.fact)
                 if isinstance(one.fact, Reward):
                     self._compare_reward(one.where, one.fact)
                 if isinstance(one.fact, Audited):
@@ -94,9 +138,9 @@ class Given:
                 elif isinstance(one.fact, Snapshots):
                     self._in_force = one.fact.task.settings
                     for source in one.fact.bandits:
-                        require(
-                            place(source), [("key", source.key, decoded(source, BanditSnapshot).bandit_id.encode())]
-                        )
+                        if source.value is not None:  # else the bandit is forgotten
+                            bandit_id = decoded(source, BanditSnapshot).bandit_id
+                            require(place(source), [("key", source.key, bandit_id.encode())])
         self._compare_bandits()
         self._compare_vectors()
         self._compare_positions()
@@ -110,32 +154,52 @@ class Given:
         if dict(self._log.settled) != dict(self._log.stands_at):
             return None
         next_offset = {**self._published.next_offset, **self._log.stands_at}
-        return State(next_offset, self._in_force, self._bandits, self._positions)
+        return State(next_offset, self._in_force, self._bandits, self._positions, self._pages)
 
     def _read(self, records: list[Record]) -> None:
         self._account.counts["inputs"] += len(records)
         for event in decode_inputs([record.value() for record in records]):
             if isinstance(event, Fill | Close):
-                name = (type(event), event.bandit_id, event.position_id, event.event_id)
-                self._events[name] = event if self._events.get(name, event) == event else None
+                self._events[_id_of(event)].append(event if self._knows_letters else None)
+
+    def _refuse(self, letter: DeadLetter) -> None:
+        """Its event, which was just read, is none of its position."""
+        self._knows_letters = True
+        if is_of_time(letter):
+            return
+        try:
+            event = decode(letter.source.value)
+        except DecodeError:
+            return
+        if isinstance(event, Fill | Close):
+            same = self._events[_id_of(event)]
+            at = next((at for at, one in enumerate(same) if repr(one) == repr(event)), None)  # NaN is not NaN
+            if at is not None:
+                del same[at]
+
+    def _known(self, kind: type, bandit_id: str, position_id: str, event_id: str) -> Event | None:
+        """The event of that name; None where it is not kept, or there are several, or it may have been refused."""
+        contents = self._events.get((kind, bandit_id, position_id, event_id), [])
+        return contents[0] if contents and all(one == contents[0] for one in contents) else None
 
     def _compare_reward(self, where: str, reward: Reward) -> None:
+        """Of times nothing is said, since the event that is kept may be a duplicate. A fill's weight hangs on those
+        before it: it is at most its part of itself, and a fill that tells of no order is all of it."""
         named = reward.bandit_id, reward.position_id
-        fill = self._events.get((Fill, *named, reward.fill_event_id))
-        close = self._events.get((Close, *named, reward.close_event_id))
+        fill = self._known(Fill, *named, reward.fill_event_id)
+        close = self._known(Close, *named, reward.close_event_id)
         if not (isinstance(fill, Fill) and isinstance(close, Close)) or reward.quantity <= 0:
             return
-        if not (_is_number(fill.quantity, fill.price, fill.multiplier) and _is_number(close.quantity, close.price)):
+        if not (_is_number(fill.quantity, fill.multiplier) and _is_number(close.quantity)):
             return
-        reward_bps, scale = reward_of(fill, close, exact(reward.quantity))
-        require(
-            where,
-            [
-                ("reward_bps", reward.reward_bps, reward_bps, scale),
-                ("weight", reward.weight, weight_of(fill, reward.quantity), 0.0),
-                ("ts_event", reward.ts_event, max(fill.ts_event, close.ts_event)),
-            ],
-        )
+        share = reward.quantity / fill.quantity
+        rows: list[Row] = [("weight", reward.weight, min(max(reward.weight, 0.0), share), 1.0)]
+        if not reward.detail.startswith("written off: "):
+            reward_bps, scale = reward_of(fill, close, reward.quantity)
+            rows.append(("reward_bps", reward.reward_bps, reward_bps, scale))
+            if fill.order_quantity is None:
+                rows.append(("weight", reward.weight, share, 1.0))
+        require(where, rows)
 
     def _compare_bandits(self) -> None:
         for bandit in self._bandits:
@@ -151,7 +215,7 @@ class Given:
         """Each bandit's newest vector is what its newest snapshot gives."""
         shadow = Shadow(self._rules, self._log.partition_count)
         try:
-            shadow.restore(self._bandits, self._positions)
+            shadow.restore(self._bandits, self._positions, self._pages)
         except ValueError as error:
             where = f"{self._log.topics.bandit_snapshots}:{self._log.number}"
             raise Difference(where, f"snapshots that no processor can restore: {error}", "some that one can") from error
@@ -163,7 +227,7 @@ class Given:
             seen[vector.bandit_id] = vector.version
             if bandit is None or vector.version != bandit.version:
                 continue
-            oracle = BanditOracle(bandit.bandit_id, told(bandit.settings), 0, formula_of)
+            oracle = BanditOracle(bandit.bandit_id, told(bandit.settings), Laws(0), formula_of)
             oracle.restore(bandit)
             require_same(where, vector, shadow.vectors[vector.bandit_id], frozenset({"phase", "blend_alpha"}))
             oracle.check_vector(f"{where}, by the formulas", vector)
@@ -187,25 +251,35 @@ class Given:
             yield where, vector
 
     def _compare_positions(self) -> None:
-        """What is open of a position, where its event is kept."""
+        """What was accepted in a position, where its event is kept."""
+        pages: defaultdict[str, list[PositionPage]] = defaultdict(list)
+        for page in self._pages:
+            pages[position_key(page.bandit_id, page.position_id)].append(page)
         for position in self._positions:
             named = position.bandit_id, position.position_id
             where = f"{self._log.topics.position_snapshots}:{self._log.number}, {named[1]!r} of {named[0]!r}"
-            parts: list[OpenFill | WaitingClose] = [*position.fills, *position.closes]
-            is_known = True
-            for one in parts:
-                kind = Fill if isinstance(one, OpenFill) else Close
-                event = self._events.get((kind, *named, one.event_id))
-                if event is not None:
-                    require(
-                        f"{where}, {one.event_id!r}", [("quantity, price, fees and time", _terms(one), _terms(event))]
-                    )
-                is_known = is_known and event is not None
-            self._account.counts["position_snapshots" if is_known else "positions_not_checked"] += 1
+            kept: list[Kept] = [*position.fills, *position.closes, *position.waiting]
+            for page in pages[position_key(*named)]:
+                kept += [*page.fills, *page.closes]
+            known = [self._compare_kept(where, named, one) for one in kept]
+            self._account.counts["position_snapshots" if all(known) else "positions_not_checked"] += 1
+
+    def _compare_kept(self, where: str, named: tuple[str, str], kept: Kept) -> bool:
+        """Whether its event is known. What is not compared, a duplicate may have otherwise."""
+        if not kept.quantity:  # only its id was remembered
+            return True
+        event = self._known(Fill if isinstance(kept, PositionFill) else Close, *named, kept.event_id)
+        if event is None:
+            return False
+        rows: list[Row] = [(name, getattr(kept, name), getattr(event, name)) for name in ("quantity", "price", "fees")]
+        if isinstance(event, Close) and not isinstance(kept, PositionFill):
+            rows.append(("slippage", kept.slippage, 0.0 if event.slippage_in_price else event.slippage))
+        require(f"{where}, {kept.event_id!r}", rows)
+        return True
 
 
-def _terms(one: Event | OpenFill | WaitingClose) -> tuple[float, float, float, int]:
-    return one.quantity, one.price, one.fees, one.ts_event
+def _id_of(event: Event) -> EventId:
+    return type(event), event.bandit_id, event.position_id, event.event_id
 
 
 def _is_number(*numbers: float) -> bool:

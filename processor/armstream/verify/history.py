@@ -6,20 +6,37 @@ left out from there on, and named.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from msgspec import structs
 
 from armstream.codec import DecodeError, decode
-from armstream.events import Close, Command, CommandApplied, DeadLetter, Fill, Input, Rejected, Reward, TaskSettings
-from armstream.oracle.bandit import BanditOracle, Position
+from armstream.events import (
+    BanditSnapshot,
+    Close,
+    Command,
+    CommandApplied,
+    DeadLetter,
+    Fill,
+    Input,
+    PositionPage,
+    PositionSnapshot,
+    Rejected,
+    Reward,
+    TaskSettings,
+)
+from armstream.oracle.bandit import BanditOracle, Laws
 from armstream.oracle.comparison import Difference, require
-from armstream.oracle.matching import Segment, Undecided
+from armstream.oracle.matching import Segment
+from armstream.oracle.memory import TaskMemory
+from armstream.oracle.position import Position, open_fills
 from armstream.oracle.settings import told
 from armstream.rules import formula_of
 from armstream.runtime.intake import Record
 from armstream.stages.facts import SETTINGS_CHANGE
 from armstream.verify.given import given
+from armstream.verify.orders import EVERYBODY, Orders
 from armstream.verify.outputs import Outputs
 from armstream.verify.published import (
     Account,
@@ -42,10 +59,27 @@ from armstream.verify.window import Window, bandit_of, is_of_time
 BATCH_RECORDS = 5_000
 
 Step = tuple[Window, Sequence[Record]]
+S = TypeVar("S", BanditSnapshot, PositionSnapshot, PositionPage)
 
 
 class _NotSoError(Difference):
     """Something else comes out than was published, in the order that was tried."""
+
+
+class LeftOut:
+    """The bandits that nothing follows about; all of them, once EVERYBODY is."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+
+    def add(self, bandit_id: str) -> None:
+        self._names.add(bandit_id)
+
+    def __contains__(self, bandit_id: object) -> bool:
+        return bandit_id in self._names or EVERYBODY in self._names
+
+    def __bool__(self) -> bool:
+        return bool(self._names)
 
 
 class History:
@@ -57,7 +91,13 @@ class History:
         self.shadow = shadow
         self.account = Account()
         self.oracles: dict[str, BanditOracle] = {}
-        self.left_out: set[str] = set()
+        self.left_out = LeftOut()
+        self._unknown_events = (
+            0  # at most so many positions and waiting closes are others, of bandits that were left out
+        )
+        self._unpublished: set[str] = set()  # bandits of which a dead letter follows that is not there
+        self._memory = TaskMemory(shadow.rules.rewards.max_positions_remembered)
+        self._orders = Orders(log, shadow)
         self.published = Published(log, {name: one.version for name, one in shadow.bandits.items()}, True)
         self._outputs = Outputs(self)
         self._inputs = {name: Ahead(records) for name, records in log.inputs.items()}
@@ -73,8 +113,9 @@ class History:
         for bandit in self.shadow.bandits.values():
             self._oracle(bandit.bandit_id).restore(bandit)
         for position in self.shadow.positions.values():
-            self._oracle(position.bandit_id).restore_position(position)
-            self.account.counts["carried"] += len(position.fills) + len(position.closes)
+            pages = self.shadow.pages_of(position)
+            self._oracle(position.bandit_id).restore_position(position, pages)
+            self.account.counts["carried"] += len(list(open_fills(position, pages))) + len(position.waiting)
         self.shadow.expect(self.log.first_settings)
 
     def check(self) -> Account:
@@ -88,17 +129,25 @@ class History:
 
     def _state(self) -> State | None:
         """Bandits that were left out begin anew at their snapshots, where those are all of one moment."""
-        bandits, positions = dict(self.shadow.bandits), dict(self.shadow.positions)
-        if self.left_out and dict(self.log.settled) != dict(self.log.stands_at):
+        if not self.left_out:
+            shadow, next_offset = self.shadow, {**self.published.next_offset, **self.log.stands_at}
+            kept = list(shadow.bandits.values()), list(shadow.positions.values()), list(shadow.pages.values())
+            return State(next_offset, shadow.in_force, *kept)
+        if dict(self.log.settled) != dict(self.log.stands_at):
             return None
-        if self.left_out:
-            given_bandits, given_positions = given(self.log)
-            bandits |= {one.bandit_id: one for one in given_bandits if one.bandit_id in self.left_out}
-            kept = {key: one for key, one in positions.items() if one.bandit_id not in self.left_out}
-            new = [one for one in given_positions if one.bandit_id in self.left_out]
-            positions = kept | {f"{one.bandit_id}\0{one.position_id}": one for one in new}
-        next_offset = {**self.published.next_offset, **self.log.stands_at}
-        return State(next_offset, self.shadow.in_force, list(bandits.values()), list(positions.values()))
+        state = given(self.log)
+        return State(
+            {**self.published.next_offset, **self.log.stands_at},
+            self.shadow.in_force,
+            self._mended(self.shadow.bandits.values(), state.bandits),
+            self._mended(self.shadow.positions.values(), state.positions),
+            self._mended(self.shadow.pages.values(), state.pages),
+        )
+
+    def _mended(self, ours: Iterable[S], theirs: Iterable[S]) -> list[S]:
+        """Theirs of bandits that were left out, ours of the others."""
+        kept = [one for one in ours if one.bandit_id not in self.left_out]
+        return kept + [one for one in theirs if one.bandit_id in self.left_out]
 
     # From cut to cut.
 
@@ -146,16 +195,16 @@ class History:
             self.shadow.restart(settings)
         except (ValueError, TypeError, KeyError) as error:
             raise Difference(where, f"settings {settings[:100]!r}", "those of a task, as JSON") from error
+        self._memory.max_positions = self.shadow.rules.rewards.max_positions_remembered
         for oracle in self.oracles.values():
-            oracle.dedupe_window_micros = self.shadow.rules.rewards.dedupe_window_micros
+            oracle.laws = self._laws
 
     def _flush(self) -> None:
         """Applies what is pending as one batch; where that cannot be, or an order is in doubt, cut by cut."""
         windows, self._pending, self._pending_records = self._pending, [], 0
         unordered = [window for window in windows if not window.is_ordered]
-        is_plain = not any(window.changes for window in windows) and not (
-            unordered and self._outputs.may_hide(unordered)
-        )
+        is_doubtful = bool(unordered) and (self.lacks_letters or self._orders.may_hide(windows))
+        is_plain = not is_doubtful and not any(window.changes for window in windows)
         try:
             if is_plain:
                 self._apply([(window, self._likely(window)) for window in windows])
@@ -193,8 +242,8 @@ class History:
         return likely or ends
 
     def _apply_alone(self, window: Window) -> None:
-        for bandit_id in self._outputs.hidden_in(window):
-            self.leave_out(bandit_id, "no record tells whether a position was forgotten before its next event")
+        for bandit_id in self._orders.hidden_in(window):
+            self.leave_out(bandit_id, _HIDDEN)
         last = self._last(window)
         while True:
             first: Difference | None = None
@@ -206,11 +255,22 @@ class History:
                     first = first or not_so
                 else:
                     self._note_causes(window)
+                    self._leave_out_unpublished(window)
                     return
             assert first is not None  # there is always an order
-            if not (self.lacks_letters and first.bandit_id) or first.bandit_id in self.left_out:
+            if not first.bandit_id or first.bandit_id in self.left_out:
                 raise first
-            self.leave_out(first.bandit_id, f"a dead letter of it may be gone, or {first}")
+            if self.lacks_letters:
+                self.leave_out(first.bandit_id, f"a dead letter of it may be gone, or {first}")
+            elif self._orders.may_decide(window, first.bandit_id):
+                self.leave_out(first.bandit_id, _HIDDEN)
+            else:
+                raise first
+
+    def _leave_out_unpublished(self, window: Window) -> None:
+        """What a dead letter that is gone would have told of the order within the window."""
+        for bandit_id in self._unpublished if not window.is_ordered else ():
+            self.leave_out(bandit_id, "a dead letter of it is gone, and with it the order in which it came")
 
     def _apply_changing(self, window: Window, records: Sequence[Record]) -> None:
         """A change of settings stands before the last record: what comes before it is applied first."""
@@ -239,7 +299,16 @@ class History:
     def leave_out(self, bandit_id: str, why: str) -> None:
         if bandit_id not in self.left_out:
             self.left_out.add(bandit_id)
-            self.account.leave_out(f"bandit {bandit_id!r} from here on: {why}")
+            self._unknown_events += sum(one.bandit_id == bandit_id for one in self.shadow.positions.values())
+            who = "all bandits" if bandit_id == EVERYBODY else f"bandit {bandit_id!r}"
+            self.account.leave_out(f"{who} from here on: {why}")
+
+    def _leave_out_the_rest(self, events: Sequence[Input]) -> None:
+        """Who has to make room hangs on all bandits together: nothing follows, where one was left out."""
+        if self.left_out and EVERYBODY not in self.left_out:
+            self._unknown_events += sum(getattr(event, "bandit_id", "") in self.left_out for event in events)
+            if self.shadow.is_full_after(len(events) + self._unknown_events):
+                self.leave_out(EVERYBODY, "a limit of the task is near, and how near hangs on what was left out")
 
     # One batch.
 
@@ -258,6 +327,7 @@ class History:
         if not records:
             return
         events = self._at_their_word(records, due)
+        self._leave_out_the_rest(events)
         applied = self.shadow.apply(records, events)
         try:
             self._compare(records, due, applied)
@@ -273,7 +343,7 @@ class History:
         events = self.shadow.read(records)
         for index, window in due.items():
             event, own = events[index], (records[index].topic(), records[index].offset())
-            unregistered = isinstance(event, Fill) and not self.shadow.has_learner(event.bandit_id)
+            unregistered = isinstance(event, Fill | Close) and not self.shadow.has_learner(event.bandit_id)
             for _, letter in window.letters:
                 is_taken = letter.error_class == "SKIPPED" or (unregistered and letter.error_class == "UNKNOWN_BANDIT")
                 if is_taken and (letter.source.topic, letter.source.offset) == own:
@@ -282,6 +352,7 @@ class History:
 
     def _compare(self, records: Sequence[Record], due: dict[int, Window], applied: Applied) -> None:
         """What was published at each cut, and what comes out there."""
+        self._unpublished.clear()
         audits: defaultdict[int, list[Audited]] = defaultdict(list)
         for record, index in zip(applied.audit, applied.audit_indexes, strict=True):
             audits[index].append(record)
@@ -329,6 +400,7 @@ class History:
                 found.bandit_id = bandit_of(theirs)
                 raise
         for missing in left.values():
+            self._unpublished.add(bandit_of(missing))
             if not self.lacks_letters:
                 raise Difference(place(missing.source), "no dead letter of it", said(missing), bandit_of(missing))
 
@@ -339,9 +411,14 @@ class History:
         if oracle is None:
             first = self.log.first_settings.get(bandit_id)
             settings = told(first) if first else self.rules.resolved(bandit_id)
-            window_micros = self.shadow.rules.rewards.dedupe_window_micros
-            oracle = self.oracles[bandit_id] = BanditOracle(bandit_id, settings, window_micros, formula_of)
+            memory = self._memory.of(bandit_id)
+            oracle = self.oracles[bandit_id] = BanditOracle(bandit_id, settings, self._laws, formula_of, memory)
         return oracle
+
+    @property
+    def _laws(self) -> Laws:
+        limits = self.shadow.rules.rewards
+        return Laws(limits.dedupe_window_micros, limits.max_cost_ratio, limits.trades_share_topic)
 
     def _follow(
         self, records: Sequence[Record], events: Sequence[Input], due: dict[int, Window], applied: Applied
@@ -350,7 +427,7 @@ class History:
         counts, by_time = self.account.counts, defaultdict(list)
         counts["inputs"] += len(records)
         for letter, index in zip(applied.dead_letters, applied.dead_letter_indexes, strict=True):
-            if applied.outcomes[index] != DEAD_LETTER:
+            if is_of_time(letter):
                 by_time[index].append(letter)
         nothing = Window({}, {})
         for index, event in enumerate(events):
@@ -358,6 +435,8 @@ class History:
             if window is not nothing:
                 self._count(window)
                 self._begin_anew(window)
+            if isinstance(event, Fill | Close):
+                self._tell_time(event)
             if outcome == DUPLICATE:
                 counts["duplicates"] += 1
             elif outcome == DEAD_LETTER:
@@ -369,6 +448,21 @@ class History:
                 self._obey(event, window)
             for letter in by_time.get(index, ()):
                 self._expire(letter)
+            if isinstance(event, Fill | Close):
+                self._forget(event.bandit_id)
+
+    def _tell_time(self, event: Fill | Close) -> None:
+        """To a bandit that there is."""
+        oracle = self.oracles.get(event.bandit_id)
+        if oracle is not None and event.bandit_id not in self.left_out:
+            oracle.tell_time(event)
+
+    def _forget(self, bandit_id: str) -> None:
+        """What is old after an event of the bandit, and what there is no room for."""
+        oracle = self.oracles.get(bandit_id)
+        if oracle is not None and bandit_id not in self.left_out:
+            oracle.forget_old()
+            self._memory.make_room(oracle.memory)
 
     def _count(self, window: Window) -> None:
         for _, fact in (*window.audited, *window.letters):
@@ -377,11 +471,11 @@ class History:
         self.account.skipped += [(source.topic, source.partition, source.offset) for source in skipped]
 
     def _accept(self, event: Fill | Close, window: Window) -> None:
-        try:
-            position, segments = self._oracle(event.bandit_id).accept(event)
-        except Undecided as undecided:
-            self.account.leave_out(f"position {event.position_id!r} of {event.bandit_id!r}: {undecided}")
-            position, segments = self.oracles[event.bandit_id].positions[event.position_id], []
+        oracle = self.oracles.get(event.bandit_id)
+        if oracle is None:
+            oracle = self._oracle(event.bandit_id)
+            oracle.tell_time(event)
+        position, segments = oracle.accept(event)
         # Of a bandit that is left out any order was as good, so that its rewards may stand at another's event.
         rewards = [
             (where, fact)
@@ -395,12 +489,12 @@ class History:
     ) -> None:
         oracle = self.oracles[event.bandit_id]
         for at, (where, reward) in enumerate(rewards):
-            if at >= len(segments) and not position.doubt:
+            if at >= len(segments):
                 raise Difference(_by_formulas(where), said(reward), "no reward here", event.bandit_id)
-            oracle.compare(_by_formulas(where), reward, position, segments[at] if at < len(segments) else None)
+            oracle.compare(_by_formulas(where), reward, position, segments[at])
         if len(segments) > len(rewards):
             missing = segments[len(rewards)]
-            what = f"one of fill {missing.fill.event_id!r} and close {missing.close.event_id!r}"
+            what = f"one of fill {missing.fill.event_id!r} and close {missing.close_event_id!r}"
             raise Difference(_by_formulas(f"event {event.event_id!r}"), "no such reward", what, event.bandit_id)
 
     def _begin_anew(self, window: Window) -> None:
@@ -416,12 +510,12 @@ class History:
                 self._oracle(fact.bandit_id).obey(fact, command)
 
     def _expire(self, letter: DeadLetter) -> None:
-        """What time ended."""
+        """What time ended, or was evicted from the closes that wait."""
         oracle = self.oracles.get(bandit_of(letter))
         if oracle is None or oracle.bandit_id in self.left_out:
             return
         if not letter.source.topic:
-            position = oracle.positions.pop((letter.source.key or b"").partition(b"\0")[2].decode(), None)
+            position = oracle.memory.forget((letter.source.key or b"").partition(b"\0")[2].decode())
             self.account.counts["expired"] += 0 if position is None else position.part_count
             return
         try:
@@ -433,8 +527,12 @@ class History:
             self.account.counts["dead_letters"] += 1
             left = [("quantity_left", letter.quantity_left, float(part.left), part.scale)]
             require(_by_formulas(place(letter.source)), left)
+        if oracle.is_gone:
+            del self.oracles[oracle.bandit_id]
+            self._memory.drop(oracle.bandit_id)
 
 
+_HIDDEN = "no record tells whether a position was forgotten before its next event"
 _CUT = frozenset({"cut"})
 
 

@@ -37,7 +37,7 @@ class _Scan:
     task: TaskSnapshot | None = None
     end: int = 0  # behind the newest task snapshot
     bandits: dict[bytes, bytes] = field(default_factory=dict)
-    open: dict[bytes, bytes] = field(default_factory=dict)
+    open: dict[bytes, bytes | None] = field(default_factory=dict)  # None: the bandit is forgotten
 
     @property
     def next_offset(self) -> Offsets:
@@ -45,7 +45,7 @@ class _Scan:
 
     def take(self, source: Source) -> None:
         if source.key != TASK_KEY:
-            self.open[source.key or b""] = source.value or b""
+            self.open[source.key or b""] = source.value
             return
         try:
             task = decode(source.value)
@@ -54,7 +54,11 @@ class _Scan:
         if not isinstance(task, TaskSnapshot):
             raise Unverifiable(f"{source.topic}:{source.partition}:{source.offset}: a {type(task).__name__}, no task's")
         self.task, self.end = task, source.offset + 1
-        self.bandits |= self.open
+        for key, value in self.open.items():
+            if value is None:
+                self.bandits.pop(key, None)
+            else:
+                self.bandits[key] = value
         self.open = {}
 
 

@@ -4,18 +4,19 @@ Law: versions of a bandit's vectors only rise, and each vector that is kept is t
 compared whole at the task snapshot that follows them; what is not among the positions is forgotten.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from armstream.codec import encode
-from armstream.events import BanditSnapshot, Close, Fill, PositionSnapshot, Source, WeightVector
+from armstream.events import BanditSnapshot, PositionPage, PositionSnapshot, Source, WeightVector
+from armstream.keys import position_key
 from armstream.oracle.comparison import Difference, is_near, require
+from armstream.oracle.position import open_fills
 from armstream.verify.published import Account, Ahead, Snapshots, decode_as, decoded, place
 from armstream.verify.same import require_same
 from armstream.verify.shadow import Applied
-from armstream.verify.window import Window
 
 if TYPE_CHECKING:
     from armstream.verify.history import History
@@ -42,13 +43,24 @@ class Outputs:
         return self._history.account
 
     def note(self, applied: Applied) -> None:
-        """A batch is state now."""
+        """A batch is state now. Raises Difference where the oracle remembers what is forgotten."""
         if self.is_moving:
-            self._moving |= {f"{one.bandit_id}\0{one.position_id}" for one in applied.position_snapshots}
-            self._moving |= set(applied.forgotten)
+            self._moving |= {position_key(one.bandit_id, one.position_id) for one in applied.position_snapshots}
+            self._moving |= set(map(_position_of, applied.forgotten))
+        names = f"{self._log.topics.position_snapshots}:{self._log.number}"
         for key in applied.forgotten:
             bandit_id, _, position_id = key.partition("\0")
-            self._history.oracles[bandit_id].positions.pop(position_id, None)
+            oracle = self._history.oracles.get(bandit_id)
+            if oracle is None or bandit_id in self._history.left_out:
+                continue
+            if oracle.memory.get(position_id) is not None:
+                raise Difference(
+                    f"{names}, {position_id!r} of {bandit_id!r}", "that it is forgotten", "that it is not yet"
+                )
+        for bandit_id in applied.forgotten_bandits:
+            if bandit_id in self._history.oracles and bandit_id not in self._history.left_out:
+                where = f"{self._log.topics.bandit_snapshots}:{self._log.number}, {bandit_id!r}"
+                raise Difference(where, "that it is forgotten", "that it is not yet")
 
     # Vectors.
 
@@ -111,18 +123,21 @@ class Outputs:
                 self._account.counts["bandit_snapshots"] += 1
 
     def _compare_snapshot(self, where: str, bandit_id: str, value: bytes | None) -> None:
-        ours = self._shadow.bandits.get(bandit_id)
-        if ours is not None and value == encode(ours):
-            snapshot = ours
-        else:
-            snapshot = decode_as(where, value, BanditSnapshot)
-            if ours is None:
-                raise Difference(where, "a snapshot", "none: no event of this bandit was accepted")
+        ours, oracle = self._shadow.bandits.get(bandit_id), self._history.oracles.get(bandit_id)
+        if value is None and ours is not None:
+            raise Difference(where, "that it is forgotten", f"one of version {ours.version}")
+        if value is None:
+            return
+        snapshot = ours if ours is not None and value == encode(ours) else decode_as(where, value, BanditSnapshot)
+        if ours is None or oracle is None:
+            raise Difference(where, "a snapshot", "none: no event of this bandit was accepted, or it is forgotten")
+        assert snapshot is not None  # it was decoded, or is ours
+        if snapshot is not ours:
             if self._takes_cause(snapshot, ours):
                 ours = self._shadow.bandits[bandit_id]
             scaled = {name: getattr(ours, name) for name in _LEARNED} if snapshot.arms else {}
             require_same(where, structs.replace(snapshot, **scaled), ours)
-        self._history.oracles[bandit_id].check_snapshot(where, snapshot)
+        oracle.check_snapshot(where, snapshot)
 
     # The end.
 
@@ -149,7 +164,7 @@ class Outputs:
             newer.add(vector.bandit_id)
         for bandit_id, bandit in self._shadow.bandits.items():
             last = self._last_versions.get(bandit_id, 0)
-            if bandit.version != last and bandit_id not in newer | self._history.left_out:
+            if bandit.version != last and bandit_id not in newer and bandit_id not in self._history.left_out:
                 where = f"{self._log.topics.weights}:{self._log.number}, the newest of {bandit_id!r}"
                 raise Difference(where, f"version {last}", f"version {bandit.version}")
 
@@ -161,20 +176,23 @@ class Outputs:
         for bandit_id, value in newest.items():
             if bandit_id not in self._history.left_out:
                 self._compare_snapshot(f"{names}, the newest of {bandit_id!r}", bandit_id, value)
-        for bandit_id in self._shadow.bandits.keys() - newest.keys() - self._history.left_out:
-            version = self._shadow.bandits[bandit_id].version
-            raise Difference(names, f"no snapshot of {bandit_id!r}", f"one of version {version}")
+        for bandit_id in self._shadow.bandits.keys() - newest.keys():
+            if bandit_id not in self._history.left_out:
+                version = self._shadow.bandits[bandit_id].version
+                raise Difference(names, f"no snapshot of {bandit_id!r}", f"one of version {version}")
 
     def _finish_positions(self) -> None:
         """The last snapshot of each position is its state, and there is one of each that is not forgotten."""
         names, counts = f"{self._log.topics.position_snapshots}:{self._log.number}", self._account.counts
-        published = {key.decode(): value for key, value in self._log.positions.items()}
+        all_of_them = {key.decode(): value for key, value in self._log.positions.items()}
+        published = {key: value for key, value in all_of_them.items() if not key.startswith("\0")}
         for key in published.keys() | self._shadow.positions.keys():
             bandit_id, _, position_id = key.partition("\0")
             where, ours = f"{names}, {position_id!r} of {bandit_id!r}", self._shadow.positions.get(key)
-            if ours is not None:
-                counts["open"] += len(ours.fills)
-                counts["waiting"] += len(ours.closes)
+            open_count = 0 if ours is None else len(list(open_fills(ours, self._shadow.pages_of(ours))))
+            waiting_count = 0 if ours is None else len(ours.waiting)
+            counts["open"] += open_count
+            counts["waiting"] += waiting_count
             if bandit_id in self._history.left_out:
                 counts["positions_not_checked"] += 1
             elif key in self._moving:
@@ -182,13 +200,29 @@ class Outputs:
             elif ours is None:
                 raise Difference(where, "a snapshot", "none: it is forgotten, or no event of it was accepted")
             elif key not in published:
-                parts = len(ours.fills) + len(ours.closes)
+                parts = open_count + waiting_count
                 raise Difference(where, "no snapshot", f"one with {parts} events not matched yet")
             else:
                 self._compare_position(where, published[key], ours)
+        self._compare_pages(names, {key: value for key, value in all_of_them.items() if key.startswith("\0")})
         counts["realised"] = sum(oracle.realised for oracle in self._history.oracles.values())
         placed = ("realised", "open", "waiting", "expired", "duplicates", "dead_letters", "commands")
         counts["not_placed"] = counts["inputs"] + counts["carried"] - sum(counts[name] for name in placed)
+
+    def _compare_pages(self, names: str, published: Mapping[str, bytes]) -> None:
+        """Those of positions that were compared."""
+        for key in sorted(published.keys() | self._shadow.pages.keys()):
+            number, _, position = key[1:].partition("\0")
+            bandit_id, _, position_id = position.partition("\0")
+            where, ours = f"{names}, page {number} of {position_id!r} of {bandit_id!r}", self._shadow.pages.get(key)
+            if bandit_id in self._history.left_out or position in self._moving:
+                continue
+            if ours is None:
+                raise Difference(where, "a page", "none: it is forgotten, or the position has fewer")
+            if key not in published:
+                raise Difference(where, "no page", f"one of {len(ours.fills)} fills and {len(ours.closes)} closes")
+            if published[key] != encode(ours):
+                require_same(where, decode_as(where, published[key], PositionPage), ours)
 
     def _compare_position(self, where: str, value: bytes, ours: PositionSnapshot) -> None:
         snapshot = ours
@@ -198,60 +232,21 @@ class Outputs:
             if repr(snapshot.decision) != repr(ours.decision):  # NaN is not NaN
                 self._require_decision(where, snapshot, ours)
         oracle = self._history.oracles[ours.bandit_id]
-        oracle.check_position(f"{where}, by the formulas", ours.position_id, snapshot)
+        oracle.check_position(f"{where}, by the formulas", snapshot, self._shadow.pages_of(ours))
         self._account.counts["position_snapshots"] += 1
 
     def _require_decision(self, where: str, snapshot: PositionSnapshot, ours: PositionSnapshot) -> None:
         """Done and closed beyond that, a position has its decision or not by what came last: nothing hangs on it."""
-        is_overclosed = bool(ours.closes) and bool(ours.fill_ids) and not ours.fills
-        position = self._history.oracles[ours.bandit_id].positions.get(ours.position_id)
+        is_overclosed = bool(ours.waiting) and bool(ours.filled_quantity) and not ours.open_left
+        position = self._history.oracles[ours.bandit_id].memory.get(ours.position_id)
         known = repr(position.decision) if position is not None else ""
         if not (is_overclosed and len(self._log.topics.trades) > 1 and repr(snapshot.decision) in ("None", known)):
             require(where, [("decision", repr(snapshot.decision), repr(ours.decision))])
 
-    # Orders that nobody recorded.
 
-    def may_hide(self, windows: Sequence[Window]) -> bool:
-        """Whether the order within some of these windows may decide if a position was forgotten."""
-        events = [event for window in windows for event in self._events(window)]
-        keys = [f"{event.bandit_id}\0{event.position_id}" for event in events]
-        newest = max((event.ts_event for event in events), default=0)
-        oldest = min((event.ts_event for event in events), default=0)
-        known = [self._shadow.positions[key].ts_last for key in keys if key in self._shadow.positions]
-        marks = [self._floor(bandit_id) for bandit_id in {event.bandit_id for event in events}]
-        window_micros = self._shadow.rules.rewards.dedupe_window_micros
-        return min([oldest, *known]) + window_micros < max([newest, *marks])
-
-    def hidden_in(self, window: Window) -> set[str]:
-        """The bandits of which the order within this window decides whether a position was forgotten before its next
-        event."""
-        if len([name for name in window.parts if name in self._log.topics.trades]) < 2:
-            return set()
-        window_micros = self._shadow.rules.rewards.dedupe_window_micros
-        events, hidden = self._events(window), set()
-        for event in events:
-            position = self._shadow.positions.get(f"{event.bandit_id}\0{event.position_id}")
-            if position is None or position.fills or position.closes:
-                continue
-            bandit = self._shadow.bandits[event.bandit_id]
-            marks = {Fill: bandit.fill_watermark, Close: bandit.close_watermark}
-            for other in events:
-                if other.bandit_id == event.bandit_id:
-                    marks[type(other)] = max(marks[type(other)] or other.ts_event, other.ts_event)
-            floors = [mark for mark in marks.values() if mark is not None]
-            if len(floors) == 2 and self._floor(event.bandit_id) <= position.ts_last + window_micros < min(floors):
-                hidden.add(event.bandit_id)
-        return hidden
-
-    def _events(self, window: Window) -> list[Fill | Close]:
-        records = [record for name in self._log.topics.trades for record in window.parts.get(name, ())]
-        return [event for event in self._shadow.read(records) if isinstance(event, Fill | Close)]
-
-    def _floor(self, bandit_id: str) -> int:
-        bandit = self._shadow.bandits.get(bandit_id)
-        if bandit is None or bandit.fill_watermark is None or bandit.close_watermark is None:
-            return -(2**63)
-        return min(bandit.fill_watermark, bandit.close_watermark)
+def _position_of(key: str) -> str:
+    """The key of the position that a key is of, or of a page of."""
+    return key.split("\0", 2)[2] if key.startswith("\0") else key
 
 
 def _read(source: Source) -> tuple[Source, WeightVector]:

@@ -25,7 +25,7 @@ def check_partition(log: PartitionLog, rules: Rules, state: State | None = None)
         shadow = Shadow(rules, log.partition_count)
         if state is not None:
             shadow.restart(state.in_force)
-            shadow.restore(state.bandits, state.positions)
+            shadow.restore(state.bandits, state.positions, state.pages)
         account = History(log, rules, shadow).check()
     account.taken += taken
     return account

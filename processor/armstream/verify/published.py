@@ -18,6 +18,7 @@ from armstream.events import (
     BanditSnapshot,
     CommandApplied,
     DeadLetter,
+    PositionPage,
     PositionSnapshot,
     Reward,
     Source,
@@ -46,9 +47,10 @@ class PartitionLog:
     `stands_at` is the newest task snapshot's next_offset, `committed` the group's, and `settled` the newest task
     snapshot's before positions were read: all three are one where nothing runs. `ends` are the offsets up to which
     the outputs were decided before that snapshot was read, so that none below can be of a later transaction.
-    `positions` and `bandits` are the last value of each key, those of bandits as of that snapshot. `first_settings` are
-    those that a bandit's learner was first made under, where the log tells. `begins` are the offsets that records are
-    read from, where a state of verify's own stands before them; nothing: from the first that is kept.
+    `positions`, pages among them, and `bandits` are the last value of each key, those of bandits as of that snapshot.
+    `first_settings` are those that a bandit's learner was first made under, where the log tells. `begins` are the
+    offsets that records are read from, where a state of verify's own stands before them; nothing: from the first that
+    is kept.
     """
 
     number: int
@@ -81,6 +83,7 @@ class State:
     in_force: str
     bandits: Sequence[BanditSnapshot]
     positions: Sequence[PositionSnapshot]
+    pages: Sequence[PositionPage] = ()
 
 
 @dataclass(slots=True)

@@ -2,10 +2,10 @@
 
 from msgspec import Struct
 
-from armstream.events import CommandApplied, DeadLetter, OpenFill, Reward, WaitingClose
+from armstream.events import CommandApplied, DeadLetter, Reward
 from armstream.oracle.comparison import require
 
-_PARTS = {"fills": "fill", "closes": "close"}
+_PARTS = {"waiting": "waiting close"}
 
 
 def require_same(where: str, published: Struct, derived: Struct, ignored: frozenset[str] = frozenset()) -> None:
@@ -32,7 +32,7 @@ def _require_same_parts(where: str, name: str, published: tuple[Struct, ...], de
 
 
 def _name_of(part: Struct) -> str:
-    name: str = part.event_id if isinstance(part, OpenFill | WaitingClose) else getattr(part, "name", "")
+    name: str = getattr(part, "event_id", "") or getattr(part, "name", "")
     return name
 
 

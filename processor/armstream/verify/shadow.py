@@ -7,12 +7,13 @@ A bandit's learner is made from the settings that the log tells of it, whatever 
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from msgspec import structs
 
-from armstream.events import BanditSnapshot, Input, PositionSnapshot, WeightVector
+from armstream.events import BanditSnapshot, Input, PositionPage, PositionSnapshot, WeightVector
+from armstream.keys import page_key, position_key
 from armstream.oracle.settings import resolved
 from armstream.runtime.intake import Intake, Record
 from armstream.settings import Settings
@@ -51,7 +52,8 @@ class Rules:
         return resolved(self.online_learning, self.overrides.get(bandit_id, {}))
 
     def under(self, in_force: str) -> "Rules":
-        """These with the windows, limits and `enabled` of a task's settings, as the log records them."""
+        """These with the windows, limits and `enabled` of a task's settings, as the log records them; what it did not
+        know to record stays."""
         told = json.loads(in_force)
         return replace(
             self,
@@ -61,14 +63,15 @@ class Rules:
                 max_arms=told["max_arms"],
                 max_experts=told["max_experts"],
             ),
-            rewards=TaskLimits(**{name: told[name] for name in TaskLimits.__slots__}),
+            rewards=TaskLimits(**{name: told.get(name, ours) for name, ours in asdict(self.rewards).items()}),
             max_record_bytes=told["max_record_bytes"],
             max_future_micros=told["max_future_micros"],
         )
 
 
 class Shadow:
-    """One task. `bandits` and `positions` are its state as snapshots, `vectors` the newest vector of each bandit."""
+    """One task. `bandits`, `positions` and `pages` are its state as snapshots, by their keys; `vectors` are the newest
+    of each bandit."""
 
     def __init__(self, rules: Rules, partition_count: int) -> None:
         self._given = rules
@@ -77,6 +80,7 @@ class Shadow:
         self.in_force = ""
         self.bandits: dict[str, BanditSnapshot] = {}
         self.positions: dict[str, PositionSnapshot] = {}
+        self.pages: dict[str, PositionPage] = {}
         self.vectors: dict[str, WeightVector] = {}
         self._open: Applied | None = None
         self._start(rules)
@@ -86,7 +90,8 @@ class Shadow:
         self._own_rules = dict(rules.bandits.overrides)
         for bandit_id, settings in self._first.items():
             self._own_rules[bandit_id] = self._learned_under(bandit_id, settings)
-        bandits = replace(rules.bandits, overrides=self._own_rules, on_settings_change="keep")
+        # Which bandits were registered then, the log tells: by the dead letters of those that were not.
+        bandits = replace(rules.bandits, overrides=self._own_rules, registered_only=False, on_settings_change="keep")
         self._pipeline = Pipeline(TaskState(rules.rewards, bandits))
         self._intake = Intake(self._partition_count, rules.max_record_bytes, rules.max_future_micros, frozenset())
 
@@ -106,9 +111,11 @@ class Shadow:
         """Goes on under other settings of the task."""
         self.in_force = in_force
         self._start(self._given.under(in_force) if in_force else self._given)
-        self.restore(list(self.bandits.values()), list(self.positions.values()))
+        self.restore(list(self.bandits.values()), list(self.positions.values()), list(self.pages.values()))
 
-    def restore(self, bandits: Iterable[BanditSnapshot], positions: Iterable[PositionSnapshot]) -> None:
+    def restore(
+        self, bandits: Iterable[BanditSnapshot], positions: Iterable[PositionSnapshot], pages: Iterable[PositionPage]
+    ) -> None:
         """Raises ValueError for what no processor could restore."""
         state = self._pipeline.state
         for bandit in bandits:
@@ -118,8 +125,16 @@ class Shadow:
             if held is not None and held.version and held.learner is not None:
                 self.vectors[bandit.bandit_id] = weight_vector(held)
         for position in positions:
-            self.positions[f"{position.bandit_id}\0{position.position_id}"] = position
+            self.positions[position_key(position.bandit_id, position.position_id)] = position
             state.restore_position(position)
+        for page in pages:
+            self.pages[page_key(page.bandit_id, page.position_id, page.number)] = page
+            state.restore_page(page)
+
+    def pages_of(self, position: PositionSnapshot) -> list[PositionPage]:
+        """In their order."""
+        count = 0 if position.paged is None else position.paged.pages
+        return [self.pages[page_key(position.bandit_id, position.position_id, number)] for number in range(count)]
 
     def begin_anew(self, bandit_id: str, before: str, after: str) -> None:
         """The next event finds the bandit's settings changed."""
@@ -141,6 +156,20 @@ class Shadow:
         self._open = self._pipeline.apply(events, lambda index: source_of(records[index]))
         return self._open
 
+    def makes_room_for(self, position_count: int) -> bool:
+        """Whether so many new positions could be too many to remember."""
+        return self._pipeline.state.position_count + position_count > self.rules.rewards.max_positions_remembered
+
+    def is_full_after(self, event_count: int) -> bool:
+        """Whether so many events more could reach a limit that all bandits share."""
+        state, limits = self._pipeline.state, self.rules.rewards
+        return (
+            self.makes_room_for(event_count)
+            or state.waiting_close_count + event_count > limits.max_waiting_closes
+            or state.open_position_count + event_count > limits.max_open_positions
+            or state.learner_count + event_count > limits.max_bandits
+        )
+
     def rollback(self) -> None:
         self._pipeline.rollback()
 
@@ -153,9 +182,14 @@ class Shadow:
         for vector in applied.weight_vectors:
             self.vectors[vector.bandit_id] = vector
         for position in applied.position_snapshots:
-            self.positions[f"{position.bandit_id}\0{position.position_id}"] = position
+            self.positions[position_key(position.bandit_id, position.position_id)] = position
+        for page in applied.position_pages:
+            self.pages[page_key(page.bandit_id, page.position_id, page.number)] = page
         for key in applied.forgotten:
             self.positions.pop(key, None)
+            self.pages.pop(key, None)
+        for bandit_id in applied.forgotten_bandits:
+            self.bandits.pop(bandit_id, None)
         return applied
 
     def set_cause(self, bandit_id: str, cause_event_id: str, ts_event: int) -> None:

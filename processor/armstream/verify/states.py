@@ -10,8 +10,8 @@ from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any
 
-from armstream.codec import DecodeError, decode, encode
-from armstream.events import BanditSnapshot, PositionSnapshot
+from armstream.codec import DecodeError, Event, decode, encode
+from armstream.events import BanditSnapshot, PositionPage, PositionSnapshot
 from armstream.settings import Settings
 from armstream.standalone.persistence import write_atomic
 from armstream.verify.published import PartitionLog, State
@@ -55,7 +55,7 @@ class States:
             self._kept[number] = state
             return
         path = self._path(self._folder, number)
-        snapshots: list[BanditSnapshot | PositionSnapshot] = [*state.bandits, *state.positions]
+        snapshots: list[Event] = [*state.bandits, *state.positions, *state.pages]
         content = {
             **self._of,
             "partition": number,
@@ -92,7 +92,8 @@ class States:
             raise Unverifiable(f"{path} was written by another version: {error}; remove it") from error
         bandits = [one for one in snapshots if isinstance(one, BanditSnapshot)]
         positions = [one for one in snapshots if isinstance(one, PositionSnapshot)]
-        return State(head["next_offset"], head["in_force"], bandits, positions)
+        pages = [one for one in snapshots if isinstance(one, PositionPage)]
+        return State(head["next_offset"], head["in_force"], bandits, positions, pages)
 
 
 def require_reachable(state: State, log: PartitionLog) -> None:

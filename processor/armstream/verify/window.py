@@ -60,8 +60,10 @@ class Window:
 
 
 def is_of_time(letter: DeadLetter) -> bool:
-    """Another record than its own may have brought it about."""
-    return letter.error_class == "ORPHAN_CLOSE" or not letter.source.topic
+    """Another record than its own may have brought it about: a close waited too long, or another one needed its room; a
+    position was held too long."""
+    has_waited = letter.error_class in ("ORPHAN_CLOSE", "LIMIT") and letter.quantity_left is not None
+    return has_waited or not letter.source.topic
 
 
 def bandit_of(letter: DeadLetter) -> str:

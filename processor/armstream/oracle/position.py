@@ -1,0 +1,154 @@
+"""One decision by the formulas: what is open and what waits of it, what each fill weighs, and what a snapshot must say.
+
+Law: which events were accepted comes from whoever asks; what they come to does not. Weights are shared out in the order
+in which the position took its fills. Once a close was final, what is still open is written off, then and later.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from typing import Any
+
+from armstream.events import (
+    Close,
+    DecisionSnapshot,
+    Fill,
+    PositionFill,
+    PositionPage,
+    PositionSnapshot,
+    WaitingClose,
+)
+from armstream.oracle.comparison import Row, require
+from armstream.oracle.matching import Part, Segment, exact, match, weight_of, write_off
+
+NEVER = -(2**63)
+
+_FILL_TERMS = ("event_id", "quantity", "price", "fees", "ts_event", "exec_id", "notional")
+_CLOSE_TERMS = ("event_id", "quantity", "price", "fees", "slippage", "ts_event")
+
+
+class Position:
+    """One decision so far. `unfilled` is what the weights of its fills leave of 1."""
+
+    __slots__ = (
+        "closes",
+        "counted",
+        "decision",
+        "event_count",
+        "filled",
+        "fills",
+        "final_close_id",
+        "ts_last",
+        "unfilled",
+        "weight_scale",
+    )
+
+    def __init__(self) -> None:
+        self.fills: list[Part[Fill]] = []
+        self.closes: list[Part[Close]] = []
+        self.decision: DecisionSnapshot | None = None
+        self.counted = False
+        self.ts_last = NEVER
+        self.event_count = 0
+        self.filled = Fraction(0)
+        self.unfilled = 1.0
+        self.weight_scale = 1.0
+        self.final_close_id: str | None = None
+
+    @property
+    def part_count(self) -> int:
+        """Events of which something is left."""
+        return len(self.fills) + len(self.closes)
+
+    def accept(self, event: Fill | Close) -> list[Segment]:
+        """What the event realises, and what is written off with it."""
+        self.event_count += 1
+        self.ts_last = max(self.ts_last, event.ts_event)
+        if isinstance(event, Fill):
+            self._open(event)
+        else:
+            self.closes.append(Part(event))
+            if event.final:
+                self.final_close_id = event.event_id
+        segments = match(self.fills, self.closes, self.event_count)
+        if self.final_close_id is not None:
+            segments += write_off(self.fills, self.final_close_id, event.ts_event)
+        return segments
+
+    def _open(self, fill: Fill) -> None:
+        decision = self.decision
+        if decision is None or decision.order_quantity != fill.order_quantity or self.final_close_id is not None:
+            self.decision = decision_of(fill)  # the first; an amended order; or one of its own, after all was closed
+        weight, scale = weight_of(fill, self.filled, self.unfilled)
+        self.weight_scale = max(self.weight_scale, scale)
+        self.fills.append(Part(fill, None, weight, self.weight_scale))
+        self.filled += exact(fill.quantity)
+        self.unfilled -= weight
+
+    def drop_close(self, event_id: str) -> Part[Close] | None:
+        """The wait of a close has ended; None where it did not wait."""
+        part = next((one for one in self.closes if one.event.event_id == event_id), None)
+        if part is not None:
+            self.closes.remove(part)
+        return part
+
+    # Snapshots.
+
+    def check(self, where: str, snapshot: PositionSnapshot, pages: Sequence[PositionPage]) -> None:
+        """Raises Difference unless exact matching leaves this."""
+        opened = list(open_fills(snapshot, pages))
+        names, waiting = [part.event.event_id for part in self.fills], [part.event.event_id for part in self.closes]
+        require(where, [("what is open", [fill.event_id for fill, _ in opened], names)])
+        require(where, [("what waits", [close.event_id for close in snapshot.waiting], waiting)])
+        for (fill, left), part in zip(opened, self.fills, strict=True):
+            at = f"{where}, fill {fill.event_id!r}"
+            require(at, [("left", left, float(part.left), part.scale)])
+            require(at, [("weight", fill.weight, part.weight, part.weight_scale)])
+        for close, its in zip(snapshot.waiting, self.closes, strict=True):
+            require(f"{where}, close {close.event_id!r}", [("left", close.left, float(its.left), its.scale)])
+        rows: list[Row] = [
+            ("filled_quantity", snapshot.filled_quantity, float(self.filled), 0.0),
+            ("filled_weight", snapshot.filled_weight, 1.0 - self.unfilled, self.weight_scale),
+            ("how many events", event_count(snapshot), self.event_count),
+            ("ts_last", snapshot.ts_last, self.ts_last),
+            ("final_close_id", snapshot.final_close_id, self.final_close_id),
+        ]
+        require(where, rows)
+
+    def restore(self, snapshot: PositionSnapshot, pages: Sequence[PositionPage]) -> None:
+        """Goes on from a published state."""
+        self.decision, self.counted, self.ts_last = snapshot.decision, snapshot.counted, snapshot.ts_last
+        self.event_count, self.final_close_id = event_count(snapshot), snapshot.final_close_id
+        self.filled, self.unfilled = exact(snapshot.filled_quantity), 1.0 - snapshot.filled_weight
+        of: dict[str, Any] = {"bandit_id": snapshot.bandit_id, "position_id": snapshot.position_id}
+        shared = {"side": snapshot.side, "instrument_id": ""} | of
+        if snapshot.decision is not None:
+            shared |= _fields(snapshot.decision, DecisionSnapshot.__struct_fields__)
+        self.fills = [
+            Part(Fill(**shared, **_fields(fill, _FILL_TERMS)), left, fill.weight)
+            for fill, left in open_fills(snapshot, pages)
+        ]
+        self.closes = [Part(Close(**of, **_fields(one, _CLOSE_TERMS)), one.left) for one in snapshot.waiting]
+
+
+def open_fills(snapshot: PositionSnapshot, pages: Sequence[PositionPage]) -> Iterator[tuple[PositionFill, float]]:
+    """Fills that are not realised whole, and what is open of each; `pages` are the position's, in their order."""
+    fills = [*[fill for page in pages for fill in page.fills], *snapshot.fills]
+    left = snapshot.open_left
+    for fill in fills[snapshot.open_from :]:
+        yield fill, left or fill.quantity
+        left = 0.0
+
+
+def event_count(snapshot: PositionSnapshot) -> int:
+    """How many fills and closes it was made of."""
+    paged = snapshot.paged
+    return len(snapshot.fills) + len(snapshot.closes) + (0 if paged is None else paged.fills + paged.closes)
+
+
+def decision_of(fill: Fill) -> DecisionSnapshot:
+    """What every fill of a position shares, and its order_quantity."""
+    return DecisionSnapshot(*[getattr(fill, name) for name in DecisionSnapshot.__struct_fields__])
+
+
+def _fields(fact: DecisionSnapshot | PositionFill | WaitingClose, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(fact, name) for name in names}
