@@ -192,20 +192,22 @@ def test_an_orphan_of_old_makes_its_position_flat_and_forgotten_at_once() -> Non
     assert not task.remembers("p1")
 
 
-def test_a_hint_of_a_position_held_long_goes_soon_after_the_position() -> None:
+def test_a_position_held_long_leaves_nothing_behind() -> None:
     task = Task(short_rules(max_holding_micros=10**9), learning_rules())
     task.apply(*(fill("f", f"p{number}") for number in range(50)))
     both_at(task, START + 5_000)
+    assert len(task.state.held("book")) == 50
     task.apply(*(close("c", f"p{number}", ts_event=START + 5_000) for number in range(50)))
     both_at(task, START + 6_001)
     both_at(task, START + 7_002)
     book = task.state.bandit("book")
     assert book is not None
-    assert len(book.held) + len(book.finished) <= 4
+    assert len(book.finished) <= 4
+    assert task.state.held("book") == []
 
 
 def test_hints_do_not_pile_up(task: Task) -> None:
-    """One position, opened and closed many times over a long time, keeps those of the window; one held open, one."""
+    """One position, opened and closed many times over a long time, keeps a hint each time, and not past the window."""
     task.apply(fill("held", "held"))
     for step in range(1, 60):
         order: dict[str, Any] = {"order_quantity": 1e6, "ts_event": START + step * 60}
@@ -214,8 +216,8 @@ def test_hints_do_not_pile_up(task: Task) -> None:
         task.abort(fill("f", "p9", ts_event=START + 9_000), close("c", "p9", ts_event=START + 9_000))
     book = task.state.bandit("book")
     assert book is not None
-    assert len(book.held) <= WINDOW // 60 + 1 + 1 + 5  # an aborted one stays until it is looked at
-    assert book.waiting == []
+    assert len(book.finished) <= WINDOW // 60 + 1 + 5  # an aborted one stays until it is looked at
+    assert [position.position_id for position in task.state.held("book")] == ["held"]
     both_at(task, START + 60 * 60 + 10_000)
-    assert len(book.held) <= 1
-    assert task.state.waiting == []
+    assert len(book.finished) <= 1
+    assert (book.waiting, task.state.waiting) == ([], [])
