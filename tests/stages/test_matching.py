@@ -460,3 +460,26 @@ def test_a_position_of_which_only_ids_are_known_goes_on(task: Task) -> None:
     assert [(r.fill_event_id, r.quantity) for r in applied.rewards] == [("f2", 25.0), ("f3", 35.0)]
     assert [r.weight for r in applied.rewards] == pytest.approx([0.25, 0.35], rel=1e-12)
     assert task.position().decision is None
+
+
+# What is not supported, and how it is said.
+
+
+def test_an_inverse_contract_is_a_trade_of_the_other_side_at_the_reciprocal_price(task: Task) -> None:
+    """100 contracts of 1 USD, long at 50,000 and out at 55,000: 100 / 50000 - 100 / 55000 coins of 100 / 50000."""
+    contract: dict[str, Any] = {"side": "SELL", "price": 1 / 50_000, "fees": 0.000001}
+    task.apply(fill(**contract), close(price=1 / 55_000))
+    coins = 100 / 50_000 - 100 / 55_000 - 0.000001
+    assert rewards(task)[0].reward_bps == pytest.approx(coins / (100 / 50_000) * 1e4, rel=1e-9)
+
+
+def test_a_position_that_turns_round_is_refused_by_its_side(task: Task) -> None:
+    """No netting: 100 bought and 150 sold are a close of 100 and a position of its own."""
+    applied = task.apply(fill(**HUNDRED), fill("f2", side="SELL", quantity=150.0, **HUNDRED))
+    (letter,) = applied.dead_letters
+    assert (letter.error_class, letter.error) == (
+        "VALIDATION",
+        "side not as in the first fill: a new decision needs a new position_id",
+    )
+    assert list(task.apply(close(quantity=150.0)).outcomes) == [0]
+    assert [waiting.left for waiting in task.position().waiting] == [50.0]  # in time an ORPHAN_CLOSE
