@@ -221,3 +221,14 @@ def test_hints_do_not_pile_up(task: Task) -> None:
     both_at(task, START + 60 * 60 + 10_000)
     assert len(book.finished) <= 1
     assert (book.waiting, task.state.waiting) == ([], [])
+
+
+def test_a_limit_that_was_lowered_makes_room_as_far_as_there_is_something_finished(task: Task) -> None:
+    task.apply(*(fill("f", f"p{number}", quantity=50.0, order_quantity=100.0) for number in range(3)))
+    task.apply(fill("f", "p9"), close("c", "p9"))
+    task.reward_rules = short_rules(max_positions_remembered=2, trades_share_topic=False)
+    task.restart()
+    assert list(task.apply(fill("g", "p0", quantity=50.0, order_quantity=100.0)).outcomes) == [0]
+    assert task.remembered() == {("book", "p0"), ("book", "p1"), ("book", "p2")}
+    assert list(task.apply(close("c", "p1", quantity=50.0, final=True)).outcomes) == [0]
+    assert task.remembered() == {("book", "p0"), ("book", "p2")}
