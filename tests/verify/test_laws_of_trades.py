@@ -199,7 +199,7 @@ def whatever_it_costs(segment_of: Callable[..., Any]) -> Any:
 
 
 def a_billionth_is_nothing(_: Any) -> Any:
-    return lambda left, quantity, _: left <= 1e-9 * quantity
+    return lambda left, quantity, *_: left <= 1e-9 * quantity
 
 
 def by_price_alone(segment_of: Callable[..., Any]) -> Any:

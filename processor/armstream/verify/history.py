@@ -95,9 +95,9 @@ class History:
         self._unknown_events = (
             0  # at most so many positions and waiting closes are others, of bandits that were left out
         )
-        self._unpublished: set[str] = set()  # bandits of which a dead letter follows that is not there
+        self._unpublished: list[DeadLetter] = []  # what follows and is not there, of the last batch
         self._memory = TaskMemory(shadow.rules.rewards.max_positions_remembered)
-        self._orders = Orders(log, shadow)
+        self._orders = Orders(log, shadow, self.oracles)
         self.published = Published(log, {name: one.version for name, one in shadow.bandits.items()}, True)
         self._outputs = Outputs(self)
         self._inputs = {name: Ahead(records) for name, records in log.inputs.items()}
@@ -250,12 +250,14 @@ class History:
             orders = list(window.orders(last)) if window.parts else [[]]
             for records in orders[:1] if window.changes else orders:
                 try:
+                    known = set(self.shadow.bandits) if self.lacks_letters else set()
                     self._apply_changing(window, records)
                 except _NotSoError as not_so:
                     first = first or not_so
                 else:
                     self._note_causes(window)
-                    self._leave_out_unpublished(window)
+                    for bandit_id in self._orders.told_by_refusals(window, self._unpublished, known):
+                        self.leave_out(bandit_id, _GONE)
                     return
             assert first is not None  # there is always an order
             if not first.bandit_id or first.bandit_id in self.left_out:
@@ -266,11 +268,6 @@ class History:
                 self.leave_out(first.bandit_id, _HIDDEN)
             else:
                 raise first
-
-    def _leave_out_unpublished(self, window: Window) -> None:
-        """What a dead letter that is gone would have told of the order within the window."""
-        for bandit_id in self._unpublished if not window.is_ordered else ():
-            self.leave_out(bandit_id, "a dead letter of it is gone, and with it the order in which it came")
 
     def _apply_changing(self, window: Window, records: Sequence[Record]) -> None:
         """A change of settings stands before the last record: what comes before it is applied first."""
@@ -400,7 +397,7 @@ class History:
                 found.bandit_id = bandit_of(theirs)
                 raise
         for missing in left.values():
-            self._unpublished.add(bandit_of(missing))
+            self._unpublished.append(missing)
             if not self.lacks_letters:
                 raise Difference(place(missing.source), "no dead letter of it", said(missing), bandit_of(missing))
 
@@ -532,6 +529,7 @@ class History:
             self._memory.drop(oracle.bandit_id)
 
 
+_GONE = "a dead letter of it is gone, and with it the order in which it came"
 _HIDDEN = "no record tells whether a position was forgotten before its next event"
 _CUT = frozenset({"cut"})
 
