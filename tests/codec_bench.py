@@ -19,6 +19,8 @@ from armstream.events import (
     Close,
     DecisionSnapshot,
     Fill,
+    PositionClose,
+    PositionFill,
     PositionSnapshot,
     Reward,
     RewardArm,
@@ -49,9 +51,11 @@ BANDIT = BanditSnapshot(
     "equities-us", 4_321, 4_321, tuple(ArmState(name, (-3.25,), 866, 123.5) for name in ARMS), "exp3ix", "implicit",
     "0123456789abcdef", NOW, NOW, False, "close-00001", NOW,
 )  # fmt: skip
-DECISION = DecisionSnapshot("AAPL", "BUY", 1.0, "", None, "momentum", 0.21, (), None, 4_321, {}, {})
+DECISION = DecisionSnapshot("AAPL", 1.0, "", None, "momentum", 0.21, (), None, 4_321, {}, {})
 POSITION = PositionSnapshot(
-    "equities-us", "pos-0000001", NOW, True, 100.0, ("fill-000001",), ("close-00001",), DECISION
+    "equities-us", "pos-0000001", NOW, True, 100.0, 1.0, "BUY",
+    (PositionFill("fill-000001", 100.0, 150.25, 0.5, 1.0, NOW),),
+    (PositionClose("close-00001", 100.0, 151.5, 0.5, 0.1),), 1, 0.0, DECISION,
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ TOPICS: Mapping[str, str] = {  # record -> topic, by the default names
     "CommandApplied": "rewards",
     "DeadLetter": "dead-letters",
     "Fill": "trades",
+    "PositionPage": "position-snapshots",
     "PositionSnapshot": "position-snapshots",
     "Reward": "rewards",
     "TaskSettings": "rewards",

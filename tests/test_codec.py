@@ -18,18 +18,23 @@ from hypothesis import strategies as st
 from armstream import codec, events, wire
 from armstream.codec import FINGERPRINTS, DecodeError, Event
 from armstream.events import (
+    BanditSnapshot,
     Close,
     Command,
     CommandApplied,
     DeadLetter,
     DecisionSnapshot,
     Fill,
-    OpenFill,
+    Paged,
+    PositionClose,
+    PositionFill,
+    PositionPage,
     PositionSnapshot,
     Reward,
     RewardArm,
     Source,
     TaskSnapshot,
+    WaitingClose,
 )
 from armstream.resources import resource
 
@@ -39,7 +44,7 @@ NAMES = sorted(SCHEMAS)
 INPUTS = ("Close", "Command", "Fill")
 NOW = 1_763_778_000_123_456
 
-few = settings(max_examples=50)  # for each of ten records
+few = settings(max_examples=50)  # for each of twelve records
 
 # --- the reference: fastavro, and no line of the codec ----------------------------------------------------------------
 
@@ -182,6 +187,7 @@ def test_a_record_is_read_as_the_event_that_was_written(name: str, data: st.Data
     [
         ("Fill", wire.read_fill),
         ("Close", wire.read_close),
+        ("PositionPage", wire.read_position_page),
         ("PositionSnapshot", wire.read_position_snapshot),
         ("Reward", wire.read_reward),
     ],
@@ -192,7 +198,7 @@ def test_the_usual_record_is_read_in_straight_lines(name: str, read: Any, data: 
     """Else the comparisons with the slow path would compare it with itself."""
     values = data.draw(USUAL_RECORDS[name])
     if name == "PositionSnapshot":
-        values["closes"] = []
+        values |= {"waiting": [], "paged": None, "final_close_id": None}
     assert exact(read(framed(name, avro(PARSED[name], values)))) == exact(event_of(SCHEMAS[name], values))
 
 
@@ -222,24 +228,32 @@ def test_a_damaged_record_is_the_same_on_both_paths_and_never_another_exception(
 
 FULL_FILL = Fill(
     "f1", "book", "p1", "AAPL", "SELL", 1.0, 2.0, NOW, 1.0, 0.5, "TRADE", "USD", 8.0, "x1", "x2", "ridge", 0.5,
-    (0.5, 0.25), 0.125, 9_000, {"ridge": 0.75}, {"expert": -0.5},
+    (0.5, 0.25), 0.125, 9_000, {"ridge": 0.75}, {"expert": -0.5}, 3.0,
 )  # fmt: skip
 PLAIN_FILL = Fill("f1", "book", "p1", "AAPL", "BUY", 1.0, 2.0, NOW, arm="ridge", propensity=0.5, weights_version=9)
 PLAIN_CLOSE = Close("c1", "book", "p1", 1.0, 2.0, NOW)
-FULL_CLOSE = Close("c1", "book", "p1", 1.0, 2.0, NOW, 0.5, 0.25, True, "TRADE", "x1", "x2")
+FULL_CLOSE = Close("c1", "book", "p1", 1.0, 2.0, NOW, 0.5, 0.25, True, "TRADE", "x1", "x2", True)
 POSITION = PositionSnapshot(
-    "book", "p1", NOW, True, 3.0, ("f1", "f2"), ("c1",),
-    DecisionSnapshot("AAPL", "BUY", 1.0, "USD", None, "ridge", 0.5, (0.5, 0.25), None, 9_000, {}, {"expert": 0.5}),
-    (OpenFill("f2", 1.0, 2.0, 0.5, 0.25, NOW),),
+    "book", "p1", NOW, True, 3.0, 0.75, "BUY",
+    (PositionFill("f1", 2.0, 2.0, 0.5, 0.5, NOW), PositionFill("f2", 1.0, -2.0, 0.5, 0.25, NOW, "x1", 4.0)),
+    (PositionClose("c1", 2.0, 2.5, 0.0, 0.1, "x2"),), 1, 0.5,
+    DecisionSnapshot("AAPL", 1.0, "USD", None, "ridge", 0.5, (0.5, 0.25), None, 9_000, {}, {"expert": 0.5}),
 )  # fmt: skip
+FULL_POSITION = msgspec.structs.replace(
+    POSITION,
+    waiting=(WaitingClose("c2", 9.0, 2.5, 0.0, 0.1, 1.5, NOW, Source("trades", 3, 9, b"k", b"v")),),
+    paged=Paged(2, 100, 28),
+    final_close_id="c2",
+)
+PAGE = PositionPage("book", "p1", 1, POSITION.fills, POSITION.closes)
 PIECES = [bytes([byte]) for byte in (0, 1, 2, 3, 4, 6, 8, 126, 127, 128, 129, 130, 255)]
 PIECES += [b"", b"\x80\0", b"\x82\x80\0", b"\x80\x80\x80\x80\x10", b"\x80" * 8 + b"\x20"]  # longs, also too long ones
 
 
 @pytest.mark.parametrize(
     "event",
-    [PLAIN_FILL, FULL_FILL, PLAIN_CLOSE, FULL_CLOSE, POSITION],
-    ids=["plain fill", "full fill", "plain close", "full close", "position"],
+    [PLAIN_FILL, FULL_FILL, PLAIN_CLOSE, FULL_CLOSE, POSITION, FULL_POSITION, PAGE],
+    ids=["plain fill", "full fill", "plain close", "full close", "position", "full position", "page"],
 )
 def test_both_paths_say_the_same_wherever_one_piece_of_a_record_is_another(event: Event) -> None:
     record = codec.encode(event)
@@ -272,12 +286,12 @@ CLOSE_BYTES = bytes.fromhex(
     "0000000000000040  0000000000002540"  # 2.0 and 10.5: exponents 400 and 402, little-endian
     "8080f281 83898506"  # 3.4e15 in base 128, low digit first, is 0, 0, 114, 1, 3, 9, 5, 6; + 128 on all but the last
     "000000000000d03f  0000000000000080"  # 0.25 and -0.0
-    "01  02  00  02 02 78"  # true; symbol 1; null; a string
+    "01  02  00  02 02 78  00"  # true; symbol 1; null; a string; false
 )
 
 
 def test_a_close_worked_out_by_hand() -> None:
-    record = bytes.fromhex("c301 55d060cc38399482") + CLOSE_BYTES
+    record = bytes.fromhex("c301 524ba551dbbd56ed") + CLOSE_BYTES
     assert exact(codec.decode(record)) == exact(CLOSE)
     assert codec.encode(CLOSE) == record
 
@@ -336,16 +350,16 @@ CLOSE_START = CLOSE_BYTES[:7]
         (b"\xc3\x01\1\2\3", "ends within the fingerprint"),
         (b"\xc3\x01\1\2\3\4\5\6\7\x08" + CLOSE_BYTES, "fingerprint 0807060504030201 is that of no known schema"),
         (framed("Close", b""), "Close.event_id: the record ends at byte 10"),
-        (framed("Close", CLOSE_BYTES[:-1]), "Close.exec_ref_id: 1 bytes wanted at byte 62, where 0 are left"),
-        (framed("Close", CLOSE_BYTES + b"\0"), "1 bytes after the Close, which ends at byte 63"),
+        (framed("Close", CLOSE_BYTES[:-1]), "Close.final: 1 bytes wanted at byte 63, where 0 are left"),
+        (framed("Close", CLOSE_BYTES + b"\0"), "1 bytes after the Close, which ends at byte 64"),
         (framed("Close", b"\3" + CLOSE_BYTES), "Close.event_id: a size of -2"),
         (framed("Close", b"\4\xc3\x28" + CLOSE_BYTES[3:]), "Close.event_id: text that is not UTF-8: .* at byte 11"),
         (framed("Close", b"\6\xed\xa0\x80" + CLOSE_BYTES[3:]), "Close.event_id: text that is not UTF-8"),
-        (framed("Close", CLOSE_BYTES[:-6] + b"\2" + CLOSE_BYTES[-5:]), "Close.slippage_in_price: 2 for a boolean"),
-        (framed("Close", CLOSE_BYTES[:-5] + b"\x08" + CLOSE_BYTES[-4:]), "Close.exec_type: symbol 4 of .*ExecType"),
-        (framed("Close", CLOSE_BYTES[:-5] + b"\1" + CLOSE_BYTES[-4:]), "Close.exec_type: symbol -1 of .*ExecType"),
-        (framed("Close", CLOSE_BYTES[:-4] + b"\4" + CLOSE_BYTES[-3:]), "Close.exec_id: branch 2 of a union of 2"),
-        (framed("Close", CLOSE_BYTES[:-4] + b"\1" + CLOSE_BYTES[-3:]), "Close.exec_id: branch -1 of a union of 2"),
+        (framed("Close", CLOSE_BYTES[:-7] + b"\2" + CLOSE_BYTES[-6:]), "Close.slippage_in_price: 2 for a boolean"),
+        (framed("Close", CLOSE_BYTES[:-6] + b"\x08" + CLOSE_BYTES[-5:]), "Close.exec_type: symbol 4 of .*ExecType"),
+        (framed("Close", CLOSE_BYTES[:-6] + b"\1" + CLOSE_BYTES[-5:]), "Close.exec_type: symbol -1 of .*ExecType"),
+        (framed("Close", CLOSE_BYTES[:-5] + b"\4" + CLOSE_BYTES[-4:]), "Close.exec_id: branch 2 of a union of 2"),
+        (framed("Close", CLOSE_BYTES[:-5] + b"\1" + CLOSE_BYTES[-4:]), "Close.exec_id: branch -1 of a union of 2"),
         (
             framed("Close", CLOSE_BYTES[:23] + b"\xff" * 10 + CLOSE_BYTES[31:]),
             "Close.ts_event: an integer of more than 64",
@@ -444,20 +458,95 @@ def test_another_writers_record_is_read_as_todays(tmp_path: Path) -> None:
     assert exact(read) == exact(msgspec.structs.replace(CLOSE, slippage=0.0, exec_type="UNKNOWN"))
 
 
+def old_record(form: str, values: Mapping[str, Any]) -> bytes:
+    """As the writer of a schema of schemas/old wrote it; what it knew nothing of is left out."""
+    schema = json.loads((resource("schemas", "old") / form).read_text(encoding="utf-8"))
+    canonical = fastavro.schema.to_parsing_canonical_form(schema)
+    header = b"\xc3\x01" + bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
+    known = {field["name"]: values[field["name"]] for field in schema["fields"]}
+    return header + avro(fastavro.parse_schema(schema, {}), known)
+
+
+def builtins(event: msgspec.Struct) -> dict[str, Any]:
+    values: dict[str, Any] = msgspec.to_builtins(event, builtin_types=(bytes,))
+    return values
+
+
+@pytest.mark.parametrize(
+    ("form", "event"),
+    [
+        (
+            "BanditSnapshot-3.avsc",
+            BanditSnapshot("b", 9, 3, (events.ArmState("a", (0.5, 2.0), 3, -2.0, 4),), "x", "y", "{}", NOW),
+        ),
+        ("Fill-1.avsc", msgspec.structs.replace(FULL_FILL, notional=None)),
+        ("Close-1.avsc", msgspec.structs.replace(FULL_CLOSE, final=False)),
+        ("DeadLetter-1.avsc", LETTER),
+    ],
+    ids=["no forgotten_until", "no notional", "no final", "no ID_REUSED"],
+)
+def test_a_record_from_before_trades_came_as_they_happen_is_read_with_defaults(form: str, event: Event) -> None:
+    assert exact(codec.decode(old_record(form, builtins(event)))) == exact(event)
+
+
+def old_position(**fields: Any) -> bytes:
+    decision = {**builtins(POSITION)["decision"], "side": "SELL", "order_quantity": 10.0}
+    given = {"bandit_id": "book", "position_id": "p1", "ts_last": NOW, "counted": True, "filled_quantity": 0.0}
+    given |= {"fill_ids": [], "close_ids": [], "fills": [], "closes": [], "schema_version": 1, "decision": decision}
+    return old_record("PositionSnapshot-1.avsc", given | fields)
+
+
+NEW_DECISION = DecisionSnapshot(
+    "AAPL", 1.0, "USD", 10.0, "ridge", 0.5, (0.5, 0.25), None, 9_000, {}, {"expert": 0.5}
+)  # fmt: skip
+
+
+def test_a_position_with_open_fills_from_before_events_had_a_content_is_read() -> None:
+    """Of f1 only the id is known; 2 of 10 and 3 of 10 are weights of .2 and .3, and 6 of 10 filled are .6 of it."""
+    open_fills = [
+        {"event_id": "f2", "quantity": 2.0, "price": 150.0, "fees": 0.5, "left": 0.25, "ts_event": NOW - 2},
+        {"event_id": "f3", "quantity": 3.0, "price": 151.0, "fees": 0.75, "left": 3.0, "ts_event": NOW - 1},
+    ]
+    record = old_position(fill_ids=["f1", "f2", "f3"], close_ids=["c1"], fills=open_fills, filled_quantity=6.0)
+    assert codec.decode(record) == PositionSnapshot(
+        "book", "p1", NOW, True, 6.0, 0.6, "SELL",
+        (
+            PositionFill("f1", 0.0, 0.0, 0.0, 0.0, 0),
+            PositionFill("f2", 2.0, 150.0, 0.5, 0.2, NOW - 2),
+            PositionFill("f3", 3.0, 151.0, 0.75, 0.3, NOW - 1),
+        ),
+        (PositionClose("c1", 0.0, 0.0, 0.0, 0.0),), 1, 0.25, NEW_DECISION,
+    )  # fmt: skip
+
+
+def test_a_position_whose_closes_wait_from_before_events_had_a_content_is_read() -> None:
+    source = {"topic": "trades", "partition": 3, "offset": 9, "key": b"k", "value": None, "headers": []}
+    waits = {"event_id": "c2", "quantity": 9.0, "price": 2.5, "fees": 0.25, "slippage": 0.125, "left": 1.5}
+    closes = [waits | {"ts_event": NOW - 1, "source": source}]
+    record = old_position(close_ids=["c1", "c2"], closes=closes, decision=None, counted=False)
+    assert codec.decode(record) == PositionSnapshot(
+        "book", "p1", NOW, False, 0.0, 0.0, "UNKNOWN", (),
+        (PositionClose("c1", 0.0, 0.0, 0.0, 0.0), PositionClose("c2", 9.0, 2.5, 0.25, 0.125)), 0, 0.0, None,
+        (WaitingClose("c2", 9.0, 2.5, 0.25, 0.125, 1.5, NOW - 1, Source("trades", 3, 9, b"k", None)),),
+    )  # fmt: skip
+
+
+def test_a_done_position_from_before_events_had_a_content_is_read() -> None:
+    record = old_position(fill_ids=["f1", "f2"], close_ids=["c1"], decision=None, filled_quantity=10.0)
+    assert codec.decode(record) == PositionSnapshot(
+        "book", "p1", NOW, True, 10.0, 1.0, "UNKNOWN",
+        (PositionFill("f1", 0.0, 0.0, 0.0, 0.0, 0), PositionFill("f2", 0.0, 0.0, 0.0, 0.0, 0)),
+        (PositionClose("c1", 0.0, 0.0, 0.0, 0.0),), 2, 0.0,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("form", ["BanditSnapshot-1.avsc", "BanditSnapshot-2.avsc"])
 def test_a_snapshot_from_before_an_arm_had_several_numbers_is_read(form: str) -> None:
     """The first form had no choices_version either."""
-    schema = json.loads((resource("schemas", "old") / form).read_text(encoding="utf-8"))
-    header = bytes.fromhex(
-        "c301" + fastavro.schema.fingerprint(fastavro.schema.to_parsing_canonical_form(schema), "CRC-64-AVRO")
-    )
-    snapshot = events.BanditSnapshot("b", 9, 3, (events.ArmState("a", (0.5,), 3, -2.0),), "exp3ix", "implicit", "{}")
+    snapshot = BanditSnapshot("b", 9, 3, (events.ArmState("a", (0.5,), 3, -2.0),), "exp3ix", "implicit", "{}")
     values = msgspec.to_builtins(snapshot)
     values["arms"][0]["state"] = 0.5
-    fields = {field["name"] for field in schema["fields"]}
-    values = {name: value for name, value in values.items() if name in fields}
-    record = header + avro(fastavro.parse_schema(schema, {}), values)
-    assert exact(codec.decode(record)) == exact(snapshot)
+    assert exact(codec.decode(old_record(form, values))) == exact(snapshot)
 
 
 def test_a_task_snapshot_from_before_the_log_knew_settings_is_read() -> None:

@@ -16,13 +16,14 @@ from armstream.resources import resource
 # Record: its CRC-64-AVRO fingerprint, and the SHA-256 of its whole JSON (sorted keys, no blanks), first 16 digits: the
 # fingerprint sees neither defaults nor logical types. To change one is to change the wire: put the old schema in old/.
 PINNED = {
-    "BanditSnapshot": ("b6e20a77f28d61de", "a57c2ffdb6544d4d"),
-    "Close": ("82943938cc60d055", "cb848f83a59c6cca"),
+    "BanditSnapshot": ("ae7b0eb4cc280aec", "57f6818b4c7c3c24"),
+    "Close": ("ed56bddb51a54b52", "81c303cbf48bb2aa"),
     "Command": ("031bcf4306fe19ce", "927fd8c67007aa01"),
     "CommandApplied": ("b6abb1915c779ce2", "ee15ae93062624a7"),
-    "DeadLetter": ("9360ad96832e7e17", "14dfffb9a4c03e8b"),
-    "Fill": ("a1b30f3880e8c535", "51d9dd072b7a2507"),
-    "PositionSnapshot": ("d2ae5028e58cce36", "8ee91d4e30b8bf10"),
+    "DeadLetter": ("e5d7520df842775d", "4b6ab9ad4dbe3177"),
+    "Fill": ("aa01d20d2a50448e", "f47be26ccdcb8e14"),
+    "PositionPage": ("432a120847adf3c3", "7af52c85f11c7532"),
+    "PositionSnapshot": ("9fad0e5159c6e27d", "1821f0de16381084"),
     "Reward": ("7ef48ddc63f31b2a", "179362109a5abc72"),
     "TaskSettings": ("e18319d71bd57a37", "96f8703957b89f97"),
     "TaskSnapshot": ("7509ea8c6c0aa406", "3b6456fea215bc3a"),
@@ -160,7 +161,7 @@ def test_every_optional_field_has_a_default(_name: str, schema: dict[str, Any]) 
 @pytest.mark.parametrize(("_name", "schema"), _named("record"))
 def test_every_time_is_in_utc_microseconds(_name: str, schema: dict[str, Any]) -> None:
     for field in schema["fields"]:
-        if field["name"].startswith("ts_") or field["name"].endswith("_watermark"):
+        if field["name"].startswith("ts_") or field["name"].endswith(("_watermark", "_until")):
             (time,) = _types(field["type"])
             assert time == {"type": "long", "logicalType": "timestamp-micros"}, field["name"]
 

@@ -68,8 +68,9 @@ def test_rows_describe_type_and_bounds() -> None:
 def test_a_limit_has_an_upper_bound_and_is_positive() -> None:
     for row in rows():
         if row.path.startswith(("limits.", "rewards.")):
-            low, high = row.type.removeprefix("integer, ").split(" to ")
-            assert 1 <= int(low) < int(high), row
+            low, high = row.type.removeprefix("integer, ").removeprefix("number, above ").split(" to ")
+            assert int(low) >= 1 or row.type.startswith("number, above 0"), row
+            assert int(low) < int(high), row
 
 
 def test_the_shipped_rule_is_neus() -> None:

@@ -115,52 +115,64 @@ class NaiveLoop:
                 "ts_last": 0,
                 "counted": False,
                 "filled_quantity": 0.0,
-                "fill_ids": [],
-                "close_ids": [],
-                "decision": None,
+                "filled_weight": 0.0,
+                "side": "UNKNOWN",
                 "fills": [],
                 "closes": [],
+                "open_from": 0,
+                "open_left": 0.0,
+                "decision": None,
+                "open": [],
+                "waiting": [],
             }
         return self.positions[key]
 
     def fill(self, fill: Event, partition: int) -> None:
         position = self.position(fill)
-        if fill["event_id"] in position["fill_ids"]:
+        if any(fill["event_id"] == known["event_id"] for known in position["fills"]):
             return
         if fill["bandit_id"] not in self.learners:
             learner = new_learner(self.rules)
             assert isinstance(learner, Exp3IXBandit)  # the bench compares by the shipped rule
             self.learners[fill["bandit_id"]] = learner
             self.versions[fill["bandit_id"]] = 0
-        position["fill_ids"].append(fill["event_id"])
-        position["decision"] = {name: fill[name] for name in DECISION}
-        position["filled_quantity"] += fill["quantity"]
-        position["fills"].append({**fill, "left": fill["quantity"], "ts_event": micros(fill)})
+        position["decision"], position["side"] = {name: fill[name] for name in DECISION}, fill["side"]
+        filled, weighed = position["filled_quantity"], position["filled_weight"]
+        whole = fill["order_quantity"] or fill["quantity"]
+        weight = (1.0 - weighed) * min(1.0, fill["quantity"] / (whole - filled))
+        position["filled_quantity"], position["filled_weight"] = filled + fill["quantity"], weighed + weight
+        taken = {**fill, "left": fill["quantity"], "weight": weight, "ts_event": micros(fill)}
+        position["fills"].append(taken)
+        position["open"].append(taken)
         self.match(position, fill, partition)
 
     def close(self, close: Event, partition: int) -> None:
         position = self.position(close)
-        if close["event_id"] in position["close_ids"]:
+        if any(close["event_id"] == known["event_id"] for known in position["closes"]):
             return
-        position["close_ids"].append(close["event_id"])
         source = {"topic": "", "partition": partition, "offset": 0, "key": None, "value": None}
         slippage = 0.0 if close["slippage_in_price"] else close["slippage"]
         left = {"left": close["quantity"], "slippage": slippage, "ts_event": micros(close), "source": source}
-        position["closes"].append({**close, **left})
+        taken = {**close, **left}
+        position["closes"].append(taken)
+        position["waiting"].append(taken)
         self.match(position, close, partition)
 
     def match(self, position: dict[str, Any], event: Event, partition: int) -> None:
         """First in, first out; then the position is written."""
         position["ts_last"] = max(position["ts_last"], micros(event))
-        fills, closes = position["fills"], position["closes"]
+        fills, closes = position["open"], position["waiting"]
+        rounding = (len(position["fills"]) + len(position["closes"])) * 2.0**-52
         while fills and closes:
             fill, close = fills[0], closes[0]
             quantity = min(fill["left"], close["left"])
             for side, queue in ((fill, fills), (close, closes)):
                 side["left"] -= quantity
-                if side["left"] <= 1e-9 * side["quantity"]:
+                if side["left"] <= rounding * side["quantity"]:
                     queue.pop(0)
             self.reward(position, (fill, close, quantity), event, partition)
+        position["open_from"] = len(position["fills"]) - len(fills)
+        position["open_left"] = fills[0]["left"] if fills else 0.0
         key = f"{position['bandit_id']}\0{position['position_id']}"
         self.write(self.topics.position_snapshots, key, POSITION_SNAPSHOT.encode(position), partition)
 
@@ -170,12 +182,12 @@ class NaiveLoop:
         """A segment's reward goes to the learner, and all that changed by it is written."""
         fill, close, quantity = segment
         decision, bandit_id = position["decision"], position["bandit_id"]
-        sign = 1.0 if decision["side"] == "BUY" else -1.0
+        sign = 1.0 if position["side"] == "BUY" else -1.0
         net = sign * (close["price"] - fill["price"]) * quantity * decision["multiplier"]
         net -= fill["fees"] * quantity / fill["quantity"]
         net -= (close["fees"] + close["slippage"]) * quantity / close["quantity"]
         reward_bps = net / (fill["price"] * quantity * decision["multiplier"]) * 10_000
-        weight = quantity / (decision["order_quantity"] or fill["quantity"])
+        weight = fill["weight"] * (quantity / fill["quantity"])
         learner, counted = self.learners[bandit_id], not position["counted"]
         arm = learner.get_arm_index(decision["arm"])
         update = learner.update(arm, reward_bps, decision["propensity"], weight, counted)

@@ -11,6 +11,7 @@ from armstream.stages.pipeline import Pipeline
 from armstream.stages.state import TaskState
 from tests.runtime.records import ReadRecord
 
+NOW = 1_700_000_000_000_000
 REWARD = Reward("b", 1, "p", "f", "c", 1.0, 2.0, 1.0, False, False, 0, (), None, None, 5)
 
 
@@ -50,8 +51,8 @@ def test_a_cut_keeps_the_order_of_the_inputs() -> None:
 def test_settings_that_begin_to_hold_stand_before_what_is_published_under_them_at_the_cut_before_it() -> None:
     settings, publication = Settings(), Publication()
     topics, before = settings.topics.names, {"trades": 3, "commands": 0}
-    fill = Fill("f", "book", "p", "X", "BUY", 1.0, 100.0, 1_700_000_000_000_000, arm=settings.online_learning.arms[0])
-    close = Close("c", "book", "p", 1.0, 101.0, 1_700_000_000_000_001)
+    fill = Fill("f", "book", "p", "X", "BUY", 1.0, 100.0, NOW, arm=settings.online_learning.arms[0])
+    close = Close("c", "book", "p", 1.0, 101.0, NOW + 1)
     records = [ReadRecord("trades", 2, 3, b"book", encode(fill)), ReadRecord("trades", 2, 4, b"book", encode(close))]
     pipeline = Pipeline(TaskState(settings.task_limits(), settings.bandit_registry()))
     applied = pipeline.apply([fill, close], lambda _: pytest.fail("there is no dead letter"))

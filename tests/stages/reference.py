@@ -421,6 +421,8 @@ class _Task:
         if len(waiting) > self.limits.max_waiting_closes:
             _, bandit_id, position_id, event_id = min(waiting)
             self.give_up(cause, bandit_id, position_id, event_id, "LIMIT")
+            if bandit_id in self.bandits:
+                self.forget_finished(bandit_id)
 
     def give_up(self, cause: int, bandit_id: str, position_id: str, event_id: str, error_class: str) -> None:
         """A close waits no more: what is left of it is a dead letter."""

@@ -14,7 +14,8 @@ WINDOW, TTL, HOLDING = 1_000, 400, 4_000
 
 @pytest.fixture
 def task() -> Task:
-    return Task(short_rules(), learning_rules())
+    """Fills and closes on a topic each, so that each kind has a time of its own."""
+    return Task(short_rules(trades_share_topic=False), learning_rules())
 
 
 def both_at(task: Task, ts_event: int) -> None:
@@ -32,12 +33,23 @@ def test_a_waiting_close_is_an_orphan_once_the_fills_are_its_ttl_past_it(task: T
     assert letter.source == source_of(0)
     assert (applied.dead_letter_indexes, list(applied.outcomes)) == ([0], [0])
     assert task.state.waiting_close_count == 0
-    assert task.position().close_ids == ("c1",)
+    assert [each.event_id for each in task.position().closes] == ["c1"]
 
 
-def test_closes_alone_make_no_orphan(task: Task) -> None:
+def test_closes_alone_are_orphans_once_their_own_time_is_the_window_past_them(task: Task) -> None:
+    task.apply(close("c1", quantity=7.0))
+    assert task.apply(close("c2", "p2", ts_event=START + WINDOW)).dead_letters == []
+    (letter,) = task.apply(close("c3", "p3", ts_event=START + WINDOW + 1)).dead_letters
+    assert (letter.error_class, letter.quantity_left, letter.source) == ("ORPHAN_CLOSE", 7.0, source_of(0))
+    assert letter.error == "no fill for 7.0 of 7.0 within 0.001 s"
+
+
+def test_closes_alone_on_the_topic_of_fills_are_orphans_after_the_ttl() -> None:
+    task = Task(short_rules(), learning_rules())
     task.apply(close("c1"))
-    assert task.apply(close("c2", "p2", ts_event=START + 100_000)).dead_letters == []
+    assert task.apply(close("c2", "p2", ts_event=START + TTL)).dead_letters == []
+    (letter,) = task.apply(close("c3", "p3", ts_event=START + TTL + 1)).dead_letters
+    assert (letter.error_class, letter.source) == ("ORPHAN_CLOSE", source_of(0))
 
 
 def test_an_orphan_keeps_what_it_matched_before(task: Task) -> None:
@@ -48,7 +60,7 @@ def test_an_orphan_keeps_what_it_matched_before(task: Task) -> None:
     assert (reward.quantity, reward.weight) == (30.0, 0.3)
     assert reward.reward_bps == pytest.approx(-3.0 / 4_500 * 10_000, rel=1e-12)
     task.apply(fill("f2", quantity=70.0, order_quantity=100.0, ts_event=START + TTL + 1))
-    assert task.position().fills[0].left == 70.0  # the orphan is gone
+    assert task.position().open_left == 70.0  # the orphan is gone
 
 
 def test_a_close_that_comes_too_late_to_wait_is_an_orphan_at_once_unless_its_fill_is_there(task: Task) -> None:
@@ -162,7 +174,7 @@ def test_a_position_that_comes_back_in_the_batch_that_forgot_it_is_written(task:
         fill("f", "p2", ts_event=far), close("c", "p2", ts_event=far), fill("f9", "p1", arm="mlp", ts_event=far)
     )
     assert applied.forgotten == []
-    assert task.position("p1").fill_ids == ("f9",)
+    assert [each.event_id for each in task.position("p1").fills] == ["f9"]
 
 
 def test_each_bandit_has_its_own_time(task: Task) -> None:
@@ -187,20 +199,23 @@ def test_a_hint_of_a_position_held_long_goes_soon_after_the_position() -> None:
     task.apply(*(close("c", f"p{number}", ts_event=START + 5_000) for number in range(50)))
     both_at(task, START + 6_001)
     both_at(task, START + 7_002)
-    _, book, _ = task.state.look_up("book", "p1")
+    book = task.state.bandit("book")
     assert book is not None
-    assert len(book.checks) <= 4
+    assert len(book.held) + len(book.finished) <= 4
 
 
 def test_hints_do_not_pile_up(task: Task) -> None:
-    """One position, opened and closed many times over a long time, keeps a hint or two, and so does one held open."""
+    """One position, opened and closed many times over a long time, keeps those of the window; one held open, one."""
     task.apply(fill("held", "held"))
     for step in range(1, 60):
         order: dict[str, Any] = {"order_quantity": 1e6, "ts_event": START + step * 60}
         task.apply(fill(f"f{step}", **order), close(f"c{step}", ts_event=START + step * 60))
     for _ in range(5):
         task.abort(fill("f", "p9", ts_event=START + 9_000), close("c", "p9", ts_event=START + 9_000))
-    _, book, _ = task.state.look_up("book", "p1")
+    book = task.state.bandit("book")
     assert book is not None
-    assert len(book.checks) <= 10
+    assert len(book.held) <= WINDOW // 60 + 1 + 1 + 5  # an aborted one stays until it is looked at
     assert book.waiting == []
+    both_at(task, START + 60 * 60 + 10_000)
+    assert len(book.held) <= 1
+    assert task.state.waiting == []

@@ -89,13 +89,18 @@ def test_rollback_puts_back_what_expired(task: Task) -> None:
     events = (fill("f9", "p9", ts_event=far), close("c9", "p9", ts_event=far))
     aborted = task.abort(*events)
     assert [letter.error_class for letter in aborted.dead_letters] == ["ORPHAN_CLOSE", "LIMIT"]
-    assert aborted.forgotten == ["book\0orphan", "book\0flat", "book\0held"]
+    assert aborted.forgotten == [
+        "book\0flat",
+        "book\0orphan",
+        "book\0held",
+    ]  # what is old goes before the event is looked up
     assert (task.state.position_count, task.state.waiting_close_count) == (3, 1)
     again = task.apply(*events)
     assert (again.dead_letters, again.forgotten) == (aborted.dead_letters, aborted.forgotten)
 
 
-def test_restore_gives_back_every_field_of_a_bandit(task: Task) -> None:
+def test_restore_gives_back_every_field_of_a_bandit() -> None:
+    task = Task(short_rules(trades_share_topic=False), learning_rules())
     snapshot = BanditSnapshot(
         "book",
         version=17,
@@ -111,10 +116,17 @@ def test_restore_gives_back_every_field_of_a_bandit(task: Task) -> None:
         ts_event=START + 4,
         command_ids=("k1", "k2"),
         reward_bound_bps=100.0,
+        forgotten_until=START - 7,
     )
     task.state.restore_bandit(snapshot)
     (restored,) = task.apply(fill("f", "p1", ts_event=START)).bandit_snapshots
     assert restored == snapshot
+
+
+def test_a_bandit_restored_where_the_topics_were_two_has_one_time_where_they_are_one(task: Task) -> None:
+    task.state.restore_bandit(BanditSnapshot("book", 0, 0, (), "", "", "", START + 3, START + 5))
+    (restored,) = task.apply(close(quantity=1.0)).bandit_snapshots
+    assert (restored.fill_watermark, restored.close_watermark) == (START + 5, START + 5)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ BAD_FILLS: list[tuple[dict[str, Any], str, str]] = [
     ({"exec_type": "CANCEL"}, "VALIDATION", "CANCEL is not supported yet"),
     *(
         ({name: value}, "VALIDATION", f"must be finite and above 0: {name} {value!r}")
-        for name in ("quantity", "price", "multiplier", "order_quantity")
+        for name in ("quantity", "multiplier", "order_quantity")
         for value in (0.0, -1.0, math.inf, math.nan)
     ),
     *(({"fees": value}, "VALIDATION", f"must be finite: fees {value!r}") for value in (math.inf, -math.inf, math.nan)),
@@ -32,7 +32,27 @@ BAD_FILLS: list[tuple[dict[str, Any], str, str]] = [
     ({"contributions": {"mlp": -0.1, "ridge": 1.0}}, "VALIDATION", "contribution of 'mlp'"),
     ({"contributions": {"mlp": math.nan}}, "VALIDATION", "contribution of 'mlp'"),
     ({"contributions": {"mlp": 1e7}}, "VALIDATION", "contribution of 'mlp'"),
-    ({"contributions": {"mlp": 0.0}}, "VALIDATION", "no contribution is above 0"),
+    ({"contributions": {"mlp": 0.0}}, "VALIDATION", "contributions must be above 0"),
+    ({"contributions": {"mlp": 40.0, "ridge": 60.0}}, "VALIDATION", "at most 1 in all, got 100.0: percent?"),
+    ({"contributions": {"mlp": 0.5, "ridge": 0.5 + 1.1e-6}}, "VALIDATION", "at most 1 in all, got 1.0000011: percent?"),
+    *(
+        (
+            {"price": value},
+            "VALIDATION",
+            f"a fill at a price of {value!r} needs notional, what basis points of one unit",
+        )
+        for value in (0.0, -0.0, -1.0)
+    ),
+    *(
+        ({"price": value}, "VALIDATION", f"must be finite: price {value!r}")
+        for value in (math.inf, -math.inf, math.nan)
+    ),
+    ({"price": math.nan, "notional": 1.0}, "VALIDATION", "must be finite: price nan"),
+    *(
+        ({"price": price, "notional": value}, "VALIDATION", f"must be finite and above 0: notional {value!r}")
+        for price in (150.0, -1.0)
+        for value in (0.0, -1.0, math.inf, math.nan)
+    ),
     ({"arm": "nobody"}, "UNKNOWN_ARM", "unknown arm 'nobody'; the arms are 'ridge', 'mlp', 'boost'"),
     ({"contributions": {"mlp": 0.5, "nobody": 0.0}}, "UNKNOWN_ARM", "unknown arm 'nobody'"),
     ({"advice": {"expert_0": 0.5}}, "UNKNOWN_EXPERT", "'expert_0'"),
@@ -44,8 +64,12 @@ BAD_CLOSES: list[tuple[dict[str, Any], str]] = [
     ({"bandit_id": "\0"}, "NUL"),
     ({"exec_type": "UNKNOWN"}, "exec_type is UNKNOWN"),
     ({"exec_type": "CORRECT"}, "not supported yet"),
-    *(({name: value}, f"above 0: {name}") for name in ("quantity", "price") for value in (0.0, -1.0, math.nan)),
-    *(({name: value}, f"must be finite: {name}") for name in ("fees", "slippage") for value in (math.inf, math.nan)),
+    *(({"quantity": value}, f"above 0: quantity {value!r}") for value in (0.0, -1.0, math.inf, math.nan)),
+    *(
+        ({name: value}, f"must be finite: {name}")
+        for name in ("price", "fees", "slippage")
+        for value in (math.inf, math.nan)
+    ),
 ]
 
 COMMANDS: list[tuple[dict[str, Any], str]] = [
@@ -110,7 +134,12 @@ def test_a_rejected_input_is_a_dead_letter_as_it_is(task: Task) -> None:
         {"propensity": 1e-200},
         {"fees": -3.0},
         {"order_quantity": 100.0},
-        {"contributions": {"mlp": 40.0, "ridge": 60.0}},
+        {"contributions": {"mlp": 0.4, "ridge": 0.6}},
+        {"contributions": {"mlp": 0.5, "ridge": 0.5 + 0.9e-6}},
+        {"contributions": {"mlp": 0.01, "ridge": 0.0}},
+        {"price": -1.0, "notional": 5e-324, "multiplier": 5e-324},
+        {"price": 0.0, "notional": 1.0},
+        {"order_quantity": 7.0},
     ],
 )
 def test_what_is_just_legal_is_taken(task: Task, fields: dict[str, Any]) -> None:
@@ -120,12 +149,33 @@ def test_what_is_just_legal_is_taken(task: Task, fields: dict[str, Any]) -> None
     assert applied.rewards[0].applied
 
 
+NOT_MICROSECONDS = {
+    "seconds": 1_700_000_000,
+    "milliseconds": 1_700_000_000_000,
+    "a microsecond before 1990": 631_151_999_999_999,
+    "none": 0,
+}
+
+
+@pytest.mark.parametrize("ts_event", NOT_MICROSECONDS.values(), ids=list(NOT_MICROSECONDS))
+@pytest.mark.parametrize("shared", [True, False], ids=["one topic", "two topics"])
+def test_a_time_before_1990_is_a_dead_letter_that_asks_for_its_unit(ts_event: int, shared: bool) -> None:
+    task = Task(short_rules(trades_share_topic=shared), learning_rules())
+    events = fill(ts_event=ts_event), close(ts_event=ts_event), Command("k", "book", "PAUSE", ts_event)
+    applied = task.apply(*events)
+    assert [(letter.error_class, letter.error) for letter in applied.dead_letters] == [
+        ("VALIDATION", f"ts_event must be UTC microseconds, got {ts_event}: milliseconds or seconds?")
+    ] * 3
+    assert task.published.bandits == task.published.positions == {}
+    assert list(task.apply(fill(ts_event=631_152_000_000_000)).outcomes) == [0]
+
+
 @pytest.mark.parametrize("estimator", ["importance", "implicit"])
 def test_the_worst_that_is_legal_never_makes_a_learner_refuse(estimator: str) -> None:
     task = Task(short_rules(), learning_rules(estimator=estimator, attribution="simultaneous"))
     extremes: list[dict[str, Any]] = [
         {"propensity": 1e-200},
-        {"contributions": {"mlp": 1e6, "ridge": 5e-324}},
+        {"contributions": {"mlp": 1.0 + 0.9e-6, "ridge": 5e-324}},
         {"propensity": None},
     ]
     for number, fields in enumerate(extremes):

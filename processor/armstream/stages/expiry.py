@@ -15,6 +15,7 @@ from armstream.stages.memory import (
     end_waiting,
     forget,
     forget_finished,
+    forget_if_empty,
     make_room,
     waiting_close,
 )
@@ -42,6 +43,8 @@ def expire(state: TaskState, bandit_id: str, taken: Taken | None) -> Sequence[De
     limits = state.limits
     if bandit.waiting:
         letters = _expire_closes(state, bandit)
+        if state.touched(bandit_id) is None:
+            return letters
     if bandit.finished and bandit.finished[0][0] < bandit.floor - limits.dedupe_window_micros:
         forget_finished(state, bandit)
     if bandit.held_until < bandit.floor:
@@ -98,6 +101,7 @@ def _expire_held(state: TaskState, bandit: Bandit) -> list[DeadLetter]:
             break
         letters.append(_held_too_long(position, max_holding_micros))
         forget(state, bandit, position)
+    forget_if_empty(state, bandit)
     return letters
 
 

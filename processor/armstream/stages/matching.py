@@ -45,6 +45,17 @@ def is_nothing(left: float, quantity: float, filled_quantity: float, event_count
     return left <= event_count * _ROUNDING * size and left <= quantity / 1024.0 and (left < 1.0 or size > _WHOLE_MAX)
 
 
+def is_done(final_close_id: str | None, decision: DecisionSnapshot, filled_quantity: float, count: int) -> bool:
+    """Whether a flat position stays as it is: its closes are complete, or no fill can come any more."""
+    whole = decision.order_quantity
+    return (
+        final_close_id is not None
+        or whole is None
+        or filled_quantity >= whole
+        or is_nothing(whole - filled_quantity, whole, filled_quantity, count)
+    )
+
+
 def close_fills(
     fills: Fills, at: int, open_left: float, close: Close, filled_quantity: float, event_count: int
 ) -> tuple[int, float, float, Sequence[FillPart]]:

@@ -7,6 +7,8 @@ it is a question to state alone: the heaps of a bandit only say where to look.
 
 from armstream.events import DeadLetter, PositionSnapshot, WaitingClose
 from armstream.keys import position_key
+from armstream.stages.matching import is_done
+from armstream.stages.pages import event_count
 from armstream.stages.state import Bandit, TaskState, is_flat
 from armstream.stages.validation import FIRST_CREDIBLE_MICROS, check_time
 
@@ -113,21 +115,24 @@ def waiting_close(position: PositionSnapshot, event_id: str, ts_event: int) -> W
 def end_waiting(
     state: TaskState, bandit_id: str, position: PositionSnapshot, close: WaitingClose, letter: DeadLetter
 ) -> DeadLetter:
-    """The close waits no more, as `letter` says, which is given back.
-
-    A bandit that no fill ever made a learner of is nothing but its waiting closes: it is forgotten with the last.
-    """
+    """The close waits no more, as `letter` says, which is given back. Of a bandit without a learner nothing is kept."""
     bandit = state.touch(bandit_id)
     after = without_waiting(position, close.event_id)
     key = position_key(bandit_id, position.position_id)
     if is_flat(after) and bandit.learner is None:
         state.forget(key, position)
-        if not _waits(state, bandit):
-            state.forget_bandit(bandit)
+        forget_if_empty(state, bandit)
     else:
         state.put(key, position, after)
         state.note_flat(bandit, position, after)
+        forget_finished(state, bandit)
     return letter
+
+
+def forget_if_empty(state: TaskState, bandit: Bandit) -> None:
+    """A bandit that no fill ever made a learner of is nothing but its closes that wait."""
+    if bandit.learner is None and not _waits(state, bandit):
+        state.forget_bandit(bandit)
 
 
 def _waits(state: TaskState, bandit: Bandit) -> bool:
@@ -143,6 +148,11 @@ def _waits(state: TaskState, bandit: Bandit) -> bool:
 
 
 def without_waiting(before: PositionSnapshot, event_id: str) -> PositionSnapshot:
+    waiting = tuple(close for close in before.waiting if close.event_id != event_id)
+    decision = before.decision
+    if decision is not None and not (waiting or before.open_left):
+        count = event_count(before)
+        decision = None if is_done(before.final_close_id, decision, before.filled_quantity, count) else decision
     return PositionSnapshot(
         before.bandit_id,
         before.position_id,
@@ -155,8 +165,8 @@ def without_waiting(before: PositionSnapshot, event_id: str) -> PositionSnapshot
         before.closes,
         before.open_from,
         before.open_left,
-        before.decision,
-        tuple(close for close in before.waiting if close.event_id != event_id),
+        decision,
+        waiting,
         before.paged,
         before.final_close_id,
     )

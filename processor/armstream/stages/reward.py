@@ -27,7 +27,7 @@ from armstream.stages.matching import (
     Segment,
     close_fills,
     fill_closes,
-    is_nothing,
+    is_done,
     segment_of,
     weight_of,
     write_off,
@@ -128,7 +128,7 @@ def take_fill(state: TaskState, fill: Fill) -> Taken | None:
         closes,
         was.open_from if was.open_left else fill_count - (open_left > 0.0),
         open_left,
-        None if is_flat and _is_done(was.final_close_id, decision, filled_quantity, count) else decision,
+        None if is_flat and is_done(was.final_close_id, decision, filled_quantity, count) else decision,
         waiting,
         paged,
         was.final_close_id,
@@ -170,7 +170,7 @@ def take_close(state: TaskState, close: Close, index: int, source_of: Callable[[
         segments = [*segments, *write_off(fills, at, open_left, final_close_id, close.ts_event)]
         at, open_left = len(fills), 0.0
     if decision is not None and not (open_left or waiting):
-        decision = None if _is_done(final_close_id, decision, was.filled_quantity, count) else decision
+        decision = None if is_done(final_close_id, decision, was.filled_quantity, count) else decision
     kept = PositionClose(close.event_id, close.quantity, close.price, close.fees, close.slippage, close.exec_id)
     newer, closes, paged = was.fills, (*was.closes, kept), was.paged
     if count >= PAGE_EVENTS and len(newer) + len(closes) >= PAGE_EVENTS:
@@ -344,15 +344,15 @@ def _agreed_decision(was: PositionSnapshot, fill: Fill) -> DecisionSnapshot:
     Raises Refused where it is another one.
     """
     decision = decision_of(fill)
+    if was.side not in ("UNKNOWN", fill.side):
+        raise Refused("VALIDATION", f"side not as in the first fill: {_NEW_DECISION}")
     if was.decision is None:
         if was.filled_quantity and was.final_close_id is None:
             raise Refused("VALIDATION", _IS_DONE)
         return decision
-    if decision == was.decision and fill.side == was.side and fill.order_quantity is not None:
+    if decision == was.decision and fill.order_quantity is not None:
         return was.decision  # one object a position
     differing = [name for name in decision.__struct_fields__ if _differs(name, decision, was.decision)]
-    if fill.side != was.side:
-        differing.insert(0, "side")
     if differing:
         raise Refused("VALIDATION", f"{', '.join(differing)} not as in the first fill: {_NEW_DECISION}")
     if was.decision.order_quantity is None or fill.order_quantity is None:
@@ -363,17 +363,6 @@ def _agreed_decision(was: PositionSnapshot, fill: Fill) -> DecisionSnapshot:
 def _differs(name: str, one: DecisionSnapshot, other: DecisionSnapshot) -> bool:
     """Whether it makes another decision. By repr, in which NaN is NaN."""
     return name != "order_quantity" and repr(getattr(one, name)) != repr(getattr(other, name))
-
-
-def _is_done(final_close_id: str | None, decision: DecisionSnapshot, filled_quantity: float, count: int) -> bool:
-    """Whether a flat position stays as it is: its closes are complete, or no fill can come any more."""
-    whole = decision.order_quantity
-    return (
-        final_close_id is not None
-        or whole is None
-        or filled_quantity >= whole
-        or is_nothing(whole - filled_quantity, whole, filled_quantity, count)
-    )
 
 
 # Its parts.
