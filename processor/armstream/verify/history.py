@@ -511,10 +511,17 @@ class History:
         oracle = self.oracles.get(bandit_of(letter))
         if oracle is None or oracle.bandit_id in self.left_out:
             return
-        if not letter.source.topic:
+        if letter.source.topic:
+            self._end_wait(oracle, letter)
+        else:
             position = oracle.memory.forget((letter.source.key or b"").partition(b"\0")[2].decode())
             self.account.counts["expired"] += 0 if position is None else position.part_count
-            return
+        oracle.forget_old()
+        if oracle.is_gone:
+            del self.oracles[oracle.bandit_id]
+            self._memory.drop(oracle.bandit_id)
+
+    def _end_wait(self, oracle: BanditOracle, letter: DeadLetter) -> None:
         try:
             close = decode(letter.source.value)
         except DecodeError:
@@ -524,9 +531,6 @@ class History:
             self.account.counts["dead_letters"] += 1
             left = [("quantity_left", letter.quantity_left, float(part.left), part.scale)]
             require(_by_formulas(place(letter.source)), left)
-        if oracle.is_gone:
-            del self.oracles[oracle.bandit_id]
-            self._memory.drop(oracle.bandit_id)
 
 
 _GONE = "a dead letter of it is gone, and with it the order in which it came"
