@@ -7,6 +7,7 @@ left out from there on, and named.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import TypeVar
 
 from msgspec import structs
@@ -204,7 +205,7 @@ class History:
         windows, self._pending, self._pending_records = self._pending, [], 0
         unordered = [window for window in windows if not window.is_ordered]
         is_doubtful = bool(unordered) and (self.lacks_letters or self._orders.may_hide(windows))
-        is_plain = not is_doubtful and not any(window.changes for window in windows)
+        is_plain = not is_doubtful and not any(window.changes or self._unregistered(window) for window in windows)
         try:
             if is_plain:
                 self._apply([(window, self._likely(window)) for window in windows])
@@ -271,12 +272,24 @@ class History:
 
     def _apply_changing(self, window: Window, records: Sequence[Record]) -> None:
         """A change of settings stands before the last record: what comes before it is applied first."""
-        if window.changes and records:
+        unregistered = self._unregistered(window)
+        if (window.changes or unregistered) and records:
             self._apply([(Window(window.cut, {}), records[:-1])])
             for where, fact in window.changes:
                 self.shadow.begin_anew(fact.bandit_id, *settings_changed(where, fact))
             records = records[-1:]
-        self._apply([(window, records)])
+        with self.shadow.unregistered(unregistered) if unregistered else nullcontext():
+            self._apply([(window, records)])
+
+    def _unregistered(self, window: Window) -> str:
+        """A bandit that was refused here as one that may not be, and whose closes wait from when it might; else "".
+        Its events tell it the time."""
+        for _, letter in window.letters:
+            bandit_id, is_of_trade = bandit_of(letter), letter.source.topic in self.log.topics.trades
+            waits = bandit_id in self.shadow.bandits and not self.shadow.has_learner(bandit_id)
+            if letter.error_class == "UNKNOWN_BANDIT" and is_of_trade and waits:
+                return bandit_id
+        return ""
 
     def _note_causes(self, window: Window) -> None:
         """Where more than one event can have come last, each of them may stand in what is published next."""
@@ -340,7 +353,7 @@ class History:
         events = self.shadow.read(records)
         for index, window in due.items():
             event, own = events[index], (records[index].topic(), records[index].offset())
-            unregistered = isinstance(event, Fill | Close) and not self.shadow.has_learner(event.bandit_id)
+            unregistered = isinstance(event, Fill | Close) and event.bandit_id not in self.shadow.bandits
             for _, letter in window.letters:
                 is_taken = letter.error_class == "SKIPPED" or (unregistered and letter.error_class == "UNKNOWN_BANDIT")
                 if is_taken and (letter.source.topic, letter.source.offset) == own:
