@@ -120,8 +120,10 @@ def weight_of(fill: Fill, filled: Fraction, unfilled: float) -> tuple[float, flo
     `filled` is the quantity of the position's fills before it, and `unfilled` what their weights leave of 1. Of that
     the fill has its part of what the order, as it is known now, still lacks; all, where it lacks nothing afterwards.
     """
+    if fill.order_quantity is None:
+        return unfilled, 1.0
     quantity = exact(fill.quantity)
-    if fill.order_quantity is None or exact(fill.order_quantity) <= filled + quantity:
+    if exact(fill.order_quantity) <= filled + quantity:
         return unfilled, 1.0
     lacking = exact(fill.order_quantity) - filled
     weight = unfilled * float(quantity / lacking)

@@ -83,7 +83,7 @@ class Position:
         weight, scale = weight_of(fill, self.filled, self.unfilled)
         self.weight_scale = max(self.weight_scale, scale)
         self.fills.append(Part(fill, None, weight, self.weight_scale))
-        self.filled += exact(fill.quantity)
+        self.filled = self.filled + exact(fill.quantity) if self.filled else exact(fill.quantity)
         self.filled_rounded += fill.quantity
         self.unfilled -= weight
 
