@@ -49,7 +49,7 @@ def expire(state: TaskState, bandit_id: str, taken: Taken | None) -> Sequence[De
         forget_finished(state, bandit)
     if bandit.held_until < bandit.floor:
         letters = [*letters, *_expire_held(state, bandit)]
-    while state.position_count > limits.max_positions_remembered:
+    while state.position_count > limits.max_positions_remembered and state.finished_count:
         make_room(state, bandit)
     return letters
 

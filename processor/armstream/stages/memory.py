@@ -61,8 +61,8 @@ def forget(state: TaskState, bandit: Bandit, position: PositionSnapshot) -> None
 
 
 def make_room(state: TaskState, bandit: Bandit) -> None:
-    """Forgets the oldest finished position: the bandit's own, else that of the bandit which has most of them. There is
-    one, or no event would have been taken."""
+    """Forgets the oldest finished position of the task, which has one: the bandit's own, else that of the bandit which
+    has most of them."""
     position = _oldest_finished(state, bandit)
     if position is None:
         most = max(one.finished_count for one in state.bandits())
