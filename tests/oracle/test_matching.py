@@ -6,14 +6,15 @@ from math import isnan
 import pytest
 
 from armstream.events import Close, Fill
-from armstream.oracle.matching import Part, Segment, cost_ratio_of, is_nothing, match, reward_of, weight_of
+from armstream.oracle.matching import Part, Rounding, Segment, cost_ratio_of, match, reward_of, weight_of
 from tests.stages.events import close, fill
 
 
 def matched(fills: list[Fill], closes: list[Close]) -> tuple[list[Segment], int]:
     """The segments, and how many events have something left."""
     opened, waiting = [Part(one) for one in fills], [Part(one) for one in closes]
-    return match(opened, waiting, len(fills) + len(closes)), len(opened) + len(waiting)
+    rounding = Rounding(len(fills) + len(closes), sum(one.quantity for one in fills))
+    return match(opened, waiting, rounding), len(opened) + len(waiting)
 
 
 def test_the_worked_examples() -> None:
@@ -40,22 +41,24 @@ def test_a_tenth_and_two_tenths_close_three_tenths_in_two_segments_and_nothing_i
 
 
 @pytest.mark.parametrize(
-    ("left", "quantity", "event_count", "is_it"),
+    ("left", "quantity", "filled", "event_count", "is_it"),
     [
-        (0.0, 1.0, 2, True),
-        (-1e-17, 1.0, 2, True),
-        (4.4e-16, 1.0, 2, True),  # 2 * 2.22e-16 is 4.44e-16
-        (4.5e-16, 1.0, 2, False),
-        (4.5e-16, 1.0, 3, True),
-        (1e-9, 1.0, 2, False),
-        (1.0, 1e15, 1_000, False),  # a whole unit
-        (1.0, 1e16, 3, True),  # which doubles of this size do not know
+        (0.0, 1.0, 1.0, 2, True),
+        (-1e-17, 1.0, 1.0, 2, True),
+        (4.4e-16, 1.0, 1.0, 2, True),  # 2 * 2.22e-16 is 4.44e-16
+        (4.5e-16, 1.0, 1.0, 2, False),
+        (4.5e-16, 1.0, 1.0, 3, True),
+        (7e-16, 0.2, 10.2, 3, True),  # of what was filled: 10.2 - 10 is 0.2 - 7e-16
+        (1e-9, 1.0, 1.0, 2, False),
+        (3e-11, 3e-9, 1e6, 2, False),  # a hundredth of it
+        (1.0, 1e15, 1e15, 1_000, False),  # a whole unit
+        (1.0, 1e16, 1e16, 3, True),  # which doubles of this size do not know
     ],
 )
 def test_what_rounding_can_have_left_is_nothing_and_more_is_something(
-    left: float, quantity: float, event_count: int, is_it: bool
+    left: float, quantity: float, filled: float, event_count: int, is_it: bool
 ) -> None:
-    assert is_nothing(left, quantity, event_count) is is_it
+    assert Rounding(event_count, filled).explains(left, quantity) is is_it
 
 
 def test_all_but_one_unit_of_1e15_leaves_the_unit() -> None:
@@ -115,7 +118,7 @@ def test_what_doubles_cannot_hold_is_what_they_make_of_it() -> None:
 def test_what_is_left_of_a_small_last_fill_is_as_sure_as_what_was_subtracted_on_the_way() -> None:
     """.99999997 and 3e-8 of an order of 1, closed by .99999999: 1e-8 is left, of doubles that are 1e-16 apart."""
     fills = [Part(fill("f1", quantity=0.99999997)), Part(fill("f2", quantity=3e-8))]
-    segments = match(fills, [Part(close(quantity=0.99999999))], 3)
+    segments = match(fills, [Part(close(quantity=0.99999999))], Rounding(3, 1.0))
     assert [segment.quantity for segment in segments] == [Fraction(99999997, 10**8), Fraction(2, 10**8)]
     (left,) = fills
     assert left.left == Fraction(1, 10**8)

@@ -1,6 +1,7 @@
 """Trades as they really happen, in both layouts: what the stages make of them is right; one wrong thing is found."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from armstream.stages.state import Bandit, TaskState, is_flat
 from tests.stages.events import START, close, fill, short_rules
 from tests.verify.desk import APART, Desk, settings_of
 from tests.verify.test_commands import restarted_under
+from tests.verify.test_states import forget_what_stands_before, kept
 
 LAYOUTS: tuple[dict[str, Any], ...] = ({}, APART)
 MINUTE = 60_000_000
@@ -199,7 +201,7 @@ def whatever_it_costs(segment_of: Callable[..., Any]) -> Any:
 
 
 def a_billionth_is_nothing(_: Any) -> Any:
-    return lambda left, quantity, _: left <= 1e-9 * quantity
+    return lambda left, quantity, *_: left <= 1e-9 * quantity
 
 
 def by_price_alone(segment_of: Callable[..., Any]) -> Any:
@@ -480,3 +482,50 @@ def test_a_bandit_that_was_forgotten_and_stands_in_the_snapshots_is_found(sectio
     del desk.topics[desk.names.bandit_snapshots][2]
     with pytest.raises(Difference, match=r"the newest of 'nobody': published was a snapshot; .* it is forgotten"):
         desk.verify()
+
+
+# Where pages are all that is left of what came before.
+
+MANY = "an order of 100 child fills"
+
+
+@pytest.mark.parametrize("sections", LAYOUTS, ids=("together", "apart"))
+def test_a_state_that_is_gone_on_from_has_the_pages(sections: dict[str, Any], tmp_path: Path) -> None:
+    batches, limits, _, rewards = TRADED[MANY]
+    desk, state = Desk(settings_of(**sections), limits), None
+    for batch in batches:
+        desk.apply(*batch)
+        account = desk.verify(state)
+        assert account.state is not None
+        state = kept(desk, tmp_path, account.state)
+        forget_what_stands_before(desk, state)
+    assert (account.not_checked, account.counts["rewards"], account.counts["not_placed"]) == ([], len(rewards), 0)
+    assert state is not None
+    assert len(state.pages) == 1
+    page_changed(fees=1.0)(desk)
+    with pytest.raises(Difference, match=r"page 0 of 'p1' of 'book', fill 'f0': published was fees 1\.0"):
+        desk.verify(state)
+
+
+def without_the_first(inputs: int) -> Desk:
+    desk = traded(MANY, {})
+    desk.delete_before(desk.names.trades[0], inputs)
+    return desk
+
+
+def test_pages_that_are_taken_as_given_are_those_of_their_position_and_hold_what_is_kept() -> None:
+    account = without_the_first(20).verify()
+    assert (account.counts["rewards"], account.counts["positions_not_checked"]) == (100, 1)
+    assert account.state is not None
+    assert len(account.state.pages) == 1
+    lost = without_the_first(20)
+    tombstone("position_snapshots", PAGE)(lost)
+    with pytest.raises(Difference, match=r"pages, and the fills and closes in them, \(\[\], 0, 0\)"):
+        lost.verify()
+    altered = without_the_first(20)
+    name = altered.names.position_snapshots
+    at = next(at for at, one in enumerate(altered.topics[name]) if one.key == PAGE)
+    page = altered.event(name, at, PositionPage)
+    altered.change(name, at, fills=(*page.fills[:-1], structs.replace(page.fills[-1], price=150.1)))
+    with pytest.raises(Difference, match=r"'p1' of 'book', 'f63': published was price 150\.1"):
+        altered.verify()

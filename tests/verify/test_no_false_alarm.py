@@ -39,7 +39,7 @@ def test_two_input_topics_with_compacted_snapshots_and_a_command_are_right(is_co
 @pytest.mark.parametrize("sections", [{}, APART])
 def test_dead_letters_that_alone_were_cut_are_no_alarm(sections: dict[str, Any]) -> None:
     desk = Desk(settings_of(**sections), short_rules())
-    desk.apply(fill("f1", arm="nobody"), fill("f1"), close("c1", price=-1.0), close("c1"))
+    desk.apply(fill("f1", arm="nobody"), fill("f1"), close("c1", exec_type="CANCEL"), close("c1"))
     desk.apply(fill("f2", "p2", ts_event=START + 500), close("c9", "p9", ts_event=START + 10))
     desk.apply(close("c2", "p2", ts_event=START + 501), fill("f3", "p3", price=0.0, ts_event=START + 501))
     letters = len(desk.topics[desk.names.dead_letters])

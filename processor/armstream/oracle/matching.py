@@ -25,12 +25,19 @@ def exact(number: float) -> Fraction:
     return Fraction(repr(float(number)))
 
 
-def is_nothing(left: float, quantity: float, event_count: int) -> bool:
-    """Whether so little is left of an event that the rounding of so many events accounts for it. A whole unit is
-    something, but where doubles hold no whole numbers any more."""
-    if left >= 1.0 and quantity <= 2.0 ** (DOUBLE_BITS + 1):
-        return False
-    return left <= 0.0 or left <= quantity * event_count * 2.0**-DOUBLE_BITS
+class Rounding(NamedTuple):
+    """What the doubles of a position can have lost: so many fills and closes, so much filled in all."""
+
+    event_count: int
+    filled_quantity: float
+
+    def explains(self, left: float, quantity: float) -> bool:
+        """Whether what is left of an event is nothing. A thousandth of the event is something, and so is a whole unit,
+        but where doubles hold no whole numbers any more."""
+        size = max(quantity, self.filled_quantity)
+        if left >= 1.0 and size <= 2.0 ** (DOUBLE_BITS + 1):
+            return False
+        return left <= 0.0 or (left * 1_024 <= quantity and left <= size * self.event_count * 2.0**-DOUBLE_BITS)
 
 
 class Part(Generic[E]):
@@ -48,11 +55,11 @@ class Part(Generic[E]):
         self.scale = event.quantity
         self.weight, self.weight_scale = weight, weight_scale
 
-    def take(self, quantity: Fraction, rounded: float, event_count: int) -> bool:
+    def take(self, quantity: Fraction, rounded: float, rounding: Rounding) -> bool:
         """Whether nothing is left afterwards."""
         self.left -= quantity
         self.left_rounded -= rounded
-        return is_nothing(self.left_rounded, self.event.quantity, event_count)
+        return rounding.explains(self.left_rounded, self.event.quantity)
 
     def weight_of(self, quantity: Fraction) -> float:
         """The part of the decision that so much of the fill is."""
@@ -73,11 +80,8 @@ class Segment(NamedTuple):
     ts_event: int
 
 
-def match(fills: list[Part[Fill]], closes: list[Part[Close]], event_count: int) -> list[Segment]:
-    """Every segment that there is, first in, first out; parts that are used up are taken from both lists.
-
-    `event_count` is how many fills and closes the position has.
-    """
+def match(fills: list[Part[Fill]], closes: list[Part[Close]], rounding: Rounding) -> list[Segment]:
+    """Every segment that there is, first in, first out; parts that are used up are taken from both lists."""
     segments = []
     while fills and closes:
         fill, close = fills[0], closes[0]
@@ -87,7 +91,7 @@ def match(fills: list[Part[Fill]], closes: list[Part[Close]], event_count: int) 
             del fills[0], closes[0]
             continue
         quantity, rounded = min(fill.left, close.left), min(fill.left_rounded, close.left_rounded)
-        used_up = fill.take(quantity, rounded, event_count), close.take(quantity, rounded, event_count)
+        used_up = fill.take(quantity, rounded, rounding), close.take(quantity, rounded, rounding)
         scale = max(fill.scale * used_up[0], close.scale * used_up[1])
         fill.scale, close.scale = max(fill.scale, scale), max(close.scale, scale)
         segments.append(_segment(fill, close.event, close.event.event_id, quantity, scale, close.event.ts_event))
@@ -116,8 +120,10 @@ def weight_of(fill: Fill, filled: Fraction, unfilled: float) -> tuple[float, flo
     `filled` is the quantity of the position's fills before it, and `unfilled` what their weights leave of 1. Of that
     the fill has its part of what the order, as it is known now, still lacks; all, where it lacks nothing afterwards.
     """
+    if fill.order_quantity is None:
+        return unfilled, 1.0
     quantity = exact(fill.quantity)
-    if fill.order_quantity is None or exact(fill.order_quantity) <= filled + quantity:
+    if exact(fill.order_quantity) <= filled + quantity:
         return unfilled, 1.0
     lacking = exact(fill.order_quantity) - filled
     weight = unfilled * float(quantity / lacking)

@@ -59,6 +59,16 @@ class Memory:
             heappop(self._oldest)
         return None
 
+    def eldest(self, count: int) -> list[tuple[int, str]]:
+        """So many of the finished, or as many as there are, oldest first."""
+        found: list[tuple[int, str]] = []
+        while len(found) < count and (oldest := self.oldest()) is not None:
+            found += [oldest] if oldest not in found[-1:] else []
+            heappop(self._oldest)
+        for each in found:
+            heappush(self._oldest, each)
+        return found
+
     def forget_before(self, ts_event: int) -> None:
         """All that is finished and was last touched before that."""
         while (oldest := self.oldest()) is not None and oldest[0] < ts_event:

@@ -18,7 +18,7 @@ from armstream.events import (
     WaitingClose,
 )
 from armstream.oracle.comparison import Row, require
-from armstream.oracle.matching import Part, Segment, exact, match, weight_of, write_off
+from armstream.oracle.matching import Part, Rounding, Segment, exact, match, weight_of, write_off
 
 NEVER = -(2**63)
 
@@ -35,6 +35,7 @@ class Position:
         "decision",
         "event_count",
         "filled",
+        "filled_rounded",
         "fills",
         "final_close_id",
         "ts_last",
@@ -50,6 +51,7 @@ class Position:
         self.ts_last = NEVER
         self.event_count = 0
         self.filled = Fraction(0)
+        self.filled_rounded = 0.0
         self.unfilled = 1.0
         self.weight_scale = 1.0
         self.final_close_id: str | None = None
@@ -69,7 +71,7 @@ class Position:
             self.closes.append(Part(event))
             if event.final:
                 self.final_close_id = event.event_id
-        segments = match(self.fills, self.closes, self.event_count)
+        segments = match(self.fills, self.closes, Rounding(self.event_count, self.filled_rounded))
         if self.final_close_id is not None:
             segments += write_off(self.fills, self.final_close_id, event.ts_event)
         return segments
@@ -81,7 +83,8 @@ class Position:
         weight, scale = weight_of(fill, self.filled, self.unfilled)
         self.weight_scale = max(self.weight_scale, scale)
         self.fills.append(Part(fill, None, weight, self.weight_scale))
-        self.filled += exact(fill.quantity)
+        self.filled = self.filled + exact(fill.quantity) if self.filled else exact(fill.quantity)
+        self.filled_rounded += fill.quantity
         self.unfilled -= weight
 
     def drop_close(self, event_id: str) -> Part[Close] | None:
@@ -118,6 +121,7 @@ class Position:
         """Goes on from a published state."""
         self.decision, self.counted, self.ts_last = snapshot.decision, snapshot.counted, snapshot.ts_last
         self.event_count, self.final_close_id = event_count(snapshot), snapshot.final_close_id
+        self.filled_rounded = snapshot.filled_quantity
         self.filled, self.unfilled = exact(snapshot.filled_quantity), 1.0 - snapshot.filled_weight
         of: dict[str, Any] = {"bandit_id": snapshot.bandit_id, "position_id": snapshot.position_id}
         shared = {"side": snapshot.side, "instrument_id": ""} | of

@@ -7,6 +7,7 @@ left out from there on, and named.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import TypeVar
 
 from msgspec import structs
@@ -95,9 +96,9 @@ class History:
         self._unknown_events = (
             0  # at most so many positions and waiting closes are others, of bandits that were left out
         )
-        self._unpublished: set[str] = set()  # bandits of which a dead letter follows that is not there
+        self._unpublished: list[DeadLetter] = []  # what follows and is not there, of the last batch
         self._memory = TaskMemory(shadow.rules.rewards.max_positions_remembered)
-        self._orders = Orders(log, shadow)
+        self._orders = Orders(log, shadow, self.oracles)
         self.published = Published(log, {name: one.version for name, one in shadow.bandits.items()}, True)
         self._outputs = Outputs(self)
         self._inputs = {name: Ahead(records) for name, records in log.inputs.items()}
@@ -204,7 +205,7 @@ class History:
         windows, self._pending, self._pending_records = self._pending, [], 0
         unordered = [window for window in windows if not window.is_ordered]
         is_doubtful = bool(unordered) and (self.lacks_letters or self._orders.may_hide(windows))
-        is_plain = not is_doubtful and not any(window.changes for window in windows)
+        is_plain = not is_doubtful and not any(window.changes or self._unregistered(window) for window in windows)
         try:
             if is_plain:
                 self._apply([(window, self._likely(window)) for window in windows])
@@ -250,12 +251,14 @@ class History:
             orders = list(window.orders(last)) if window.parts else [[]]
             for records in orders[:1] if window.changes else orders:
                 try:
+                    known = set(self.shadow.bandits) if self.lacks_letters else set()
                     self._apply_changing(window, records)
                 except _NotSoError as not_so:
                     first = first or not_so
                 else:
                     self._note_causes(window)
-                    self._leave_out_unpublished(window)
+                    for bandit_id in self._orders.told_by_refusals(window, self._unpublished, known):
+                        self.leave_out(bandit_id, _GONE)
                     return
             assert first is not None  # there is always an order
             if not first.bandit_id or first.bandit_id in self.left_out:
@@ -267,19 +270,26 @@ class History:
             else:
                 raise first
 
-    def _leave_out_unpublished(self, window: Window) -> None:
-        """What a dead letter that is gone would have told of the order within the window."""
-        for bandit_id in self._unpublished if not window.is_ordered else ():
-            self.leave_out(bandit_id, "a dead letter of it is gone, and with it the order in which it came")
-
     def _apply_changing(self, window: Window, records: Sequence[Record]) -> None:
         """A change of settings stands before the last record: what comes before it is applied first."""
-        if window.changes and records:
+        unregistered = self._unregistered(window)
+        if (window.changes or unregistered) and records:
             self._apply([(Window(window.cut, {}), records[:-1])])
             for where, fact in window.changes:
                 self.shadow.begin_anew(fact.bandit_id, *settings_changed(where, fact))
             records = records[-1:]
-        self._apply([(window, records)])
+        with self.shadow.unregistered(unregistered) if unregistered else nullcontext():
+            self._apply([(window, records)])
+
+    def _unregistered(self, window: Window) -> str:
+        """A bandit that was refused here as one that may not be, and whose closes wait from when it might; else "".
+        Its events tell it the time."""
+        for _, letter in window.letters:
+            bandit_id, is_of_trade = bandit_of(letter), letter.source.topic in self.log.topics.trades
+            waits = bandit_id in self.shadow.bandits and not self.shadow.has_learner(bandit_id)
+            if letter.error_class == "UNKNOWN_BANDIT" and is_of_trade and waits:
+                return bandit_id
+        return ""
 
     def _note_causes(self, window: Window) -> None:
         """Where more than one event can have come last, each of them may stand in what is published next."""
@@ -343,7 +353,7 @@ class History:
         events = self.shadow.read(records)
         for index, window in due.items():
             event, own = events[index], (records[index].topic(), records[index].offset())
-            unregistered = isinstance(event, Fill | Close) and not self.shadow.has_learner(event.bandit_id)
+            unregistered = isinstance(event, Fill | Close) and event.bandit_id not in self.shadow.bandits
             for _, letter in window.letters:
                 is_taken = letter.error_class == "SKIPPED" or (unregistered and letter.error_class == "UNKNOWN_BANDIT")
                 if is_taken and (letter.source.topic, letter.source.offset) == own:
@@ -400,7 +410,7 @@ class History:
                 found.bandit_id = bandit_of(theirs)
                 raise
         for missing in left.values():
-            self._unpublished.add(bandit_of(missing))
+            self._unpublished.append(missing)
             if not self.lacks_letters:
                 raise Difference(place(missing.source), "no dead letter of it", said(missing), bandit_of(missing))
 
@@ -514,10 +524,17 @@ class History:
         oracle = self.oracles.get(bandit_of(letter))
         if oracle is None or oracle.bandit_id in self.left_out:
             return
-        if not letter.source.topic:
+        if letter.source.topic:
+            self._end_wait(oracle, letter)
+        else:
             position = oracle.memory.forget((letter.source.key or b"").partition(b"\0")[2].decode())
             self.account.counts["expired"] += 0 if position is None else position.part_count
-            return
+        oracle.forget_old()
+        if oracle.is_gone:
+            del self.oracles[oracle.bandit_id]
+            self._memory.drop(oracle.bandit_id)
+
+    def _end_wait(self, oracle: BanditOracle, letter: DeadLetter) -> None:
         try:
             close = decode(letter.source.value)
         except DecodeError:
@@ -527,11 +544,9 @@ class History:
             self.account.counts["dead_letters"] += 1
             left = [("quantity_left", letter.quantity_left, float(part.left), part.scale)]
             require(_by_formulas(place(letter.source)), left)
-        if oracle.is_gone:
-            del self.oracles[oracle.bandit_id]
-            self._memory.drop(oracle.bandit_id)
 
 
+_GONE = "a dead letter of it is gone, and with it the order in which it came"
 _HIDDEN = "no record tells whether a position was forgotten before its next event"
 _CUT = frozenset({"cut"})
 

@@ -4,13 +4,14 @@ Law: who asks is told of every bandit whose state may hang on such an order, and
 is published hangs on an order too, and then only the right ones fit.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
-from armstream.events import BanditSnapshot, Close, Fill, PositionSnapshot
+from armstream.events import BanditSnapshot, Close, DeadLetter, Fill, PositionSnapshot
 from armstream.keys import position_key
+from armstream.oracle.bandit import BanditOracle
 from armstream.verify.published import PartitionLog
 from armstream.verify.shadow import Shadow
-from armstream.verify.window import Window
+from armstream.verify.window import Window, bandit_of
 
 NEVER = -(2**63)
 EVERYBODY = ""  # no bandit's name
@@ -21,9 +22,10 @@ Event = Fill | Close
 class Orders:
     """Within one partition. A bandit's floor is the time that forgetting is measured from."""
 
-    def __init__(self, log: PartitionLog, shadow: Shadow) -> None:
+    def __init__(self, log: PartitionLog, shadow: Shadow, oracles: Mapping[str, BanditOracle]) -> None:
         self._trades = log.topics.trades
         self._shadow = shadow
+        self._oracles = oracles
 
     @property
     def _window_micros(self) -> int:
@@ -72,6 +74,27 @@ class Orders:
             if one.bandit_id == bandit_id and not (one.open_left or one.waiting)
         )
 
+    def told_by_refusals(self, window: Window, gone: Sequence[DeadLetter], known: Set[str]) -> set[str]:
+        """The bandits of which a dead letter that is gone told the order: whether the refused event came before the
+        first that was not, and so told its bandit no time. `known` are the bandits before the window."""
+        if not gone or not self._is_mixed(window):
+            return set()
+        refused = {(letter.source.topic, letter.source.offset) for letter in gone}
+        accepted: dict[tuple[str, str], int] = {}
+        for name in self._trades:
+            for record, event in zip(
+                window.parts.get(name, ()), self._shadow.read(window.parts.get(name, ())), strict=True
+            ):
+                if isinstance(event, Event) and (name, record.offset()) not in refused:
+                    at = event.bandit_id, name
+                    accepted[at] = max(accepted.get(at, NEVER), event.ts_event)
+        return {
+            bandit_id
+            for letter in gone
+            if (bandit_id := bandit_of(letter)) not in known
+            and accepted.get((bandit_id, letter.source.topic), NEVER) < letter.ts_event
+        }
+
     def _hides_who_made_room(self, window: Window) -> bool:
         """Whether positions have to make room here, and it hangs on the order which. It does not where each bandit has
         enough old ones of its own, none of which is asked for, and time forgets none."""
@@ -80,24 +103,20 @@ class Orders:
         if not new or not self._shadow.makes_room_for(len(new)):
             return False
         asked = {position_key(event.bandit_id, event.position_id) for event in events}
-        for bandit_id in {event.bandit_id for event in events}:
-            finished = sorted(
-                (one.ts_last, one.position_id)
-                for one in self._shadow.positions.values()
-                if one.bandit_id == bandit_id and not (one.open_left or one.waiting)
-            )
-            needed = sum(key.startswith(f"{bandit_id}\0") for key in new)
-            forgettable = finished[: needed + 1]
-            latest = max(latest for event, _, latest in self._floors(window) if event.bandit_id == bandit_id)
-            if len(finished) < needed or asked & {
-                position_key(bandit_id, position_id) for _, position_id in forgettable
-            }:
-                return True
-            if any(ts_last + self._window_micros < latest for ts_last, _ in forgettable):
-                return True
-            if any(event.ts_event <= ts_last for event in events for ts_last, _ in forgettable):
-                return True
-        return False
+        latest = {event.bandit_id: latest for event, _, latest in self._floors(window)}
+        return any(self._is_who_made_room_open(name, events, new, asked, floor) for name, floor in latest.items())
+
+    def _is_who_made_room_open(
+        self, bandit_id: str, events: Sequence[Event], new: Set[str], asked: Set[str], floor: int
+    ) -> bool:
+        needed, oracle = sum(key.startswith(f"{bandit_id}\0") for key in new), self._oracles.get(bandit_id)
+        oldest = [] if oracle is None else oracle.memory.eldest(needed + 1)
+        return (
+            len(oldest) < needed
+            or bool(asked & {position_key(bandit_id, position_id) for _, position_id in oldest})
+            or any(ts_last + self._window_micros < floor for ts_last, _ in oldest)
+            or (bool(oldest) and min(event.ts_event for event in events) <= oldest[-1][0])
+        )
 
     def _new(self, events: Sequence[Event]) -> set[str]:
         """Keys of positions that are not remembered."""
@@ -112,11 +131,17 @@ class Orders:
         by_topic = {name: self._events(window, name) for name in self._trades}
         for name, own in by_topic.items():
             others = [event for other, events in by_topic.items() if other != name for event in events]
-            for at, event in enumerate(own):
-                before = [one for one in own[: at + 1] if one.bandit_id == event.bandit_id]
-                aside = [one for one in others if one.bandit_id == event.bandit_id]
-                bandit = self._shadow.bandits.get(event.bandit_id)
-                yield event, _Floor(bandit).after(before), _Floor(bandit).after([*before, *aside])
+            earliest, latest = self._told(()), self._told(others)
+            for event in own:
+                for floors in (earliest, latest):
+                    floors[event.bandit_id].tell(event)
+                yield event, earliest[event.bandit_id].now, latest[event.bandit_id].now
+
+    def _told(self, events: Sequence[Event]) -> "_Floors":
+        floors = _Floors(self._shadow)
+        for event in events:
+            floors[event.bandit_id].tell(event)
+        return floors
 
     def _position(self, event: Event) -> PositionSnapshot | None:
         return self._shadow.positions.get(position_key(event.bandit_id, event.position_id))
@@ -138,10 +163,20 @@ class _Floor:
     def now(self) -> int:
         return self._close if self._fill == NEVER else min(self._fill, self._close)
 
-    def after(self, events: Sequence[Event]) -> int:
-        for event in events:
-            if isinstance(event, Fill):
-                self._fill = max(self._fill, event.ts_event)
-            else:
-                self._close = max(self._close, event.ts_event)
-        return self.now
+    def tell(self, event: Event) -> None:
+        if isinstance(event, Fill):
+            self._fill = max(self._fill, event.ts_event)
+        else:
+            self._close = max(self._close, event.ts_event)
+
+
+class _Floors(dict[str, _Floor]):
+    """By bandit, from where the shadow stands."""
+
+    def __init__(self, shadow: Shadow) -> None:
+        super().__init__()
+        self._shadow = shadow
+
+    def __missing__(self, bandit_id: str) -> _Floor:
+        floor = self[bandit_id] = _Floor(self._shadow.bandits.get(bandit_id))
+        return floor

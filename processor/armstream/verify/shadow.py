@@ -6,7 +6,8 @@ A bandit's learner is made from the settings that the log tells of it, whatever 
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -87,7 +88,7 @@ class Shadow:
 
     def _start(self, rules: Rules) -> None:
         self.rules = rules
-        self._own_rules = dict(rules.bandits.overrides)
+        self._own_rules: dict[str, Any] = dict(rules.bandits.overrides)
         for bandit_id, settings in self._first.items():
             self._own_rules[bandit_id] = self._learned_under(bandit_id, settings)
         # Which bandits were registered then, the log tells: by the dead letters of those that were not.
@@ -140,6 +141,18 @@ class Shadow:
         """The next event finds the bandit's settings changed."""
         self._own_rules[bandit_id] = self._learned_under(bandit_id, after)
         self._pipeline.state.to_begin_anew[bandit_id] = before
+
+    @contextmanager
+    def unregistered(self, bandit_id: str) -> Iterator[None]:
+        """There may be no such bandit meanwhile, and none but one without a learner was."""
+        was = self._own_rules.pop(bandit_id, None)
+        self._own_rules[bandit_id] = None
+        try:
+            yield
+        finally:
+            del self._own_rules[bandit_id]
+            if was is not None:
+                self._own_rules[bandit_id] = was
 
     # A batch.
 
