@@ -43,8 +43,11 @@ def test_fills_and_closes_apart_are_rewarded_exactly_once_too(job: Job) -> None:
 
 @pytest.mark.parametrize("ahead", ["fills", "closes", "neither"])
 def test_a_backlog_where_one_topic_runs_days_ahead_leaves_no_orphan(job: Job, ahead: str) -> None:
-    """Ten days of one topic are applied before the first record of the other; or both wait when it starts."""
-    job.set(APART)
+    """Ten days of one topic are applied before the first record of the other; or both wait when it starts.
+
+    Closes alone wait for a dedupe_window of their own time: it is longer than they are ahead.
+    """
+    job.set(APART | {"rewards.dedupe_window_seconds": str((DAYS + 1) * 86_400)})
     job.create_topics()
     fills, closes = backlog(8, 3_000, job.settings.online_learning.arms)
     first, second = (closes, fills) if ahead == "closes" else (fills, closes)

@@ -538,8 +538,9 @@ def _segment(
 
 def _content(event: Fill | Close) -> tuple[object, ...]:
     if isinstance(event, Fill):
-        return event.quantity, event.price, event.fees, event.side
-    return event.quantity, event.price, event.fees, 0.0 if event.slippage_in_price else event.slippage
+        return event.quantity, event.price, event.fees, event.side, event.notional
+    slippage = 0.0 if event.slippage_in_price else event.slippage
+    return event.quantity, event.price, event.fees, slippage, event.final
 
 
 def _is_another_decision(decision: Fill, fill: Fill) -> bool:

@@ -135,11 +135,22 @@ def test_a_duplicate_is_the_same_id_with_the_same_quantity_price_fees_and_side(
     """Whatever else it says. Slippage that the price holds is not charged, so it is no content."""
     task.apply(fill(**PART), close(slippage=0.2, slippage_in_price=True))
     steps(task)
-    again = task.apply(
-        fill(**PART, instrument_id="MSFT", arm="mlp", exec_id="x"), close(slippage=0.0), close(final=True)
-    )
-    assert list(again.outcomes) == [1, 1, 1]
+    again = task.apply(fill(**PART, instrument_id="MSFT", arm="mlp", exec_id="x"), close(slippage=0.0))
+    assert list(again.outcomes) == [1, 1]
     assert (again.audit, again.dead_letters, again.position_snapshots) == ([], [], [])
+
+
+@restarted_or_not
+def test_what_a_later_sending_adds_is_other_content_and_never_lost_in_silence(
+    task: Task, steps: Callable[[Task], None]
+) -> None:
+    task.apply(fill(), close(quantity=40.0), close("c2", quantity=20.0, final=True))
+    steps(task)
+    again = task.apply(fill(notional=150.0), close(quantity=40.0, final=True), close("c2", quantity=20.0, final=True))
+    assert [letter.error_class for letter in again.dead_letters] == ["ID_REUSED", "ID_REUSED"]
+    assert "notional 150.0, not None" in again.dead_letters[0].error
+    assert "final True, not False" in again.dead_letters[1].error
+    assert list(again.outcomes) == [2, 2, 1]
 
 
 @restarted_or_not

@@ -44,6 +44,9 @@ _NEW_DECISION = "a new decision needs a new position_id"
 _IS_DONE = f"the position is filled and closed already: {_NEW_DECISION}"
 _BE_UNIQUE = "an id must not come again within rewards.dedupe_window_seconds: put the day or the session into it"
 
+_FILL_CONTENT = ("quantity", "price", "fees", "side", "notional")
+_CLOSE_CONTENT = ("quantity", "price", "fees", "slippage", "final")
+
 _NOTHING = PositionSnapshot("", "", -(2**63), False, 0.0, 0.0, "UNKNOWN", (), (), 0, 0.0)  # before its first event
 _NO_SEGMENTS: Sequence[Segment] = ()
 _NO_PARTS: Sequence[ClosePart] = ()
@@ -205,8 +208,9 @@ def _is_known_fill(state: TaskState, key: str, was: PositionSnapshot, fill: Fill
     if known is None or fill.exec_type != "TRADE":
         return False
     if known.quantity:  # else only its id is remembered
-        now = (fill.quantity, fill.price, fill.fees, fill.side)
-        _refuse_other_content(fill, known, (known.quantity, known.price, known.fees, was.side), now)
+        now = (fill.quantity, fill.price, fill.fees, fill.side, fill.notional)
+        then = (known.quantity, known.price, known.fees, was.side, known.notional)
+        _refuse_other_content(fill, known, _FILL_CONTENT, then, now)
     return True
 
 
@@ -215,8 +219,9 @@ def _is_known_close(state: TaskState, key: str, was: PositionSnapshot, close: Cl
     if known is None or close.exec_type != "TRADE":
         return False
     if known.quantity:
-        now = (close.quantity, close.price, close.fees, close.slippage)
-        _refuse_other_content(close, known, (known.quantity, known.price, known.fees, known.slippage), now)
+        now = (close.quantity, close.price, close.fees, close.slippage, close.final)
+        then = (known.quantity, known.price, known.fees, known.slippage, known.event_id == was.final_close_id)
+        _refuse_other_content(close, known, _CLOSE_CONTENT, then, now)
     return True
 
 
@@ -239,11 +244,12 @@ def _known(events: tuple[K, ...], in_pages: Callable[[Name], K | None] | None, e
     return None
 
 
-def _refuse_other_content(event: Fill | Close, known: Known, was: tuple[object, ...], now: tuple[object, ...]) -> None:
-    if was == now:
+def _refuse_other_content(
+    event: Fill | Close, known: Known, names: Sequence[str], then: Sequence[object], now: Sequence[object]
+) -> None:
+    if then == now:
         return
-    names = ("quantity", "price", "fees", "side" if isinstance(event, Fill) else "slippage")
-    differing = [f"{name} {new!r}, not {old!r}" for name, old, new in zip(names, was, now, strict=True) if old != new]
+    differing = [f"{name} {new!r}, not {old!r}" for name, old, new in zip(names, then, now, strict=True) if old != new]
     named = f"event_id {event.event_id!r}" if known.event_id == event.event_id else f"exec_id {event.exec_id!r}"
     raise Refused(
         "ID_REUSED", f"{named} came before in this position with other content: {', '.join(differing)}; {_BE_UNIQUE}"
