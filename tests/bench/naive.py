@@ -244,7 +244,7 @@ class NaiveLoop:
             "version": self.versions[bandit_id],
             "total_steps": learner.total_steps,
             "arms": [
-                {"name": name, "state": state, "pulls": pulls, "cumulative_reward_bps": earned}
+                {"name": name, "state": [state], "pulls": pulls, "cumulative_reward_bps": earned}
                 for name, state, pulls, earned in arms
             ],
             "algorithm": self.rules.algorithm,

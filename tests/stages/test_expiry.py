@@ -192,20 +192,22 @@ def test_an_orphan_of_old_makes_its_position_flat_and_forgotten_at_once() -> Non
     assert not task.remembers("p1")
 
 
-def test_a_hint_of_a_position_held_long_goes_soon_after_the_position() -> None:
+def test_a_position_held_long_leaves_nothing_behind() -> None:
     task = Task(short_rules(max_holding_micros=10**9), learning_rules())
     task.apply(*(fill("f", f"p{number}") for number in range(50)))
     both_at(task, START + 5_000)
+    assert len(task.state.held("book")) == 50
     task.apply(*(close("c", f"p{number}", ts_event=START + 5_000) for number in range(50)))
     both_at(task, START + 6_001)
     both_at(task, START + 7_002)
     book = task.state.bandit("book")
     assert book is not None
-    assert len(book.held) + len(book.finished) <= 4
+    assert len(book.finished) <= 4
+    assert task.state.held("book") == []
 
 
 def test_hints_do_not_pile_up(task: Task) -> None:
-    """One position, opened and closed many times over a long time, keeps those of the window; one held open, one."""
+    """One position, opened and closed many times over a long time, keeps a hint each time, and not past the window."""
     task.apply(fill("held", "held"))
     for step in range(1, 60):
         order: dict[str, Any] = {"order_quantity": 1e6, "ts_event": START + step * 60}
@@ -214,8 +216,19 @@ def test_hints_do_not_pile_up(task: Task) -> None:
         task.abort(fill("f", "p9", ts_event=START + 9_000), close("c", "p9", ts_event=START + 9_000))
     book = task.state.bandit("book")
     assert book is not None
-    assert len(book.held) <= WINDOW // 60 + 1 + 1 + 5  # an aborted one stays until it is looked at
-    assert book.waiting == []
+    assert len(book.finished) <= WINDOW // 60 + 1 + 5  # an aborted one stays until it is looked at
+    assert [position.position_id for position in task.state.held("book")] == ["held"]
     both_at(task, START + 60 * 60 + 10_000)
-    assert len(book.held) <= 1
-    assert task.state.waiting == []
+    assert len(book.finished) <= 1
+    assert (book.waiting, task.state.waiting) == ([], [])
+
+
+def test_a_limit_that_was_lowered_makes_room_as_far_as_there_is_something_finished(task: Task) -> None:
+    task.apply(*(fill("f", f"p{number}", quantity=50.0, order_quantity=100.0) for number in range(3)))
+    task.apply(fill("f", "p9"), close("c", "p9"))
+    task.reward_rules = short_rules(max_positions_remembered=2, trades_share_topic=False)
+    task.restart()
+    assert list(task.apply(fill("g", "p0", quantity=50.0, order_quantity=100.0)).outcomes) == [0]
+    assert task.remembered() == {("book", "p0"), ("book", "p1"), ("book", "p2")}
+    assert list(task.apply(close("c", "p1", quantity=50.0, final=True)).outcomes) == [0]
+    assert task.remembered() == {("book", "p0"), ("book", "p2")}

@@ -400,24 +400,43 @@ def test_thousand_tenths_close_a_hundred_with_nothing_left(task: Task) -> None:
 
 
 @pytest.mark.parametrize(
-    ("left", "quantity", "count", "nothing"),
+    ("left", "quantity", "filled", "count", "nothing"),
     [
-        (0.0, 1.0, 2, True),
-        (-1e-17, 1.0, 2, True),
-        (2 * 2.0**-52, 1.0, 2, True),
-        (2.1 * 2.0**-52, 1.0, 2, False),
-        (1e-9, 1.0, 2, False),
-        (1.0, 1e15, 100, False),  # a whole unit, where doubles hold whole numbers
-        (0.999, 1e15, 100, True),
-        (2.0, 2.0**54, 2, True),  # where they do not
-        (1.0, 2.0**53, 100, False),
+        (0.0, 1.0, 1.0, 2, True),
+        (-1e-17, 1.0, 1.0, 2, True),
+        (2 * 2.0**-52, 1.0, 1.0, 2, True),
+        (2.1 * 2.0**-52, 1.0, 1.0, 2, False),
+        (2 * 2.0**-52, 1.0, 0.5, 2, True),  # the larger of the two counts
+        (20 * 2.0**-52, 1.0, 10.0, 2, True),  # a small event of a large position
+        (20.1 * 2.0**-52, 1.0, 10.0, 2, False),
+        (1e-9, 1.0, 1.0, 2, False),
+        (1e-8, 1e-8, 1e8, 1_000, False),  # never all of an event
+        (2.0**-40, 2.0**-30, 2.0**20, 2, True),  # a 1024th of it, where rounding can be as large
+        (2.0**-40, 2.0**-30.1, 2.0**20, 2, False),
+        (1.0, 1e15, 1e15, 100, False),  # a whole unit, where doubles hold whole numbers
+        (0.999, 1e15, 1e15, 100, True),
+        (1.0, 2.0**53, 2.0**53, 100, False),
+        (2.0, 2.0**54, 2.0**54, 2, True),  # where they do not
     ],
 )
 def test_what_is_left_is_nothing_where_rounding_can_have_left_it(
-    left: float, quantity: float, count: int, nothing: bool
+    left: float, quantity: float, filled: float, count: int, nothing: bool
 ) -> None:
-    """At most n * 2**-52 of the event's own quantity after n events, and less than one unit up to 2**53."""
-    assert is_nothing(left, quantity, count) is nothing
+    """At most n * 2**-52 of the position's largest quantity after n events, a 1024th of the event's own, and less than
+    one unit up to 2**53."""
+    assert is_nothing(left, quantity, filled, count) is nothing
+
+
+@restarted_or_not
+def test_parts_that_sum_up_to_less_than_the_close_by_rounding_leave_nothing(
+    task: Task, steps: Callable[[Task], None]
+) -> None:
+    """Ten tenths of a large position: what doubles lose of it is of its size, not of a tenth's."""
+    parts = [fill(f"f{n}", quantity=0.1 + 1e5 * (n == 0), order_quantity=1e5 + 1.0) for n in range(10)]
+    whole = sum(part.quantity for part in parts)
+    run(task, [*parts, close(quantity=whole)], steps)
+    assert (task.position().open_left, task.position().waiting) == (0.0, ())
+    assert len(rewards(task)) == 10
 
 
 # What was before.
@@ -441,3 +460,26 @@ def test_a_position_of_which_only_ids_are_known_goes_on(task: Task) -> None:
     assert [(r.fill_event_id, r.quantity) for r in applied.rewards] == [("f2", 25.0), ("f3", 35.0)]
     assert [r.weight for r in applied.rewards] == pytest.approx([0.25, 0.35], rel=1e-12)
     assert task.position().decision is None
+
+
+# What is not supported, and how it is said.
+
+
+def test_an_inverse_contract_is_a_trade_of_the_other_side_at_the_reciprocal_price(task: Task) -> None:
+    """100 contracts of 1 USD, long at 50,000 and out at 55,000: 100 / 50000 - 100 / 55000 coins of 100 / 50000."""
+    contract: dict[str, Any] = {"side": "SELL", "price": 1 / 50_000, "fees": 0.000001}
+    task.apply(fill(**contract), close(price=1 / 55_000))
+    coins = 100 / 50_000 - 100 / 55_000 - 0.000001
+    assert rewards(task)[0].reward_bps == pytest.approx(coins / (100 / 50_000) * 1e4, rel=1e-9)
+
+
+def test_a_position_that_turns_round_is_refused_by_its_side(task: Task) -> None:
+    """No netting: 100 bought and 150 sold are a close of 100 and a position of its own."""
+    applied = task.apply(fill(**HUNDRED), fill("f2", side="SELL", quantity=150.0, **HUNDRED))
+    (letter,) = applied.dead_letters
+    assert (letter.error_class, letter.error) == (
+        "VALIDATION",
+        "side not as in the first fill: a new decision needs a new position_id",
+    )
+    assert list(task.apply(close(quantity=150.0)).outcomes) == [0]
+    assert [waiting.left for waiting in task.position().waiting] == [50.0]  # in time an ORPHAN_CLOSE

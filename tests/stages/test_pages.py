@@ -76,6 +76,16 @@ def test_what_is_in_pages_is_known_and_closed_first_in_first_out(task: Task, ste
     assert applied.rewards[0].reward_bps == pytest.approx((200.0 - 250.0) / 250.0 * 1e4, rel=1e-12)
 
 
+def test_an_event_id_in_a_page_comes_before_an_exec_id_beside_it(task: Task) -> None:
+    """Where pages end decides nothing: f1, sent again with the exec_id of another, is f1."""
+    task.apply(*(fill(f"f{n}", price=100.0 + n, exec_id=f"x{n}", **ORDER) for n in range(70)))
+    task.apply(*(close(f"c{n}", quantity=0.25, exec_id=f"x{n}", price=100.0 + n) for n in range(70)))
+    again = task.apply(
+        fill("f1", price=101.0, exec_id="x69", **ORDER), close("c1", quantity=0.25, price=101.0, exec_id="x69")
+    )
+    assert list(again.outcomes) == [1, 1]
+
+
 def test_a_page_is_written_once_when_64_events_are_there_and_forgotten_with_its_position() -> None:
     task = Task(short_rules(), learning_rules())
     for n in range(63):
@@ -117,10 +127,10 @@ def test_pages_are_restored_in_any_order() -> None:
         pages.put_back(parts[number])
     assert pages.pages == parts
     assert [each.event_id for each in pages.fills] == ["f0", "f1", "f2", "f3"]
-    assert pages.close(close("new", exec_id="x2")) == parts[2].closes[0]
+    assert pages.close(("exec_id", "x2")) == parts[2].closes[0]
     assert pages.take_back() == parts[3]
-    assert pages.fill(fill("f3")) is None
-    assert pages.fill(fill("f2")) == parts[2].fills[0]
+    assert pages.fill(("event_id", "f3")) is None
+    assert pages.fill(("event_id", "f2")) == parts[2].fills[0]
 
 
 @restarted_or_not

@@ -7,7 +7,7 @@ the position alone, so that neither the batch's boundaries nor a restart moves i
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from armstream.events import Close, Fill, PositionClose, PositionFill, PositionPage, PositionSnapshot
+from armstream.events import PositionClose, PositionFill, PositionPage, PositionSnapshot
 
 PAGE_EVENTS = 64
 
@@ -58,12 +58,11 @@ class Pages:
             del self._closes[name]
         return page
 
-    def fill(self, fill: Fill) -> PositionFill | None:
-        """The one that has its event_id, else its exec_id."""
-        return self._fills.get(("event_id", fill.event_id)) or self._fills.get(("exec_id", fill.exec_id or ""))
+    def fill(self, name: Name) -> PositionFill | None:
+        return self._fills.get(name)
 
-    def close(self, close: Close) -> PositionClose | None:
-        return self._closes.get(("event_id", close.event_id)) or self._closes.get(("exec_id", close.exec_id or ""))
+    def close(self, name: Name) -> PositionClose | None:
+        return self._closes.get(name)
 
 
 def _named(events: Iterable[K]) -> Iterator[tuple[Name, K]]:

@@ -33,7 +33,7 @@ from armstream.stages.matching import (
     write_off,
 )
 from armstream.stages.memory import move_watermarks, tell_time
-from armstream.stages.pages import PAGE_EVENTS, AllFills, Fills, Known, event_count
+from armstream.stages.pages import PAGE_EVENTS, AllFills, Fills, Known, Name, event_count
 from armstream.stages.state import Bandit, TaskState
 from armstream.stages.validation import Refused, check_advice, check_bandit_id, check_close, check_fill
 from armstream.stages.withholding import why_withheld
@@ -201,9 +201,7 @@ def take_close(state: TaskState, close: Close, index: int, source_of: Callable[[
 
 def _is_known_fill(state: TaskState, key: str, was: PositionSnapshot, fill: Fill) -> bool:
     """Whether it is there already. Raises Refused where another is there under its id."""
-    known = _known(was.fills, fill)
-    if known is None and was.paged is not None:
-        known = state.pages(key).fill(fill)
+    known = _known(was.fills, None if was.paged is None else state.pages(key).fill, fill)
     if known is None or fill.exec_type != "TRADE":
         return False
     if known.quantity:  # else only its id is remembered
@@ -213,9 +211,7 @@ def _is_known_fill(state: TaskState, key: str, was: PositionSnapshot, fill: Fill
 
 
 def _is_known_close(state: TaskState, key: str, was: PositionSnapshot, close: Close) -> bool:
-    known = _known(was.closes, close)
-    if known is None and was.paged is not None:
-        known = state.pages(key).close(close)
+    known = _known(was.closes, None if was.paged is None else state.pages(key).close, close)
     if known is None or close.exec_type != "TRADE":
         return False
     if known.quantity:
@@ -224,15 +220,22 @@ def _is_known_close(state: TaskState, key: str, was: PositionSnapshot, close: Cl
     return True
 
 
-def _known(events: tuple[K, ...], event: Fill | Close) -> K | None:
+def _known(events: tuple[K, ...], in_pages: Callable[[Name], K | None] | None, event: Fill | Close) -> K | None:
+    """The one of all the position's that has its event_id, else its exec_id."""
     event_id, exec_id = event.event_id, event.exec_id
     for known in events:
         if known.event_id == event_id:
             return known
+    if in_pages is not None:
+        older = in_pages(("event_id", event_id))
+        if older is not None:
+            return older
     if exec_id:
         for known in events:
             if known.exec_id == exec_id:
                 return known
+        if in_pages is not None:
+            return in_pages(("exec_id", exec_id))
     return None
 
 
