@@ -38,6 +38,9 @@ class Poison:
         return HEADERS
 
 
+BUSY: dict[str, Any] = {"position_id": "busy", "order_quantity": 200.0}
+
+
 def fill(now_micros: int, **changed: Any) -> Fill:
     plain = Fill("f", BOOK, "poisoned", "AAPL", "BUY", 10.0, 150.0, now_micros, arm="ridge", propensity=0.25)
     return msgspec.structs.replace(plain, **changed)
@@ -77,7 +80,11 @@ def poisons(now_micros: int) -> list[Poison]:
         Poison("ORPHAN_CLOSE", "3600 s", encode(close(two_hours_ago, position_id="lonely")), quantity_left=10.0),
         Poison("LATE", "behind", encode(fill(now_micros - 25 * HOUR_MICROS, position_id="old"))),
         Poison("LATE", "behind", encode(close(now_micros - 25 * HOUR_MICROS, position_id="old"))),
-        Poison("LIMIT", "6 events", encode(close(now_micros, position_id="busy", event_id="c7"))),
+        Poison("LIMIT", "6 events", encode(fill(now_micros, event_id="f2", **BUSY))),
+        Poison("ID_REUSED", "quantity 10.0, not 100.0", encode(fill(now_micros, **BUSY))),
+        Poison("VALIDATION", "milliseconds or seconds?", encode(fill(now_micros // 1_000))),
+        Poison("VALIDATION", "needs notional", encode(fill(now_micros, price=0.0))),
+        Poison("VALIDATION", "percent?", encode(fill(now_micros, arm=None, contributions={"ridge": 60.0}))),
     ]  # fmt: skip
 
 
@@ -89,7 +96,7 @@ def test_a_poison_record_of_each_kind_in_the_middle_of_a_batch_leaves_the_rest_a
     now_micros = int(time.time() * 1e6)
     records = history(5, 600, bandits=3, arms=job.settings.online_learning.arms)
     busy: list[Event] = [
-        fill(now_micros, position_id="busy", quantity=100.0),
+        fill(now_micros, **(BUSY | {"quantity": 100.0})),
         *(close(now_micros, position_id="busy", event_id=f"c{number}", quantity=5.0) for number in range(5)),
     ]
     sender = job.sender()

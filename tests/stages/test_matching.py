@@ -17,6 +17,8 @@ from armstream.events import (
     PositionFill,
     PositionSnapshot,
     Reward,
+    Source,
+    WaitingClose,
 )
 from armstream.stages.facts import TaskLimits
 from armstream.stages.matching import is_nothing
@@ -193,6 +195,12 @@ def test_an_order_amended_from_100_to_150_shares_what_is_left(task: Task, steps:
     assert [r.counted for r in rewards(task)] == [True, False, False, False]
     assert task.position().decision is None  # 150 of 150
     assert letters(task) == []
+
+
+def test_weights_follow_the_positions_own_order(task: Task) -> None:
+    """The later fill of the amended order comes first: .4 is 60 of 150, and the 40 of an order of 100 are the rest."""
+    task.apply(fill("f2", quantity=60.0, order_quantity=150.0), fill("f1", quantity=40.0, **HUNDRED), close())
+    assert [(r.fill_event_id, r.weight) for r in rewards(task)] == [("f2", 0.4), ("f1", 0.6)]
 
 
 @restarted_or_not
@@ -460,6 +468,34 @@ def test_a_position_of_which_only_ids_are_known_goes_on(task: Task) -> None:
     assert [(r.fill_event_id, r.quantity) for r in applied.rewards] == [("f2", 25.0), ("f3", 35.0)]
     assert [r.weight for r in applied.rewards] == pytest.approx([0.25, 0.35], rel=1e-12)
     assert task.position().decision is None
+
+
+def test_closes_of_a_position_of_ids_wait_for_their_fills(task: Task) -> None:
+    source = Source("trades", 0, 7, b"key", b"old")
+    task.state.restore_position(
+        PositionSnapshot(
+            "book", "p1", START, False, 0.0, 0.0, "UNKNOWN", (),
+            (PositionClose("c1", 0.0, 0.0, 0.0, 0.0), PositionClose("c2", 50.0, 151.5, 0.0, 0.0)), 0, 0.0, None,
+            (WaitingClose("c2", 50.0, 151.5, 0.0, 0.0, 30.0, START, source),),
+        )
+    )  # fmt: skip
+    applied = task.apply(close("c1", price=1.0), close("c2", quantity=50.0, price=151.5), fill(quantity=100.0))
+    assert list(applied.outcomes) == [1, 1, 0]
+    assert [(r.close_event_id, r.quantity, r.weight, r.reward_bps) for r in applied.rewards] == [
+        ("c2", 30.0, 0.3, 100.0)
+    ]
+
+
+def test_a_position_that_was_done_before_events_had_a_content_stays_done(task: Task) -> None:
+    task.state.restore_position(
+        PositionSnapshot(
+            "book", "p1", START, True, 100.0, 1.0, "UNKNOWN", (PositionFill("f1", 0.0, 0.0, 0.0, 0.0, 0),),
+            (PositionClose("c1", 0.0, 0.0, 0.0, 0.0),), 1, 0.0,
+        )
+    )  # fmt: skip
+    applied = task.apply(fill(side="SELL", price=1.0), close(price=1.0), fill("f2"))
+    assert list(applied.outcomes) == [1, 1, 2]
+    assert "filled and closed already" in applied.dead_letters[0].error
 
 
 # What is not supported, and how it is said.
