@@ -1,5 +1,7 @@
 """What time it is by the oracle, and what is forgotten by then."""
 
+from typing import Any
+
 import pytest
 
 from armstream.events import BanditSnapshot
@@ -16,7 +18,7 @@ def test_where_both_come_in_one_order_the_later_of_two_old_watermarks_is_the_tim
     shares: bool, marks: tuple[int, int]
 ) -> None:
     oracle = BanditOracle("book", SETTINGS, Laws(1_000, 10.0, shares), formula_of)
-    old = {"fill_watermark": START + 10, "close_watermark": START + 5}
+    old: dict[str, Any] = {"fill_watermark": START + 10, "close_watermark": START + 5}
     oracle.restore(BanditSnapshot("book", 0, 0, (), "", "", "", **old))
     oracle.tell_time(close("c9", ts_event=START + 8))
     oracle.tell_time(close("c9", ts_event=START // 1_000))  # milliseconds
