@@ -229,12 +229,16 @@ def _every_input_is_accounted_for(found: Found, accepted: Positions) -> None:
             assert _is_flat(events, orphaned), f"{key} is forgotten and not flat"
             continue
         fills = [event.event_id for event in events if isinstance(event, Fill)]
-        closes = [event.event_id for event in events if isinstance(event, Close)]
+        closes = [event for event in events if isinstance(event, Close)]
         older = sorted(pages.pop(position_key(*key), []), key=lambda page: page.number)
         kept: list[PositionPage | PositionSnapshot] = [*older, positions[key]]
         known_fills = [fill.event_id for one in kept for fill in one.fills]
         known_closes = [close.event_id for one in kept for close in one.closes]
-        assert (known_fills, known_closes) == (fills, closes), f"{key}: {kept}"
+        assert known_fills == fills, f"{key}: {kept}"
+        # A position that ended with its orphans, of a bandit that no fill had made yet, begins anew.
+        realised = [close for close in closes if orphaned.get(id_of(close), 0) != _decimal(round(close.quantity, 6))]
+        names = [[close.event_id for close in some] for some in (closes, realised)]
+        assert known_closes in names, f"{key}: {kept}"
     assert positions.keys() <= accepted.keys(), "a position of nobody's"
     assert not pages, f"pages of nobody's: {list(pages)}"
 

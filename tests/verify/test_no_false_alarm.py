@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from armstream.events import Command, Fill
+from armstream.events import Command, Fill, PositionPage
+from armstream.oracle.comparison import Difference
 from tests.stages.events import START, close, fill, short_rules
 from tests.verify.desk import APART, Desk, settings_of
 from tests.verify.test_exp4 import SAID, advised, exp4
@@ -103,3 +105,22 @@ def test_an_id_that_comes_again_when_its_position_may_be_forgotten_leaves_its_ba
     assert account.not_checked == [
         "bandit 'book' from here on: no record tells whether a position was forgotten before its next event"
     ]
+
+
+@pytest.mark.parametrize("is_altered", [False, True])
+def test_a_page_that_ends_elsewhere_for_want_of_an_order_is_right(is_altered: bool) -> None:
+    """The last event of the page is a fill or the close that realises it, which is the first of those that follow."""
+    desk = Desk(settings_of(**APART))
+    of: dict[str, Any] = {"quantity": 1.0, "order_quantity": 100.0}
+    desk.apply(*(fill(f"f{number}", ts_event=START + number, **of) for number in range(62)))
+    desk.apply(close("c1", quantity=62.0, ts_event=START + 62))
+    desk.apply(fill("f63", ts_event=START + 63, **of), close("c2", quantity=1.0, ts_event=START + 63))
+    if is_altered:
+        name = desk.names.position_snapshots
+        at = next(at for at, one in enumerate(desk.topics[name]) if (one.key or b"").startswith(b"\0"))
+        page = desk.event(name, at, PositionPage)
+        desk.change(name, at, fills=(structs.replace(page.fills[0], price=150.1), *page.fills[1:]))
+        with pytest.raises(Difference, match=r"fill 'f0': published was price 150\.1"):
+            desk.verify()
+    else:
+        assert desk.verify().not_checked == []

@@ -322,6 +322,8 @@ class BanditOracle:
         """Raises ValueError for settings that none could be."""
         self.fill_watermark = NEVER if snapshot.fill_watermark is None else snapshot.fill_watermark
         self.close_watermark = NEVER if snapshot.close_watermark is None else snapshot.close_watermark
+        if self.laws.trades_share_topic:  # an older snapshot may have two
+            self.fill_watermark = self.close_watermark = max(self.fill_watermark, self.close_watermark)
         self.memory.forgotten_until = NEVER if snapshot.forgotten_until is None else snapshot.forgotten_until
         self.paused = snapshot.paused
         if snapshot.arms:
