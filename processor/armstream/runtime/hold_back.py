@@ -1,4 +1,5 @@
-"""Where fills and closes come on two topics, the one ahead in time waits while the other one piles up state.
+"""Where fills and closes come on two topics, the one ahead in time waits while the other one piles up state; and when a
+task begins, closes wait for the fills that are there, since a bandit without a fill has no other clock than theirs.
 
 Ahead is said of event time: a backlog may have been appended in any order. Nobody waits for a topic that gives nothing
 for a while: what stands in an open transaction looks like records to come.
@@ -30,6 +31,18 @@ class HoldBack:
         self._held: set[tuple[str, int]] = set()
         self._reached: dict[tuple[str, int], int] = {}
         self._read_at: dict[int, float] = {}
+        self._first_fills_end: dict[int, int] = {}  # of tasks that begin; 0 where none was heard of yet
+
+    def begin(self, number: int) -> None:
+        """The task's partitions were resumed. With two topics its closes are held."""
+        self.forget([number])
+        if len(self._trades) > 1:
+            fills, closes = (TopicPartition(name, number) for name in self._trades)
+            self._read_at[number] = time.monotonic()
+            self._reached.pop((fills.topic, number), None)
+            self._first_fills_end[number] = 0
+            self._consumer.pause([closes])
+            self._held.add((closes.topic, number))
 
     def note(self, number: int, records: Sequence[Record], inputs: Sequence[Input]) -> None:
         """What time (ts_event) each topic of a task has reached."""
@@ -43,17 +56,36 @@ class HoldBack:
     def forget(self, numbers: Iterable[int]) -> None:
         """The tasks' partitions were assigned anew or resumed: none is held."""
         gone = set(numbers)
+        for number in gone:
+            self._first_fills_end.pop(number, None)
         self._held = {at for at in self._held if at[1] not in gone}
 
     def step(self, task: Task, lag_records: Mapping[str, int]) -> None:
         """Holds what is ahead while the task's state is pressed and the other topic has records to come."""
         number = task.number
+        if self._waits_for_first_fills(task, lag_records):
+            return
         reached = {name: self._reached.get((name, number), 0) for name in self._trades}
         ahead = max(reached, key=lambda name: reached[name])
         others_come = time.monotonic() - self._read_at.get(number, 0.0) < _IDLE_SECONDS and any(
             lag_records[name] > 0 for name in reached if name != ahead
         )
         self._hold_only(number, {ahead} if others_come and self._is_pressed(task) else set())
+
+    def _waits_for_first_fills(self, task: Task, lag_records: Mapping[str, int]) -> bool:
+        """Whether the fills that were there when the task began are still to be read."""
+        number, fills = task.number, self._trades[0]
+        end = self._first_fills_end.get(number)
+        if end is None:
+            return False
+        if end == 0 and lag_records[fills] > 0:
+            end = self._first_fills_end[number] = task.next_offset[fills] + lag_records[fills]
+        is_idle = time.monotonic() - self._read_at[number] >= _IDLE_SECONDS
+        has_read = task.next_offset[fills] >= end if end else (fills, number) in self._reached
+        if is_idle or has_read or self._is_pressed(task):
+            del self._first_fills_end[number]
+            return False
+        return True
 
     def _is_pressed(self, task: Task) -> bool:
         """A quarter of a limit is reached; or an eighth, while a topic is held already."""

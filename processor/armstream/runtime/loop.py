@@ -303,8 +303,8 @@ class Processor:
 
     def _start(self, task: Task) -> None:
         self._tasks.finish(task.number, task)
-        self._hold_back.forget([task.number])
         self._member.resume(task.number)
+        self._hold_back.begin(task.number)
         gc.freeze()  # Restored state lives long: the collector need not walk it.
 
     def _doubt(self, number: int) -> None:
