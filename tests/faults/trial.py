@@ -19,7 +19,7 @@ from armstream.events import Fill
 from deploy.kafka.broker import Broker
 from tests.faults.proxy import Proxy
 from tests.integration.check import check
-from tests.integration.load import SHORT_WINDOWS, SPREAD_SECONDS, Sender, history
+from tests.integration.load import SHORT_WINDOWS, SPREAD_SECONDS, Sender, as_they_happen, history
 from tests.integration.processor import Job, Process
 
 _CHUNK_RECORDS = 400
@@ -75,10 +75,11 @@ class Load:
         next_at = time.monotonic()
         for number in range(_CHUNKS_AT_MOST):
             first_micros = int((day_ago + number * SPREAD_SECONDS) * 1e6)
-            records = history(
+            clean = history(
                 self._draw.randrange(1_000_000_000), _CHUNK_RECORDS, bandits=50, arms=arms,
                 first_micros=first_micros, name=f"h{number}-", lost=0.02,
             )  # fmt: skip
+            records = as_they_happen(self._draw, clean, arms)
             for start in range(0, len(records), _SENT_AT_ONCE):
                 if self._stopping.wait(max(0.0, next_at - time.monotonic())):
                     return

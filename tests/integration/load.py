@@ -197,3 +197,81 @@ class Sender:
             self._failures.append(error.str())
         else:
             self._offsets.append((str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)))
+
+
+# Trades as they really happen.
+
+_MESSY = 0.3  # of the positions
+
+
+def as_they_happen(draw: Random, events: Sequence[Fill | Close], arms: Sequence[str]) -> list[Fill | Close]:
+    """The same, with every kind of mess among them: a history's positions are told apart by their ids."""
+    last_closes = {event.position_id: event.event_id for event in events if isinstance(event, Close)}
+    kinds = list(_MESS)
+    kind_of = {event.position_id: draw.choice(kinds) for event in events if draw.random() < _MESSY}
+    messy: list[Fill | Close] = []
+    for event in events:
+        kind = kind_of.get(event.position_id)
+        is_last = event.event_id == last_closes.get(event.position_id)
+        messy += (event,) if kind is None else _MESS[kind](event, is_last, arms)
+    return messy
+
+
+def _final(event: Fill | Close, is_last: bool, _: Sequence[str]) -> Iterator[Fill | Close]:
+    """A fee was taken out of what is left to close."""
+    if isinstance(event, Close) and is_last:
+        event = replace(event, final=True, quantity=round(event.quantity * 0.9, 3))
+    yield event
+
+
+def _amended(event: Fill | Close, _: bool, __: Sequence[str]) -> Iterator[Fill | Close]:
+    if isinstance(event, Fill) and event.order_quantity is not None:
+        event = replace(event, order_quantity=event.order_quantity * (2.0 if event.event_id == "f0" else 0.75))
+    yield event
+
+
+def _worthless(event: Fill | Close, _: bool, __: Sequence[str]) -> Iterator[Fill | Close]:
+    yield replace(event, price=0.0) if isinstance(event, Close) else event
+
+
+def _below_zero(event: Fill | Close, _: bool, __: Sequence[str]) -> Iterator[Fill | Close]:
+    if isinstance(event, Fill):
+        yield replace(event, price=-event.price, notional=event.price)
+    else:
+        yield replace(event, price=-event.price)
+
+
+def _costly(event: Fill | Close, _: bool, __: Sequence[str]) -> Iterator[Fill | Close]:
+    yield replace(event, fees=1e10) if isinstance(event, Close) else event
+
+
+def _under_two_ids(event: Fill | Close, _: bool, __: Sequence[str]) -> Iterator[Fill | Close]:
+    """By its exec_id it is one."""
+    yield replace(event, exec_id=f"x{event.event_id}")
+    yield replace(event, exec_id=f"x{event.event_id}", event_id=f"again-{event.event_id}")
+
+
+def _id_reused(event: Fill | Close, _: bool, __: Sequence[str]) -> Iterator[Fill | Close]:
+    yield event
+    yield replace(event, price=event.price + 1.0)
+
+
+def _in_milliseconds(event: Fill | Close, _: bool, __: Sequence[str]) -> Iterator[Fill | Close]:
+    yield event
+    yield replace(event, event_id=f"ms-{event.event_id}", ts_event=event.ts_event // 1_000)
+
+
+def _in_percent(event: Fill | Close, _: bool, arms: Sequence[str]) -> Iterator[Fill | Close]:
+    yield event
+    if isinstance(event, Fill):
+        shares = dict.fromkeys(arms, 100.0 / len(arms))
+        yield replace(event, event_id=f"pc-{event.event_id}", arm=None, propensity=None, contributions=shares)
+
+
+_MESS = {
+    mess.__name__: mess
+    for mess in (
+        *(_final, _amended, _worthless, _below_zero, _costly, _under_two_ids),
+        *(_id_reused, _in_milliseconds, _in_percent),
+    )
+}

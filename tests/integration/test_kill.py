@@ -4,21 +4,26 @@ import random
 import threading
 import time
 
-from tests.integration.check import check, orphans_expired_and_positions_were_forgotten
-from tests.integration.load import SHORT_WINDOWS, history
+import pytest
+
+from tests.integration.check import check
+from tests.integration.load import SHORT_WINDOWS, as_they_happen, history
 from tests.integration.processor import Job
 
-KILLS = 20
+KILLS = 12
 
 
-def test_killed_twenty_times_under_load_it_goes_on_where_it_was(job: Job) -> None:
-    """Moments are drawn so that kills meet starts, restores, and transactions in every state."""
+@pytest.mark.parametrize("trades", ["[trades]", "[fills, closes]"])
+def test_killed_again_and_again_under_load_it_goes_on_where_it_was(job: Job, trades: str) -> None:
+    """Moments are drawn so that kills meet starts, restores, and transactions in every state. Trades are as they really
+    happen."""
     seed = random.SystemRandom().randrange(1_000_000)
     print(f"seed {seed}")  # noqa: T201 - shown where the test fails
     draw = random.Random(seed)
-    job.set(SHORT_WINDOWS)
+    job.set(SHORT_WINDOWS | {"topics.trades": trades})
     job.create_topics()
-    records = history(seed, 20_000, bandits=50, arms=job.settings.online_learning.arms, lost=0.02)
+    arms = job.settings.online_learning.arms
+    records = as_they_happen(draw, history(seed, 10_000, bandits=50, arms=arms, lost=0.02), arms)
     stopped = threading.Event()
 
     def trickle() -> None:
@@ -51,5 +56,7 @@ def test_killed_twenty_times_under_load_it_goes_on_where_it_was(job: Job) -> Non
     found = check(job)
 
     assert len(found.inputs) == len(records)
-    orphans_expired_and_positions_were_forgotten(found)
+    classes = {letter.error_class for letter in found.dead_letter_events}
+    assert classes >= {"ORPHAN_CLOSE", "VALIDATION", "ID_REUSED"}
+    assert any(reward.detail.startswith("written off") for reward in found.reward_events)
     assert seen_ready >= KILLS // 2
