@@ -47,6 +47,8 @@ BAD: tuple[dict[str, Any], ...] = (
     {"fees": float("inf")},
     {"fees": 1e10},
     {"fees": MAX_DOUBLE},
+    {"quantity": MAX_DOUBLE},
+    {"price": MAX_DOUBLE},
     {"ts_event": START // 1_000},
     {"ts_event": START // 1_000_000},
     {"ts_event": START + 30_000},

@@ -22,6 +22,7 @@ UNIT = Fraction(1, 10**18)  # of quantity: whole numbers add up a hundred times 
 YEAR_1990 = 631_152_000_000_000  # UTC microseconds
 MAX_REWARD_BPS = 10**12
 MIN_PROPENSITY = 1e-200
+LARGEST = 1e300  # of a price or a quantity
 DECISION = (
     *("instrument_id", "side", "multiplier", "currency", "arm", "propensity", "probabilities", "eta"),
     *("weights_version", "contributions", "advice"),
@@ -520,8 +521,8 @@ def _segment(
         ((abs(exact(close.price)) + abs(exact(fill.price))) * exact(fill.multiplier) + costs) / notional * 10_000
     )
     withheld = ""
-    if abs(reward_bps) > MAX_REWARD_BPS:
-        withheld = "unlearnable"
+    if abs(reward_bps) > MAX_REWARD_BPS or not exact(1e-300) <= notional * exact(quantity) <= exact(LARGEST):
+        withheld, reward_bps = "unlearnable", Fraction(2 * MAX_REWARD_BPS)
     elif costs > exact(max_cost_ratio) * notional:
         withheld = "costs"
     return ReferenceSegment(
@@ -559,17 +560,18 @@ def _is_id(name: str) -> bool:
 
 
 def _is_positive(*numbers: float) -> bool:
-    return all(math.isfinite(number) and number > 0 for number in numbers)
+    return all(0 < number <= LARGEST for number in numbers)
 
 
 def _close_problem(close: Close) -> str:
     """The dead letter's class for a close that no state could take."""
-    finite = (close.price, close.fees, close.slippage)
+    finite = (close.fees, close.slippage)
     is_fine = (
         _is_id(close.event_id)
         and _is_id(close.position_id)
         and close.exec_type == "TRADE"
         and _is_positive(close.quantity)
+        and abs(close.price) <= LARGEST
         and all(map(math.isfinite, finite))
     )
     return "" if is_fine else "VALIDATION"
@@ -586,7 +588,7 @@ def _fill_problem(fill: Fill, arms: Sequence[str]) -> str:
         and fill.exec_type == "TRADE"
         and fill.side in ("BUY", "SELL")
         and _is_positive(*positive)
-        and math.isfinite(fill.price)
+        and abs(fill.price) <= LARGEST
         and math.isfinite(fill.fees)
         and (fill.propensity is None or MIN_PROPENSITY <= fill.propensity <= 1)
         and (fill.arm is None) == bool(shares)

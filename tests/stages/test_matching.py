@@ -519,3 +519,36 @@ def test_a_position_that_turns_round_is_refused_by_its_side(task: Task) -> None:
     )
     assert list(task.apply(close(quantity=150.0)).outcomes) == [0]
     assert [waiting.left for waiting in task.position().waiting] == [50.0]  # in time an ORPHAN_CLOSE
+
+
+@pytest.mark.parametrize("field", ["order_quantity", "notional", "quantity", "multiplier", "price"])
+def test_a_number_that_nobody_set_is_refused_where_it_would_make_a_reward_of_nothing(field: str) -> None:
+    """Divided by the largest double, any move is 0."""
+    task = Task(short_rules(), learning_rules())
+    unset: dict[str, Any] = {field: 1.7976931348623157e308}
+    task.apply(fill(**unset))
+    ((_, letter),) = task.published.dead_letters
+    what = "must be finite" if field == "price" else "must be finite and above 0"
+    assert (letter.error_class, letter.error) == (
+        "VALIDATION",
+        f"{what}: {field} 1.7976931348623157e+308; above 1e+300 it is nobody's number: unset?",
+    )
+
+
+@pytest.mark.parametrize(
+    ("quantity", "multiplier", "price"), [(1e200, 1e200, 1.0), (1e-200, 1e-200, 1.0), (5e-324, 1.0, 1.0)]
+)
+def test_a_notional_that_doubles_cannot_hold_teaches_nothing(quantity: float, multiplier: float, price: float) -> None:
+    task = Task(short_rules(), learning_rules())
+    task.apply(fill(quantity=quantity, multiplier=multiplier, price=price), close(quantity=quantity, price=price / 2.0))
+    ((_, reward),) = task.published.rewards
+    assert (reward.applied, "is not finite or beyond" in reward.detail) == (False, True)
+
+
+def test_an_exec_id_has_the_limit_of_ids_since_the_position_keeps_it() -> None:
+    task = Task(short_rules(), learning_rules())
+    task.apply(fill(exec_id="x" * 201), fill(exec_id="x" * 200), close(exec_id="\u00e9" * 101))
+    assert [letter.error for _, letter in task.published.dead_letters] == [
+        "exec_id must be at most 200 bytes of UTF-8, got 201",
+        "exec_id must be at most 200 bytes of UTF-8, got 202",
+    ]

@@ -137,7 +137,7 @@ def test_a_rejected_input_is_a_dead_letter_as_it_is(task: Task) -> None:
         {"contributions": {"mlp": 0.4, "ridge": 0.6}},
         {"contributions": {"mlp": 0.5, "ridge": 0.5 + 0.9e-6}},
         {"contributions": {"mlp": 0.01, "ridge": 0.0}},
-        {"price": -1.0, "notional": 5e-324, "multiplier": 5e-324},
+        {"price": -1.0, "notional": 1e-300, "multiplier": 5e-324},
         {"price": 0.0, "notional": 1.0},
         {"order_quantity": 7.0},
     ],

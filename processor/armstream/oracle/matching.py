@@ -207,4 +207,4 @@ def _reward_of_doubles(fill: Fill, close: Close, quantity: float) -> float:
         - (close.fees + slippage) * quantity / close.quantity
     )
     notional = fill.price * quantity * fill.multiplier if fill.notional is None else fill.notional * quantity
-    return net / notional * 10_000 if notional else nan
+    return net / notional * 10_000 if 1e-300 <= notional <= 1e300 else nan

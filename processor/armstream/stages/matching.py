@@ -15,6 +15,7 @@ from armstream.stages.pages import Fills
 from armstream.stages.withholding import why_too_costly, why_unlearnable
 
 _ROUNDING = 2.0**-52  # of a double
+_TINY, _HUGE = 1e-300, 1e300  # a notional beyond them has lost digits, or all
 _WHOLE_MAX = 2.0**53  # whole numbers up to it are exact
 
 
@@ -143,7 +144,7 @@ def segment_of(
         - (close.fees + close.slippage) * quantity / close.quantity
     )
     notional = fill.price * quantity * multiplier if fill.notional is None else fill.notional * quantity
-    reward_bps = net / notional * 10_000.0 if notional else nan
+    reward_bps = net / notional * 10_000.0 if _TINY <= notional <= _HUGE else nan
     if not -MAX_REWARD_BPS <= reward_bps <= MAX_REWARD_BPS:
         withheld = why_unlearnable(reward_bps)
     elif fill.fees or close.fees or close.slippage:

@@ -12,6 +12,7 @@ MAX_SHARE = 1e6  # beyond it a share times a legal reward would leave what a lea
 MAX_BOUND_BPS = 1e6
 MAX_CONTRIBUTED = 1.0 + 1e-6  # of one decision, in all
 FIRST_CREDIBLE_MICROS = 631_152_000_000_000  # 1990-01-01; seconds and milliseconds of today are before it
+LARGEST = 1e300  # of a price or a quantity: what nobody set is often the largest double, and sums must stay finite
 MIN_PROPENSITY = 1e-200  # below it an estimate need not be finite
 
 _ID_MAX_BYTES = 200
@@ -53,16 +54,18 @@ def check_fill(fill: Fill, arms: Collection[str]) -> None:
     """Raises Refused for a fill that no state could take; `arms` are the bandit's."""
     if not (0 < len(fill.event_id) <= _ID_SURELY_FITS and 0 < len(fill.position_id) <= _ID_SURELY_FITS):
         _check_ids(event_id=fill.event_id, position_id=fill.position_id)
+    if fill.exec_id is not None:
+        _check_exec_id(fill.exec_id)
     if fill.exec_type != "TRADE":
         raise _bad_exec_type(fill.exec_type)
     if fill.side not in ("BUY", "SELL"):
         raise Refused("VALIDATION", f"side must be BUY or SELL, got {fill.side}")
     order_quantity = fill.order_quantity
-    if not (0.0 < fill.quantity < inf and 0.0 < fill.multiplier < inf):
+    if not (0.0 < fill.quantity <= LARGEST and 0.0 < fill.multiplier <= LARGEST):
         raise _not_positive(fill, ("quantity", "multiplier"))
-    if not 0.0 < fill.price < inf or fill.notional is not None:
+    if not 0.0 < fill.price <= LARGEST or fill.notional is not None:
         _check_basis(fill)
-    if order_quantity is not None and not 0.0 < order_quantity < inf:
+    if order_quantity is not None and not 0.0 < order_quantity <= LARGEST:
         raise _not_positive(fill, ("order_quantity",))
     if not -inf < fill.fees < inf:
         raise _not_finite(fill, ("fees",))
@@ -101,12 +104,16 @@ def check_close(close: Close) -> None:
     """Raises Refused for a close that no state could take."""
     if not (0 < len(close.event_id) <= _ID_SURELY_FITS and 0 < len(close.position_id) <= _ID_SURELY_FITS):
         _check_ids(event_id=close.event_id, position_id=close.position_id)
+    if close.exec_id is not None:
+        _check_exec_id(close.exec_id)
     if close.exec_type != "TRADE":
         raise _bad_exec_type(close.exec_type)
-    if not 0.0 < close.quantity < inf:
+    if not 0.0 < close.quantity <= LARGEST:
         raise _not_positive(close, ("quantity",))
-    if not (-inf < close.price < inf and -inf < close.fees < inf and -inf < close.slippage < inf):
-        raise _not_finite(close, ("price", "fees", "slippage"))
+    if not -LARGEST <= close.price <= LARGEST:
+        raise _not_finite(close, ("price",))
+    if not (-inf < close.fees < inf and -inf < close.slippage < inf):
+        raise _not_finite(close, ("fees", "slippage"))
 
 
 def check_command(command: Command) -> None:
@@ -141,16 +148,23 @@ def _check_ids(**ids: str) -> None:
             raise Refused("VALIDATION", f"{name} must be 1 to {_ID_MAX_BYTES} bytes of UTF-8, got {size_bytes}")
 
 
+def _check_exec_id(exec_id: str) -> None:
+    """A position keeps it, so it must fit there."""
+    size_bytes = len(exec_id.encode())
+    if size_bytes > _ID_MAX_BYTES:
+        raise Refused("VALIDATION", f"exec_id must be at most {_ID_MAX_BYTES} bytes of UTF-8, got {size_bytes}")
+
+
 def _check_basis(fill: Fill) -> None:
     """Basis points need something above 0 to be taken of."""
-    if not -inf < fill.price < inf:
+    if not -LARGEST <= fill.price <= LARGEST:
         raise _not_finite(fill, ("price",))
     if fill.notional is None:
         raise Refused(
             "VALIDATION",
             f"a fill at a price of {fill.price!r} needs notional, what basis points of one unit are taken of, above 0",
         )
-    if not 0.0 < fill.notional < inf:
+    if not 0.0 < fill.notional <= LARGEST:
         raise _not_positive(fill, ("notional",))
 
 
@@ -177,13 +191,18 @@ def _bad_exec_type(exec_type: str) -> Refused:
 
 
 def _not_positive(event: Fill | Close, names: tuple[str, ...]) -> Refused:
-    bad = [f"{name} {value!r}" for name in names if not 0.0 < (value := getattr(event, name)) < inf]
-    return Refused("VALIDATION", f"must be finite and above 0: {', '.join(bad)}")
+    bad = [f"{name} {value!r}" for name in names if not 0.0 < (value := getattr(event, name)) <= LARGEST]
+    return Refused("VALIDATION", f"must be finite and above 0: {', '.join(bad)}{_unset(event, names)}")
 
 
 def _not_finite(event: Fill | Close, names: tuple[str, ...]) -> Refused:
-    bad = [f"{name} {value!r}" for name in names if not isfinite(value := getattr(event, name))]
-    return Refused("VALIDATION", f"must be finite: {', '.join(bad)}")
+    bad = [f"{name} {value!r}" for name in names if not abs(value := getattr(event, name)) <= LARGEST]
+    return Refused("VALIDATION", f"must be finite: {', '.join(bad)}{_unset(event, names)}")
+
+
+def _unset(event: Fill | Close, names: tuple[str, ...]) -> str:
+    is_set = all(abs(value) <= LARGEST for name in names if isfinite(value := getattr(event, name)))
+    return "" if is_set else f"; above {LARGEST:g} it is nobody's number: unset?"
 
 
 def _unknown_arm(arm: str, arms: Collection[str]) -> Refused:

@@ -6,6 +6,7 @@ Numbers may be numpy's or Decimal; they are floats inside.
 
 from dataclasses import dataclass, field
 from itertools import count
+from math import inf
 from typing import Final, NamedTuple
 
 from armstream.learning.refusals import MAX_REWARD_BPS
@@ -155,8 +156,8 @@ class RewardTracker:
         else:
             parts = _first(position, wanted, arm)
         net, notional = _earned(position, parts, price, costs / wanted)
-        if not notional > 0.0:
-            raise ValueError("the entry notional is too small to divide by")
+        if not 0.0 < notional < inf:
+            raise ValueError(f"the entry notional must be a number to divide by, got {notional!r}")
         reward_bps = net / notional * 10_000
         if not abs(reward_bps) <= MAX_REWARD_BPS:
             raise ValueError(f"a reward must be within +-{MAX_REWARD_BPS:g} bps, got {reward_bps!r}")
