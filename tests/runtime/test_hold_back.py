@@ -50,7 +50,7 @@ def begun(trades: tuple[str, ...] = TRADES) -> tuple[HoldBack, PausedPartitions]
     return holder, consumer
 
 
-def test_a_task_that_begins_reads_the_fills_that_are_there_before_its_closes(clock: list[float], task: Task) -> None:
+def test_a_task_that_begins_reads_the_fills_that_are_there_before_its_closes(task: Task) -> None:
     holder, consumer = begun()
     assert consumer.paused == {("closes", 3)}
     holder.step(task, {"fills": 0, "closes": 0, "commands": 0})  # nothing was heard of yet
