@@ -84,6 +84,11 @@ def poisons(now_micros: int) -> list[Poison]:
         Poison("ID_REUSED", "quantity 10.0, not 100.0", encode(fill(now_micros, **BUSY))),
         Poison("VALIDATION", "milliseconds or seconds?", encode(fill(now_micros // 1_000))),
         Poison("VALIDATION", "needs notional", encode(fill(now_micros, price=0.0))),
+        Poison("UNKNOWN_ARM", "characters", encode(fill(now_micros, arm="\x01" * 250_000))),
+        Poison("MISROUTED", "characters", good, key=b"\xff" * 400_000),
+        Poison("VALIDATION", "instrument_id must", encode(fill(now_micros, instrument_id="I" * 990_000))),
+        Poison("VALIDATION", "exec_id must", encode(close(now_micros, exec_id="x" * 100_000))),
+        Poison("VALIDATION", "at most 1000 entries", encode(fill(now_micros, probabilities=(0.0,) * 100_000))),
         Poison("VALIDATION", "percent?", encode(fill(now_micros, arm=None, contributions={"ridge": 60.0}))),
     ]  # fmt: skip
 

@@ -185,3 +185,29 @@ def test_the_worst_that_is_legal_never_makes_a_learner_refuse(estimator: str) ->
                 fill(position_id=position_id, price=1.0, **fields), close(position_id=position_id, price=price)
             )
             assert applied.rewards[0].applied
+
+
+LONG: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"arm": "\x01" * 250_000}, "unknown arm '"),
+    ({"contributions": {"\x01" * 250_000: 1.0}}, "unknown arm '"),
+    ({"instrument_id": "I" * 201}, "instrument_id must be at most 200 bytes of UTF-8, got 201"),
+    ({"currency": "\u20ac" * 67}, "currency must be at most 200 bytes of UTF-8, got 201"),
+    ({"probabilities": (0.0,) * 1_001}, "at most 1000 entries"),
+    ({"advice": dict.fromkeys(map(str, range(1_001)), 0.0)}, "at most 1000 entries"),
+    ({"advice": {"e" * 101: 0.5}, "weights_version": 0}, "an expert's name must have at most 100 characters"),
+)
+
+
+@pytest.mark.parametrize(("fields", "error"), LONG)
+def test_what_is_too_long_is_refused_in_few_words(task: Task, fields: dict[str, Any], error: str) -> None:
+    """A dead letter carries its record and its reason, and one topic must take both."""
+    letter = task.apply(fill(**fields)).dead_letters[0]
+    assert error in letter.error
+    assert len(letter.error) < 700
+
+
+def test_a_refused_command_is_quoted_in_few_words(task: Task) -> None:
+    task.apply(fill())
+    applied = task.apply(Command("k", "book", "REMOVE_ARM", START, arm="\x01" * 300_000))
+    (refused,) = applied.commands_applied
+    assert (refused.outcome, len(refused.detail) < 700) == ("REFUSED", True)

@@ -10,9 +10,11 @@ from typing import Protocol
 from armstream.codec import DecodeError, decode_inputs
 from armstream.events import Header, Input, Rejected, Source
 from armstream.keys import partition_of
+from armstream.stages.validation import shortened
 
 _ROUTES_KEPT = 100_000
 _BANDIT_ID_MAX_BYTES = 200
+_HEADER_BYTES = 8  # at most, around the name and the value of one
 _LEFT_OUT = "armstream.left_out_bytes"
 
 
@@ -64,7 +66,7 @@ class Intake:
                 inputs.append(Rejected("LIMIT", reason, appended_micros))
                 continue
             if isinstance(event, DecodeError):
-                inputs.append(Rejected("DECODE", str(event), appended_micros))
+                inputs.append(Rejected("DECODE", shortened(str(event)), appended_micros))
                 continue
             key = record.key()
             route = routes.get(key) or self._route(key)
@@ -86,7 +88,8 @@ class Intake:
             for name, content in record.headers() or ()
         )
         size_bytes = len(key or b"") + len(value or b"") + sum(len(one.name) + len(one.value or b"") for one in headers)
-        if size_bytes > self._max_record_bytes:
+        published_bytes = size_bytes + len(key or b"") + _HEADER_BYTES * len(headers)  # its key is the letter's too
+        if published_bytes > self._max_record_bytes:
             key, value, headers = None, None, (Header(_LEFT_OUT, str(size_bytes).encode()),)
         return Source(record.topic(), record.partition(), record.offset(), key, value, headers)
 
@@ -109,4 +112,4 @@ class Intake:
         else:
             right = self._route(key)[1]
             reason = f"bandit {bandit_id!r} belongs on partition {right}, not {partition}: partitioner=murmur2_random"
-        return Rejected("MISROUTED", reason, appended_micros)
+        return Rejected("MISROUTED", shortened(reason), appended_micros)

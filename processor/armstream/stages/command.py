@@ -10,7 +10,7 @@ from json import dumps, loads
 from armstream.events import Action, Command, CommandApplied, Outcome
 from armstream.stages.facts import COMMANDS_REMEMBERED, SETTINGS_CHANGE
 from armstream.stages.state import Bandit, TaskState
-from armstream.stages.validation import Refused, check_command
+from armstream.stages.validation import Refused, check_command, shortened
 
 
 class _NotDoneError(Exception):
@@ -37,7 +37,9 @@ def obey(state: TaskState, command: Command) -> CommandApplied | None:
     try:
         _DOERS[command.action](state, bandit, command)
     except (_NotDoneError, ValueError) as refusal:  # a learner refuses before anything changes
-        return _audited(bandit, command.command_id, command.action, command.ts_event, str(refusal), "REFUSED")
+        return _audited(
+            bandit, command.command_id, command.action, command.ts_event, shortened(str(refusal)), "REFUSED"
+        )
     return _audited(bandit, command.command_id, command.action, command.ts_event, command.reason, "APPLIED")
 
 

@@ -17,6 +17,8 @@ MIN_PROPENSITY = 1e-200  # below it an estimate need not be finite
 
 _ID_MAX_BYTES = 200
 _NAME_MAX_CHARACTERS = 100  # as in the settings
+_LISTED_MAX = 1_000  # arms and experts that a decision may list: as many as the limits allow
+_ERROR_MAX_CHARACTERS = 600
 _ID_SURELY_FITS = 50  # UTF-8 takes at most four bytes a character
 
 _COMMAND_NEEDS = {
@@ -29,12 +31,20 @@ _COMMAND_NEEDS = {
 
 
 class Refused(Exception):
-    """An input that becomes a dead letter; nothing has changed."""
+    """An input that becomes a dead letter; nothing has changed. `error` is shortened."""
 
     def __init__(self, error_class: ErrorClass, error: str) -> None:
         super().__init__(error)
         self.error_class = error_class
-        self.error = error
+        self.error = shortened(error)
+
+
+def shortened(error: str) -> str:
+    """What quotes an input may be as long as the input, and is published beside it: its topic must take both."""
+    if len(error) <= _ERROR_MAX_CHARACTERS:
+        return error
+    half = _ERROR_MAX_CHARACTERS // 2
+    return f"{error[:half]}... {len(error) - 2 * half} characters ...{error[-half:]}"
 
 
 def check_bandit_id(bandit_id: str) -> None:
@@ -54,8 +64,7 @@ def check_fill(fill: Fill, arms: Collection[str]) -> None:
     """Raises Refused for a fill that no state could take; `arms` are the bandit's."""
     if not (0 < len(fill.event_id) <= _ID_SURELY_FITS and 0 < len(fill.position_id) <= _ID_SURELY_FITS):
         _check_ids(event_id=fill.event_id, position_id=fill.position_id)
-    if fill.exec_id is not None:
-        _check_exec_id(fill.exec_id)
+    _check_kept(fill)
     if fill.exec_type != "TRADE":
         raise _bad_exec_type(fill.exec_type)
     if fill.side not in ("BUY", "SELL"):
@@ -86,6 +95,8 @@ def check_advice(fill: Fill, experts: Collection[str], is_older: bool) -> None:
     """What the bandit's experts gave to the drawn arm, each of them and no other, unless `is_older`: the decision was
     made before the experts last changed. `experts` is empty where the rule knows none. Raises Refused."""
     for name, given in fill.advice.items():
+        if len(name) > _NAME_MAX_CHARACTERS:
+            raise Refused("VALIDATION", f"an expert's name must have at most {_NAME_MAX_CHARACTERS} characters")
         if not 0.0 <= given <= 1.0:
             raise Refused("VALIDATION", f"the advice of {name!r} must be from 0 to 1, got {given!r}")
     if is_older:
@@ -105,7 +116,7 @@ def check_close(close: Close) -> None:
     if not (0 < len(close.event_id) <= _ID_SURELY_FITS and 0 < len(close.position_id) <= _ID_SURELY_FITS):
         _check_ids(event_id=close.event_id, position_id=close.position_id)
     if close.exec_id is not None:
-        _check_exec_id(close.exec_id)
+        _check_text("exec_id", close.exec_id)
     if close.exec_type != "TRADE":
         raise _bad_exec_type(close.exec_type)
     if not 0.0 < close.quantity <= LARGEST:
@@ -148,11 +159,21 @@ def _check_ids(**ids: str) -> None:
             raise Refused("VALIDATION", f"{name} must be 1 to {_ID_MAX_BYTES} bytes of UTF-8, got {size_bytes}")
 
 
-def _check_exec_id(exec_id: str) -> None:
-    """A position keeps it, so it must fit there."""
-    size_bytes = len(exec_id.encode())
+def _check_kept(fill: Fill) -> None:
+    """What a position keeps must fit its snapshot, whatever else is in it."""
+    if len(fill.instrument_id) > _ID_SURELY_FITS or len(fill.currency) > _ID_SURELY_FITS:
+        _check_text("instrument_id", fill.instrument_id)
+        _check_text("currency", fill.currency)
+    if fill.exec_id is not None:
+        _check_text("exec_id", fill.exec_id)
+    if len(fill.probabilities) > _LISTED_MAX or len(fill.advice) > _LISTED_MAX:
+        raise Refused("VALIDATION", f"probabilities and advice must have at most {_LISTED_MAX} entries")
+
+
+def _check_text(name: str, text: str) -> None:
+    size_bytes = len(text.encode())
     if size_bytes > _ID_MAX_BYTES:
-        raise Refused("VALIDATION", f"exec_id must be at most {_ID_MAX_BYTES} bytes of UTF-8, got {size_bytes}")
+        raise Refused("VALIDATION", f"{name} must be at most {_ID_MAX_BYTES} bytes of UTF-8, got {size_bytes}")
 
 
 def _check_basis(fill: Fill) -> None:
