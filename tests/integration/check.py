@@ -228,17 +228,16 @@ def _every_input_is_accounted_for(found: Found, accepted: Positions) -> None:
         if key not in positions:
             assert _is_flat(events, orphaned), f"{key} is forgotten and not flat"
             continue
-        fills = [event.event_id for event in events if isinstance(event, Fill)]
-        closes = [event for event in events if isinstance(event, Close)]
         older = sorted(pages.pop(position_key(*key), []), key=lambda page: page.number)
         kept: list[PositionPage | PositionSnapshot] = [*older, positions[key]]
-        known_fills = [fill.event_id for one in kept for fill in one.fills]
-        known_closes = [close.event_id for one in kept for close in one.closes]
-        assert known_fills == fills, f"{key}: {kept}"
-        # A position that ended with its orphans, of a bandit that no fill had made yet, begins anew.
-        realised = [close for close in closes if orphaned.get(id_of(close), 0) != _decimal(round(close.quantity, 6))]
-        names = [[close.event_id for close in some] for some in (closes, realised)]
-        assert known_closes in names, f"{key}: {kept}"
+        known: list[tuple[type, str]] = [(Fill, fill.event_id) for one in kept for fill in one.fills]
+        known += [(Close, close.event_id) for one in kept for close in one.closes]
+        theirs = [event for event in events if (type(event), event.event_id) in known]
+        in_order = sorted(theirs, key=lambda event: isinstance(event, Close))
+        assert [(type(event), event.event_id) for event in in_order] == known, f"{key}: {kept}"
+        # It was flat once, was forgotten, and began anew.
+        gone = [event for event in events if event not in theirs]
+        assert not gone or _is_flat(gone, orphaned), f"{key} does not remember {gone}"
     assert positions.keys() <= accepted.keys(), "a position of nobody's"
     assert not pages, f"pages of nobody's: {list(pages)}"
 
