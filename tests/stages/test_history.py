@@ -1,5 +1,5 @@
 """Random histories: interleavings, batch boundaries, aborts and restarts change nothing that they must not change, and
-all of it is what the slow reference says. A hundred thousand histories, in three quarters of an hour:
+all of it is what the slow reference says. A hundred thousand histories, in a third of an hour:
 
     HISTORIES=100000 .venv/bin/python -m pytest tests/stages/test_history.py -k published --timeout 0
 """
