@@ -24,7 +24,10 @@ def tell_time(state: TaskState, bandit_id: str, ts_event: int, is_fill: bool) ->
     if bandit is None or ts_event <= (bandit.fill_watermark if is_fill else bandit.close_watermark):
         return bandit
     bandit = state.touch(bandit_id)
-    move_watermarks(state, bandit, ts_event, is_fill)
+    if state.limits.trades_share_topic:
+        bandit.fill_watermark = bandit.close_watermark = bandit.floor = ts_event
+    else:
+        move_watermarks(state, bandit, ts_event, is_fill)
     if bandit.finished and bandit.finished[0][0] < bandit.floor - state.limits.dedupe_window_micros:
         forget_finished(state, bandit)
     return bandit

@@ -150,16 +150,18 @@ class _Batch:
             self._bury(index, letter)
             self._outcomes[index] = DEAD_LETTER
             if isinstance(event, Fill | Close):
-                self._expire(index, event, None)
+                self._bury_all(index, expire(self._state, event.bandit_id, None))
             return
         if taken is None:
             self._outcomes[index] = DUPLICATE
         elif taken.segments:
             self._teach(index, event, taken)
-        self._expire(index, event, taken)
+        letters = expire(self._state, event.bandit_id, taken)
+        if letters:
+            self._bury_all(index, letters)
 
-    def _expire(self, index: int, event: Fill | Close, taken: Taken | None) -> None:
-        for letter in expire(self._state, event.bandit_id, taken):
+    def _bury_all(self, index: int, letters: Sequence[DeadLetter]) -> None:
+        for letter in letters:
             self._bury(index, letter)
 
     def _teach(self, index: int, event: Fill | Close, taken: Taken) -> None:

@@ -79,11 +79,13 @@ def take_fill(state: TaskState, fill: Fill) -> Taken | None:
     if before is not None and _is_known_fill(state, key, was, fill):
         return None
     settings = _checked(state, fill, bandit)
-    if bandit is not None:
-        _refuse_late(state, "fill", fill.ts_event, bandit.fill_watermark, bandit, before)
+    ts_event, limits = fill.ts_event, state.limits
+    if bandit is not None and (ts_event < bandit.fill_watermark or ts_event <= bandit.forgotten_until):
+        _refuse_late(state, "fill", ts_event, bandit.fill_watermark, bandit, before)
     decision = _agreed_decision(was, fill)
     count = 1 if before is None else event_count(was) + 1
-    _refuse_without_room(state, before, count)
+    if count > limits.max_events_per_position or state.position_count >= limits.max_positions_remembered:
+        _refuse_without_room(state, before, count)
 
     filled = PositionFill(
         fill.event_id,
@@ -91,7 +93,7 @@ def take_fill(state: TaskState, fill: Fill) -> Taken | None:
         fill.price,
         fill.fees,
         weight_of(was.filled_weight, was.filled_quantity, fill.quantity, fill.order_quantity),
-        fill.ts_event,
+        ts_event,
         fill.exec_id,
         fill.notional,
     )
@@ -104,8 +106,8 @@ def take_fill(state: TaskState, fill: Fill) -> Taken | None:
         left, written_off = 0.0, left
     if left and not open_left:
         open_left = left
-        if state.open_position_count >= state.limits.max_open_positions:
-            raise Refused("LIMIT", f"{state.limits.max_open_positions} positions are open already")
+        if state.open_position_count >= limits.max_open_positions:
+            raise Refused("LIMIT", f"{limits.max_open_positions} positions are open already")
 
     if bandit is None or bandit.learner is None:
         bandit = _begun(state, fill, settings, bandit is None)
@@ -122,8 +124,8 @@ def take_fill(state: TaskState, fill: Fill) -> Taken | None:
     after = PositionSnapshot(
         fill.bandit_id,
         fill.position_id,
-        fill.ts_event if fill.ts_event > was.ts_last else was.ts_last,
-        was.counted or _any_counts(segments),
+        ts_event if ts_event > was.ts_last else was.ts_last,
+        was.counted or (segments is not _NO_SEGMENTS and _any_counts(segments)),
         filled_quantity,
         was.filled_weight + filled.weight,
         fill.side,
@@ -152,7 +154,16 @@ def take_close(state: TaskState, close: Close, index: int, source_of: Callable[[
         close = structs.replace(close, slippage=0.0)
     if (was.closes or was.paged is not None) and _is_known_close(state, key, was, close):
         return None
-    _check_close(state, close, bandit, before)
+    if (
+        before is None
+        or before.final_close_id is not None
+        or bandit is None
+        or bandit.learner is None
+        or close.ts_event < bandit.close_watermark
+    ):
+        _check_close(state, close, bandit, before)
+    else:
+        check_close(close)
 
     fills: Fills = was.fills
     if was.paged is None:
@@ -168,11 +179,13 @@ def take_close(state: TaskState, close: Close, index: int, source_of: Callable[[
     bandit = state.touch(close.bandit_id) if bandit is not None else _waiting_only(state, close)
     decision, segments, final_close_id = was.decision, _NO_SEGMENTS, close.event_id if close.final else None
     if parts:
-        segments = _close_segments(state, bandit, decision, was, close, parts)
+        assert decision is not None  # only fills are matched, and a fill brings its decision
+        side, withheld, max_cost_ratio = was.side, why_withheld(state, bandit, decision), state.limits.max_cost_ratio
+        segments = [segment_of(decision, side, fill, close, part, withheld, max_cost_ratio) for fill, part in parts]
     if final_close_id is not None and open_left:
         segments = [*segments, *write_off(fills, at, open_left, final_close_id, close.ts_event)]
         at, open_left = len(fills), 0.0
-    if decision is not None and not (open_left or waiting):
+    if not (open_left or waiting) and decision is not None:
         decision = None if is_done(final_close_id, decision, was.filled_quantity, count) else decision
     kept = PositionClose(close.event_id, close.quantity, close.price, close.fees, close.slippage, close.exec_id)
     newer, closes, paged = was.fills, (*was.closes, kept), was.paged
@@ -279,7 +292,8 @@ def _checked(state: TaskState, fill: Fill, bandit: Bandit | None) -> LearningSet
 
 
 def _check_close(state: TaskState, close: Close, bandit: Bandit | None, before: PositionSnapshot | None) -> None:
-    """Raises Refused for a close that the bandit cannot take."""
+    """Raises Refused for a close that the bandit cannot take. The newest one of a position that is there it can take,
+    where any can be taken."""
     if (bandit is None or bandit.learner is None) and state.registry.of(close.bandit_id) is None:
         raise _unregistered(close.bandit_id)
     check_close(close)
@@ -422,19 +436,6 @@ def _fill_segments(
     if written_off:
         segments += write_off((filled,), 0, written_off, final_close_id, fill.ts_event)
     return segments
-
-
-def _close_segments(
-    state: TaskState,
-    bandit: Bandit,
-    decision: DecisionSnapshot | None,
-    was: PositionSnapshot,
-    close: Close,
-    parts: Sequence[FillPart],
-) -> Sequence[Segment]:
-    assert decision is not None  # only fills are matched, and a fill brings its decision
-    withheld, max_cost_ratio = why_withheld(state, bandit, decision), state.limits.max_cost_ratio
-    return [segment_of(decision, was.side, fill, close, part, withheld, max_cost_ratio) for fill, part in parts]
 
 
 def _source_bytes(source: Source) -> int:

@@ -64,7 +64,14 @@ def check_fill(fill: Fill, arms: Collection[str]) -> None:
     """Raises Refused for a fill that no state could take; `arms` are the bandit's."""
     if not (0 < len(fill.event_id) <= _ID_SURELY_FITS and 0 < len(fill.position_id) <= _ID_SURELY_FITS):
         _check_ids(event_id=fill.event_id, position_id=fill.position_id)
-    _check_kept(fill)
+    if (
+        len(fill.instrument_id) > _ID_SURELY_FITS
+        or len(fill.currency) > _ID_SURELY_FITS
+        or len(fill.probabilities) > _LISTED_MAX
+        or fill.exec_id is not None
+        or fill.advice
+    ):
+        _check_kept(fill)
     if fill.exec_type != "TRADE":
         raise _bad_exec_type(fill.exec_type)
     if fill.side not in ("BUY", "SELL"):
@@ -161,9 +168,8 @@ def _check_ids(**ids: str) -> None:
 
 def _check_kept(fill: Fill) -> None:
     """What a position keeps must fit its snapshot, whatever else is in it."""
-    if len(fill.instrument_id) > _ID_SURELY_FITS or len(fill.currency) > _ID_SURELY_FITS:
-        _check_text("instrument_id", fill.instrument_id)
-        _check_text("currency", fill.currency)
+    _check_text("instrument_id", fill.instrument_id)
+    _check_text("currency", fill.currency)
     if fill.exec_id is not None:
         _check_text("exec_id", fill.exec_id)
     if len(fill.probabilities) > _LISTED_MAX or len(fill.advice) > _LISTED_MAX:
