@@ -10,7 +10,6 @@ from typing import Protocol
 from armstream.codec import DecodeError, decode_inputs
 from armstream.events import Header, Input, Rejected, Source
 from armstream.keys import partition_of
-from armstream.stages.validation import shortened
 
 _ROUTES_KEPT = 100_000
 _BANDIT_ID_MAX_BYTES = 200
@@ -66,7 +65,7 @@ class Intake:
                 inputs.append(Rejected("LIMIT", reason, appended_micros))
                 continue
             if isinstance(event, DecodeError):
-                inputs.append(Rejected("DECODE", shortened(str(event)), appended_micros))
+                inputs.append(Rejected("DECODE", str(event), appended_micros))
                 continue
             key = record.key()
             route = routes.get(key) or self._route(key)
@@ -112,4 +111,4 @@ class Intake:
         else:
             right = self._route(key)[1]
             reason = f"bandit {bandit_id!r} belongs on partition {right}, not {partition}: partitioner=murmur2_random"
-        return Rejected("MISROUTED", shortened(reason), appended_micros)
+        return Rejected("MISROUTED", reason, appended_micros)
