@@ -13,11 +13,11 @@ from armstream.keys import position_key
 from armstream.stages.memory import (
     end_oldest_waiting,
     end_waiting,
+    find_waiting,
     forget,
     forget_finished,
     forget_if_empty,
     make_room,
-    waiting_close,
 )
 from armstream.stages.reward import Taken
 from armstream.stages.state import NEVER, NEVER_YET, Bandit, TaskState
@@ -79,10 +79,10 @@ def _expire_closes(state: TaskState, bandit: Bandit) -> list[DeadLetter]:
     )
     while hints and hints[0][0] < before:
         ts_event, event_id, position_id = state.pop_hint(hints)
-        position = state.position(position_key(bandit.bandit_id, position_id))
-        close = None if position is None else waiting_close(position, event_id, ts_event)
-        if position is None or close is None:
-            continue  # it was matched, or ended
+        found = find_waiting(state, bandit.bandit_id, position_id, event_id, ts_event)
+        if found is None:
+            continue
+        position, close = found
         error = f"no fill for {close.left!r} of {close.quantity!r} within {waited_micros / 1e6:g} s"
         letter = DeadLetter(close.source, "ORPHAN_CLOSE", error, ts_event, close.left)
         letters.append(end_waiting(state, bandit.bandit_id, position, close, letter))

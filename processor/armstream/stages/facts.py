@@ -31,8 +31,9 @@ class TaskLimits:
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            if name != "trades_share_topic" and getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)!r}")
+            limit = getattr(self, name)
+            if not isinstance(limit, bool) and limit <= 0:
+                raise ValueError(f"{name} must be above 0, got {limit!r}")
         if self.max_holding_micros < self.dedupe_window_micros:
             raise ValueError("max_holding must not be shorter than dedupe_window: a held position would dedupe less")
 

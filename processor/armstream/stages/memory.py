@@ -24,10 +24,7 @@ def tell_time(state: TaskState, bandit_id: str, ts_event: int, is_fill: bool) ->
     if bandit is None or ts_event <= (bandit.fill_watermark if is_fill else bandit.close_watermark):
         return bandit
     bandit = state.touch(bandit_id)
-    if state.limits.trades_share_topic:
-        bandit.fill_watermark = bandit.close_watermark = bandit.floor = ts_event
-    else:
-        move_watermarks(state, bandit, ts_event, is_fill)
+    move_watermarks(state, bandit, ts_event, is_fill)
     if bandit.finished and bandit.finished[0][0] < bandit.floor - state.limits.dedupe_window_micros:
         forget_finished(state, bandit)
     return bandit
@@ -98,20 +95,25 @@ def end_oldest_waiting(state: TaskState) -> DeadLetter:
     """The task's oldest close that waits makes room. There is one."""
     while True:
         ts_event, bandit_id, position_id, event_id = state.pop_hint(state.waiting)
-        position = state.position(position_key(bandit_id, position_id))
-        close = None if position is None else waiting_close(position, event_id, ts_event)
-        if position is None or close is None:
-            continue  # it was matched, or ended
+        found = find_waiting(state, bandit_id, position_id, event_id, ts_event)
+        if found is None:
+            continue
+        position, close = found
         most = state.limits.max_waiting_closes
         error = f"{most} closes wait for their fills, and this is the oldest: {close.left!r} of {close.quantity!r}"
         letter = DeadLetter(close.source, "LIMIT", error, ts_event, close.left)
         return end_waiting(state, bandit_id, position, close, letter)
 
 
-def waiting_close(position: PositionSnapshot, event_id: str, ts_event: int) -> WaitingClose | None:
-    for close in position.waiting:
+def find_waiting(
+    state: TaskState, bandit_id: str, position_id: str, event_id: str, ts_event: int
+) -> tuple[PositionSnapshot, WaitingClose] | None:
+    """The close that a hint names, in its position. None where it was matched, or ended."""
+    position = state.position(position_key(bandit_id, position_id))
+    for close in () if position is None else position.waiting:
         if close.event_id == event_id and close.ts_event == ts_event:
-            return close
+            assert position is not None  # it has the close
+            return position, close
     return None
 
 
@@ -143,8 +145,7 @@ def _waits(state: TaskState, bandit: Bandit) -> bool:
     hints = bandit.waiting
     while hints:
         ts_event, event_id, position_id = hints[0]
-        position = state.position(position_key(bandit.bandit_id, position_id))
-        if position is not None and waiting_close(position, event_id, ts_event) is not None:
+        if find_waiting(state, bandit.bandit_id, position_id, event_id, ts_event) is not None:
             return True
         state.pop_hint(hints)
     return False
