@@ -24,6 +24,7 @@ from armstream.engine.sendable import (
 from armstream.events import Close, Fill
 
 NOW = 1_763_778_000_000_000
+MAX_DOUBLE = 1.7976931348623157e308  # what nobody set
 DRAWN = Fill(
     "f1", "eu-equities", "p1", "AAPL", "BUY", 3.0, 150.0, NOW, 2.0, 0.5, "TRADE", "USD", 4.0, "x1", "x0", "ridge", 0.25,
     (0.25, 0.75), 0.5, 7, {}, {"regime": 0.5}, 16.0,
@@ -108,6 +109,14 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("multiplier must be finite and above 0", {"multiplier": 0.0}),
     ("order_quantity must be finite and above 0", {"order_quantity": 0.0}),
     ("notional must be finite and above 0", {"notional": 0.0}),
+    *(
+        (f"{name} must be finite and above 0", {name: MAX_DOUBLE})
+        for name in ("quantity", "order_quantity", "notional")
+    ),
+    ("price must be within 1e\\+300 either way", {"price": -MAX_DOUBLE}),
+    ("exec_id must be at most 200 bytes", {"exec_id": "x" * 201}),
+    ("instrument_id must be at most 200 bytes", {"instrument_id": "I" * 201}),
+    ("currency must be at most 200 bytes", {"currency": "\N{EURO SIGN}" * 67}),
     ("price must be above 0 where notional is not given", {"price": 0.0, "notional": None}),
     ("price must be above 0 where notional is not given", {"price": -1.0, "notional": None}),
     ("propensity must be above 0 and at most 1", {"propensity": 0.0}),
@@ -167,7 +176,7 @@ def test_a_close_may_have_any_finite_price() -> None:
 
 ODD: list[Any] = [
     *(0.0, -1.0, 0.5, 1.0, 2.0, 3, math.nan, math.inf, -math.inf, True, False, np.True_, None, np.float64(1)),
-    *(NOW, 0, 7, -1, 2**63, NOW * 1_000),
+    *(NOW, 0, 7, -1, 2**63, NOW * 1_000, MAX_DOUBLE, -MAX_DOUBLE, 1e300),
     *("a", "", "a" * 50, "a" * 51, "a" * 201, "a\0b", "1", np.str_("a"), "BUY", "buy", "TRADE", "CANCEL"),
     *({}, {"a": 0.5}, {"a": math.nan}, {"a": 2}, (), (0.5, 0.5), (math.nan,), (1,), [0.5], np.array([0.5])),
 ]

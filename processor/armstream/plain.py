@@ -24,7 +24,7 @@ END_MICROS: Final = 253_402_300_800_000_000  # the year 10000: nanoseconds of an
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _SIDES: Final[Mapping[str, Literal["BUY", "SELL"]]] = {"BUY": "BUY", "SELL": "SELL"}
-_LARGEST: Final = 1e300
+LARGEST: Final = 1e300  # of a price or a quantity: what nobody set is often the largest double
 _FLOAT_ALONE: Final = {float}
 
 
@@ -37,9 +37,9 @@ def plain_number(field: str, value: object) -> float:
 
 
 def positive_number(field: str, value: object) -> float:
-    """A finite float above 0, and not above 1e300: what nobody set is often the largest double."""
+    """A finite float above 0, and not above LARGEST."""
     plain = value if type(value) is float else _float_of(field, value)
-    if not 0.0 < plain <= _LARGEST:
+    if not 0.0 < plain <= LARGEST:
         raise ValueError(f"{field} must be finite and above 0, got {value!r}")
     return plain
 

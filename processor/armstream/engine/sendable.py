@@ -11,6 +11,7 @@ from armstream.events import Close, ExecType, Fill
 from armstream.plain import (
     END_MICROS,
     FIRST_MICROS,
+    LARGEST,
     are_plain_numbers,
     numbers_by_name,
     plain_number,
@@ -58,14 +59,16 @@ def _is_usual_fill(fill: Fill) -> bool:
     return (
         _are_usual_names(fill)
         and type(fill.instrument_id) is type(fill.currency) is type(fill.arm) is type(fill.side) is str
+        and len(fill.instrument_id) <= _ID_SURELY_FITS
+        and len(fill.currency) <= _ID_SURELY_FITS
         and fill.side in ("BUY", "SELL")
         and type(quantity) is type(price) is type(multiplier) is type(fees) is type(propensity) is float
-        and 0.0 < quantity < inf
-        and 0.0 < price < inf
-        and 0.0 < multiplier < inf
+        and 0.0 < quantity <= LARGEST
+        and 0.0 < price <= LARGEST
+        and 0.0 < multiplier <= LARGEST
         and -inf < fees < inf
         and 0.0 < propensity <= 1.0
-        and (order_quantity is None or (type(order_quantity) is float and 0.0 < order_quantity < inf))
+        and (order_quantity is None or (type(order_quantity) is float and 0.0 < order_quantity <= LARGEST))
         and (eta is None or (type(eta) is float and -inf < eta < inf))
         and type(fill.weights_version) is int
         and 0 <= fill.weights_version < 1 << 63
@@ -83,8 +86,8 @@ def _is_usual_close(close: Close) -> bool:
     return (
         _are_usual_names(close)
         and type(quantity) is type(price) is type(fees) is type(slippage) is float
-        and 0.0 < quantity < inf
-        and -inf < price < inf
+        and 0.0 < quantity <= LARGEST
+        and -LARGEST <= price <= LARGEST
         and -inf < fees < inf
         and -inf < slippage < inf
         and type(close.slippage_in_price) is type(close.final) is bool
@@ -101,7 +104,7 @@ def _are_usual_names(event: Fill | Close) -> bool:
         and 0 < len(position_id) <= _ID_SURELY_FITS
         and "\0" not in bandit_id
         and event.exec_type == "TRADE"
-        and (exec_id is None or type(exec_id) is str)
+        and (exec_id is None or (type(exec_id) is str and len(exec_id) <= _ID_SURELY_FITS))
         and event.exec_ref_id is None
         and type(event.ts_event) is int
         and FIRST_MICROS <= event.ts_event < END_MICROS
@@ -119,7 +122,7 @@ def _judged_fill(fill: Fill) -> Fill:
         _legal_id("event_id", fill.event_id),
         _legal_bandit_id(fill.bandit_id),
         _legal_id("position_id", fill.position_id),
-        plain_text("instrument_id", fill.instrument_id),
+        _legal_text("instrument_id", fill.instrument_id),
         plain_side("side", fill.side),
         positive_number("quantity", fill.quantity),
         _entry_price(fill.price, has_notional=notional is not None),
@@ -127,9 +130,9 @@ def _judged_fill(fill: Fill) -> Fill:
         positive_number("multiplier", fill.multiplier),
         plain_number("fees", fill.fees),
         _legal_exec_type(fill.exec_type),
-        plain_text("currency", fill.currency),
+        _legal_text("currency", fill.currency),
         None if order_quantity is None else positive_number("order_quantity", order_quantity),
-        None if exec_id is None else plain_text("exec_id", exec_id),
+        None if exec_id is None else _legal_text("exec_id", exec_id),
         None if exec_ref_id is None else plain_text("exec_ref_id", exec_ref_id),
         None if arm is None else plain_text("arm", arm),
         None if propensity is None else _legal_propensity(propensity),
@@ -149,13 +152,13 @@ def _judged_close(close: Close) -> Close:
         _legal_bandit_id(close.bandit_id),
         _legal_id("position_id", close.position_id),
         positive_number("quantity", close.quantity),
-        plain_number("price", close.price),
+        _legal_price(close.price),
         utc_micros("ts_event", close.ts_event),
         plain_number("fees", close.fees),
         plain_number("slippage", close.slippage),
         plain_truth("slippage_in_price", close.slippage_in_price),
         _legal_exec_type(close.exec_type),
-        None if exec_id is None else plain_text("exec_id", exec_id),
+        None if exec_id is None else _legal_text("exec_id", exec_id),
         None if exec_ref_id is None else plain_text("exec_ref_id", exec_ref_id),
         plain_truth("final", close.final),
     )
@@ -168,6 +171,20 @@ def _legal_id(field: str, value: object) -> str:
     return plain
 
 
+def _legal_text(field: str, value: object) -> str:
+    plain = plain_text(field, value)
+    if len(plain) > _ID_SURELY_FITS and len(plain.encode(errors="replace")) > ID_MAX_BYTES:
+        raise ValueError(f"{field} must be at most {ID_MAX_BYTES} bytes of UTF-8, got {plain!r}")
+    return plain
+
+
+def _legal_price(value: object) -> float:
+    price = plain_number("price", value)
+    if not -LARGEST <= price <= LARGEST:
+        raise ValueError(f"price must be within {LARGEST:g} either way, got {value!r}")
+    return price
+
+
 def _legal_bandit_id(value: object) -> str:
     plain = _legal_id("bandit_id", value)
     if "\0" in plain:
@@ -176,7 +193,7 @@ def _legal_bandit_id(value: object) -> str:
 
 
 def _entry_price(value: object, has_notional: bool) -> float:
-    price = plain_number("price", value)
+    price = _legal_price(value)
     if price <= 0.0 and not has_notional:
         raise ValueError(f"price must be above 0 where notional is not given, the basis of one unit, got {value!r}")
     return price
