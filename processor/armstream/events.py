@@ -260,12 +260,16 @@ class BanditSnapshot(Struct, frozen=True, gc=False):
 class TaskSnapshot(Struct, frozen=True, gc=False):
     """Where a task stands in each input topic; a topic that it lacks starts at its beginning.
 
-    `settings` are those of the task's newest TaskSettings, "" before the first.
+    `settings` are those of the task's newest TaskSettings, "" before the first. `group` is the consumer group whose
+    state this is, and `topic_ids` are Kafka's ids of the input and output topics, by name; "" and empty where an older
+    processor wrote it.
     """
 
     task: int
     next_offset: Mapping[str, int]
     settings: str = ""
+    group: str = ""
+    topic_ids: Mapping[str, str] = {}
     schema_version: int = 1
 
 
