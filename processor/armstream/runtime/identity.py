@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 ANEW = "`armstream reset anew --group NEW --suffix SUFFIX` learns again from the beginning onto new outputs"
 
+_AS_KAFKAS_TOOLS = str.maketrans("+/", "-_")  # an id as kafka-topics.sh shows it
 _REQUEST_SECONDS = 10.0
 _LAST_REQUEST_SECONDS = 5.0
 _LOOK_EVERY_SECONDS = 10.0
@@ -73,7 +74,8 @@ def identities(asked: Asked, seconds: float = 2 * _REQUEST_SECONDS) -> dict[str,
             if failure.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise
         else:
-            found[name] = TopicIdentity(str(topic.topic_id), len(topic.partitions))
+            topic_id = str(topic.topic_id).translate(_AS_KAFKAS_TOOLS)
+            found[name] = TopicIdentity(topic_id, len(topic.partitions))
     return found
 
 

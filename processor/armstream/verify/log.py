@@ -272,7 +272,8 @@ class Cluster:
         """By name. Raises KafkaException."""
         admin = AdminClient({"log_level": 0, **self._settings.kafka.connection()})
         asked = admin.describe_topics(TopicCollection(list(self._names.all)), request_timeout=_REQUEST_SECONDS)
-        return {name: str(future.result().topic_id) for name, future in asked.items()}
+        as_kafkas_tools = str.maketrans("+/", "-_")
+        return {name: str(future.result().topic_id).translate(as_kafkas_tools) for name, future in asked.items()}
 
     def _checked_partition_count(self) -> int:
         consumer = self._consumer("ends", "read_uncommitted")
