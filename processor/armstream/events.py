@@ -261,8 +261,8 @@ class TaskSnapshot(Struct, frozen=True, gc=False):
     """Where a task stands in each input topic; a topic that it lacks starts at its beginning.
 
     `settings` are those of the task's newest TaskSettings, "" before the first. `group` is the consumer group whose
-    state this is, and `topic_ids` are Kafka's ids of the input and output topics, by name; "" and empty where an older
-    processor wrote it.
+    state this is, `topic_ids` are Kafka's ids of the input and output topics, by name, each of which has so many
+    `partitions`; "", empty and 0 where an older processor wrote it.
     """
 
     task: int
@@ -270,6 +270,7 @@ class TaskSnapshot(Struct, frozen=True, gc=False):
     settings: str = ""
     group: str = ""
     topic_ids: Mapping[str, str] = {}
+    partitions: int = 0
     schema_version: int = 1
 
 
