@@ -4,6 +4,7 @@ import json
 import socket
 import traceback
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import yaml
 
 from armstream.resources import resource
 from armstream.rules import new_learner
-from armstream.settings import Settings, SettingsError, load, rows
+from armstream.settings import KafkaSettings, Settings, SettingsError, load, rows
 
 
 def file_with(folder: Path, text: str) -> Path:
@@ -273,11 +274,40 @@ def test_the_clients_configuration_is_the_files_and_the_guarantees_win(tmp_path:
     path = file_with(tmp_path, "instance: b\nkafka: {group_id: desk, client: {linger.ms: 3, retry.backoff.ms: 7}}")
     settings = load(path, {})
     producer, consumer = settings.producer_configuration(), settings.consumer_configuration()
-    assert (producer["linger.ms"], producer["retry.backoff.ms"], producer["transactional.id"]) == ("3", "7", "desk-b")
+    assert (producer["linger.ms"], producer["retry.backoff.ms"], producer["transactional.id"]) == ("3", "7", "desk-:b")
     assert (producer["partitioner"], producer["acks"]) == ("murmur2_random", "all")
     assert (consumer["group.id"], consumer["group.instance.id"]) == ("desk", "b")
     assert (consumer["isolation.level"], consumer["auto.offset.reset"]) == ("read_committed", "error")
     assert 0 < int(consumer["heartbeat.interval.ms"]) <= settings.kafka.session_timeout_ms / 3
+
+
+def test_no_two_processes_of_any_two_groups_share_a_transactional_id() -> None:
+    """Every group and every instance of up to three of the characters that could run into each other."""
+    names = ["".join(letters) for length in (1, 2, 3) for letters in product("a-._", repeat=length)]
+    ids = {f"{group} {instance}": _named(group, instance) for group, instance in product(names, names)}
+    assert len(set(ids.values())) == len(ids) == 84**2
+    assert (_named("a", "b-0"), _named("a-b", "0")) == ("a-:b-0", "a-b-:0")
+
+
+def test_a_prefix_right_of_one_group_covers_no_other_and_the_one_of_before_still_covers_it() -> None:
+    assert _named("desk", "b").startswith("desk-:")
+    assert not _named("desk-", "b").startswith("desk-:")
+    assert not _named("desk-eu", "b").startswith("desk-:")
+    assert _named("desk", "b").startswith("desk-")
+
+
+def _named(group: str, instance: str) -> object:
+    settings = Settings.model_construct(
+        instance=instance, kafka=KafkaSettings.model_construct(**dict(KafkaSettings()) | {"group_id": group})
+    )
+    return settings.producer_configuration()["transactional.id"]
+
+
+@pytest.mark.parametrize("name", ["a:b", "a b", "a/b", "\u00fc", "b\n", "\0", "\x1b[2J", "a,b", "x" * 201])
+def test_names_that_would_run_into_each_other_or_into_a_terminal_are_refused(name: str) -> None:
+    for values in ({"instance": name}, {"kafka": {"group_id": name}}):
+        with pytest.raises(ValueError, match="should match pattern|at most 200"):
+            Settings.model_validate(values)
 
 
 def test_online_learning_may_be_nested_as_the_documented_file_has_it(tmp_path: Path) -> None:

@@ -493,6 +493,11 @@ class Settings(Section):
         """How far an event's time may be ahead of its record's append time."""
         return self.rewards.max_future_seconds * SECOND_MICROS
 
+    @property
+    def transactional_id(self) -> str:
+        """This process's, which no other group's process has: neither name holds a colon, so it parts them."""
+        return f"{self.kafka.group_id}-:{self.instance}"
+
     def producer_configuration(self) -> ClientConfiguration:
         """The transactional producer's. The name stays through a restart, which so settles what a crash left open."""
         return {
@@ -500,7 +505,7 @@ class Settings(Section):
             "linger.ms": 0,  # a batch is produced whole and then flushed: nothing is won by waiting
             "queue.buffering.max.messages": 0,  # no limit of its own: a batch is one
             **self.kafka.connection(),
-            "transactional.id": f"{self.kafka.group_id}-{self.instance}",
+            "transactional.id": self.transactional_id,
             "transaction.timeout.ms": self.kafka.transaction_timeout_ms,
             "enable.idempotence": True,
             "acks": "all",
