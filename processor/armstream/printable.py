@@ -4,7 +4,6 @@ What Python does not call printable is shown by its escape: controls, escape seq
 overrides, lone surrogates. YAML's double quotes read the same escapes, and JSON has those of `json_printable`.
 """
 
-import json
 import re
 
 _UNPRINTABLE = re.compile(r"[^ -~]")
@@ -27,4 +26,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 def _json_escaped(found: re.Match[str]) -> str:
     character = found[0]
-    return character if character.isprintable() else json.dumps(character)[1:-1]
+    if character.isprintable():
+        return character
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
