@@ -353,7 +353,7 @@ def _check_config(arguments: argparse.Namespace) -> int:
         return _failed(str(stopped))
     print(settings.to_yaml(), end="")
     _say(f"# arms: {', '.join(settings.online_learning.arms)}")
-    _say("ok")
+    _say("# ok")
     return 0
 
 

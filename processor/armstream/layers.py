@@ -18,7 +18,6 @@ ENVIRONMENT_PREFIX = "ARMSTREAM__"
 SettingPath = tuple[str | int, ...]
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")  # lone surrogates stand for bytes that are no UTF-8
-_LONGEST_PATH = 300
 
 
 class Layers:
@@ -143,6 +142,5 @@ def _is_no_text(value: object) -> bool:
 
 
 def shown_path(path: SettingPath) -> str:
-    """A setting's name for an error: what stands behind a "=" in a name is left out, and so is what is very long."""
-    whole = ".".join(re.sub(r"=.*", "=...", str(name), flags=re.DOTALL) for name in path)
-    return whole if len(whole) <= _LONGEST_PATH else f"{whole[:_LONGEST_PATH]}..."
+    """A setting's name for an error, without what stands behind a "=" in it: lines of another format hold secrets."""
+    return ".".join(re.sub(r"=.*", "=...", str(name), flags=re.DOTALL) for name in path)

@@ -25,7 +25,7 @@ from armstream.resources import resource
 from armstream.rules import RULES, UnknownRule, new_learner, rule_named
 from armstream.section import Conflict, ConflictError, Number, Section
 from armstream.stages.facts import DAY_MICROS, SECOND_MICROS, BanditRegistry, TaskLimits
-from armstream.stages.validation import Refused, check_bandit_id
+from armstream.stages.validation import Refused, check_bandit_id, shortened
 from armstream.yaml_text import Plain, typed, written
 
 KAFKA_BATCH_BYTES = 1_048_588  # the default of max.message.bytes
@@ -45,10 +45,10 @@ _FOR_ALL_BANDITS = frozenset({"enabled", "algorithm", "save_interval", "state_fi
 
 
 class SettingsError(ValueError):
-    """Settings that cannot be; `lines` has one line an error."""
+    """Settings that cannot be; `lines` has one line an error, shortened in its middle where it is long."""
 
     def __init__(self, lines: Iterable[str]) -> None:
-        self.lines = tuple(lines)
+        self.lines = tuple(map(shortened, lines))
         super().__init__("\n".join(self.lines))
 
 
