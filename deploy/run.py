@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 from rich.live import Live
 
@@ -27,10 +26,12 @@ from armstream.engine import FollowerError, WeightsFollower
 from armstream.events import WeightVector
 from armstream.layers import Layers
 from armstream.operating.settings_change import to_begin_anew
+from armstream.printable import printable
 from armstream.runtime.failures import Stopped
 from armstream.screen import Figures, View, Watch, parse_figures, plain_line, render
 from armstream.settings import Settings, SettingsError, load
 from armstream.waiting import waiting
+from armstream.yaml_text import written
 from deploy.child import Child, tail
 from deploy.kafka.broker import Broker, NoKafkaError, start_kafka
 from deploy.ports import HOST, NoPortError, Ports
@@ -202,7 +203,7 @@ def _write_settings(arguments: argparse.Namespace, bootstrap_servers: str, metri
     }
     layers.lay((), here, "make run")
     head = f"# Written by make run, preset {arguments.preset}, at each start.\n"
-    path.write_text(head + yaml.safe_dump(layers.values, sort_keys=False), encoding="utf-8")
+    path.write_text(head + written(layers.values), encoding="utf-8")
     return path
 
 
@@ -245,7 +246,7 @@ def _say_what_begins_anew(settings: Settings, preset: str) -> None:
         back = _preset_of(learned_under)
         _say(
             f"preset {preset}: {_counted(bandits)} learned under {back or 'other settings'} and begin anew with the "
-            f"next trade in their partition, which forgets what they learned: {', '.join(bandits)}"
+            f"next trade in their partition, which forgets what they learned: {', '.join(map(printable, bandits))}"
         )
         way_back = f'make run ARGS="--preset {back}"' if back else "the settings that you had"
         _say(
@@ -411,8 +412,9 @@ def _ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
+def _say(lines: str) -> None:
+    for line in lines.split("\n"):
+        sys.stdout.write(f"{printable(line)}\n")
     sys.stdout.flush()
 
 

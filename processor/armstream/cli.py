@@ -5,15 +5,18 @@ Each command imports what it needs when it runs: `--help` answers at once, and o
 
 import argparse
 import os
+import re
 import signal
 import sys
 import time
 import uuid
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from armstream import __version__
+from armstream.printable import printable
 from armstream.resources import resource
 
 if TYPE_CHECKING:
@@ -24,10 +27,24 @@ DEMO_PACKAGES = {"bokeh_sampledata", "pandas", "rich"}
 
 Record = tuple[str, int, int]
 
+_LONGEST_WAIT_SECONDS = 86_400.0
+_MOST_MESSAGE_CHARACTERS = 500
+
+
+class Parser(argparse.ArgumentParser):
+    """One whose errors, which quote the arguments, are lines of a terminal too."""
+
+    def error(self, message: str) -> NoReturn:
+        shown = printable(message)
+        super().error(shown if len(shown) <= _MOST_MESSAGE_CHARACTERS else f"{shown[:_MOST_MESSAGE_CHARACTERS]}...")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit code; argparse itself exits with 2 on wrong usage, 0 on --help."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what its encoding has not is shown by its escape
     try:
         parsed = _parser(with_demo=arguments[:1] == ["demo"]).parse_args(arguments)
         code: int = parsed.command(parsed)
@@ -40,8 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser(with_demo: bool) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser(with_demo: bool) -> Parser:
+    parser = Parser(
         prog="armstream",
         description="Learns which trading model deserves weight, online, from the desk's own fills on Kafka.",
         epilog="example: armstream topics create && armstream run",
@@ -55,7 +72,9 @@ def _parser(with_demo: bool) -> argparse.ArgumentParser:
         "process fills and closes until SIGTERM or Ctrl-C",
         "armstream run --config mine.yaml --instance b --skip trades:3:1042",
     )
-    run.add_argument("--instance", metavar="NAME", help="this process's name among its twins (default: the host name)")
+    run.add_argument(
+        "--instance", type=_text, metavar="NAME", help="this process's name among its twins (default: the host name)"
+    )
     run.add_argument(
         "--skip",
         type=_record,
@@ -126,7 +145,7 @@ _ASKED_OF_EXPERTS: dict[str, tuple["Action", str, str]] = {
 }
 
 
-def _add_arms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_arms(commands: "argparse._SubParsersAction[Parser]") -> None:
     arms = commands.add_parser(
         "arms", help="change a bandit while it runs, or list them", epilog="example: armstream arms list"
     )
@@ -137,7 +156,7 @@ def _add_arms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         if name == "set-bound":
             asked.add_argument("value", type=float, metavar="BPS")
     lists = _add(actions, "list", "show bandits, arms and weights", "armstream arms list eu-equities")
-    lists.add_argument("bandit", nargs="?", help="one alone (default: all)")
+    lists.add_argument("bandit", type=_text, nargs="?", help="one alone (default: all)")
     lists.set_defaults(command=_arms_list)
 
     experts = commands.add_parser(
@@ -150,27 +169,25 @@ def _add_arms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         _ask(_add(actions, name, purpose, f"armstream experts {example}"), action, "expert")
 
 
-def _ask(asked: argparse.ArgumentParser, action: "Action", what: str) -> None:
+def _ask(asked: Parser, action: "Action", what: str) -> None:
     """The arguments of one command to a bandit; `what` is added or removed."""
-    asked.add_argument("bandit", help="its bandit_id")
+    asked.add_argument("bandit", type=_text, help="its bandit_id")
     verb = action.partition("_")[0]
     if verb in ("ADD", "REMOVE"):
-        asked.add_argument(what)
+        asked.add_argument(what, type=_text)
     if verb == "ADD":
         asked.add_argument(
             "--weight", type=float, dest="value", help="in units of the mean weight (default: 1, the mean)"
         )
-    asked.add_argument("--reason", default="", help="goes to the audit log")
-    asked.add_argument("--id", help="of the command, to ask again for the same (default: a new one)")
+    asked.add_argument("--reason", type=_text, default="", help="goes to the audit log")
+    asked.add_argument("--id", type=_text, help="of the command, to ask again for the same (default: a new one)")
     asked.add_argument(
-        "--wait", type=float, default=30.0, metavar="SECONDS", help="for what becomes of it (default 30)"
+        "--wait", type=_seconds, default=30.0, metavar="SECONDS", help="for what becomes of it (default 30)"
     )
     asked.set_defaults(command=_asked, action=action)
 
 
-def _add(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, purpose: str, example: str
-) -> argparse.ArgumentParser:
+def _add(commands: "argparse._SubParsersAction[Parser]", name: str, purpose: str, example: str) -> Parser:
     parser = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
     parser.epilog = f"example: {example}"
     parser.add_argument(
@@ -179,11 +196,26 @@ def _add(
     return parser
 
 
+def _text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # what stands for bytes that are none
+        raise argparse.ArgumentTypeError("is no UTF-8") from None
+    return text
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)  # a ValueError is argparse's to show
+    if not 0 < seconds <= _LONGEST_WAIT_SECONDS:
+        raise argparse.ArgumentTypeError(f"must be above 0 and at most {_LONGEST_WAIT_SECONDS:.0f} seconds")
+    return seconds
+
+
 def _record(text: str) -> Record:
-    topic, partition, offset = text.rsplit(":", 2)  # a ValueError is argparse's to show
-    if not topic or int(partition) < 0 or int(offset) < 0:
-        raise ValueError(text)
-    return topic, int(partition), int(offset)
+    found = re.fullmatch(r"([a-zA-Z0-9._-]+):([0-9]{1,10}):([0-9]{1,19})", text)
+    if found is None:
+        raise ValueError
+    return found[1], int(found[2]), int(found[3])
 
 
 _record.__name__ = "TOPIC:PARTITION:OFFSET"  # argparse says: invalid TOPIC:PARTITION:OFFSET value
@@ -226,7 +258,7 @@ def _topics_create(arguments: argparse.Namespace) -> int:
 
     try:
         for name in create(settings, _tell):
-            print(f"made {name}")
+            _say(f"made {name}")
         return _show(check(settings, _tell))
     except Stopped as stopped:
         return _failed(str(stopped))
@@ -247,9 +279,9 @@ def _topics_check(arguments: argparse.Namespace) -> int:
 
 def _show(differences: Sequence[object]) -> int:
     for difference in differences:
-        print(difference)
+        _say(str(difference))
     if not differences:
-        print("ok")
+        _say("ok")
     return 1 if differences else 0
 
 
@@ -263,7 +295,7 @@ def _asked(arguments: argparse.Namespace) -> int:
     from armstream.stages.validation import Refused, check_command  # noqa: PLC0415
 
     command = Command(
-        arguments.id or f"cli-{uuid.uuid4()}",
+        f"cli-{uuid.uuid4()}" if arguments.id is None else arguments.id,
         arguments.bandit,
         arguments.action,
         time.time_ns() // 1_000,
@@ -277,7 +309,7 @@ def _asked(arguments: argparse.Namespace) -> int:
         answer = send(settings, command, arguments.wait, _tell)
     except (Refused, Stopped) as refused:
         return _failed(str(refused))
-    print(answer.line)
+    _say(answer.line)
     return 0 if answer.is_obeyed else 1
 
 
@@ -290,7 +322,7 @@ def _arms_list(arguments: argparse.Namespace) -> int:
 
     try:
         for line in listed(settings, arguments.bandit, _tell):
-            print(line)
+            _say(line)
     except Stopped as stopped:
         return _failed(str(stopped))
     return 0
@@ -320,8 +352,8 @@ def _check_config(arguments: argparse.Namespace) -> int:
     except Stopped as stopped:
         return _failed(str(stopped))
     print(settings.to_yaml(), end="")
-    print(f"# arms: {', '.join(settings.online_learning.arms)}")
-    print("ok")
+    _say(f"# arms: {', '.join(settings.online_learning.arms)}")
+    _say("# ok")
     return 0
 
 
@@ -333,20 +365,25 @@ def _settings(arguments: argparse.Namespace, overrides: dict[str, str] | None = 
     try:
         settings = load(arguments.config, os.environ, overrides)
     except SettingsError as error:
-        _failed(str(error))
+        for line in error.lines:
+            _tell(line)
         return None
     logs.configure(settings.log.level, settings.log.format, settings.kafka.secrets())
     for line in settings.renamed:
-        print(line, file=sys.stderr)
+        _tell(line)
     return settings
 
 
+def _say(line: str) -> None:
+    print(printable(line), flush=True)
+
+
 def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
 
 
-def _failed(lines: str) -> int:
-    _tell(lines)
+def _failed(line: str) -> int:
+    _tell(line)
     return 1
 
 

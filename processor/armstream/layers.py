@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from armstream.learning.old_names import todays
+from armstream.text_file import UnreadableFile, read_text
+from armstream.yaml_text import YamlError, is_null, read
 
 ENVIRONMENT_PREFIX = "ARMSTREAM__"
 
 SettingPath = tuple[str | int, ...]
+
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # lone surrogates stand for bytes that are no UTF-8
 
 
 class Layers:
@@ -33,6 +35,9 @@ class Layers:
             for name, inner in value.items():
                 self.lay((*path, name), inner, source)
             return
+        if _is_no_text((*path, value)):
+            self.errors.append(f"{shown_path(path)}: a name or a text in it holds a NUL or is no UTF-8 ({source})")
+            return
         if path[:-1] == ("online_learning",) or (path[:2] == ("bandits", "overrides") and len(path) == 4):
             path, value = self._todays(path, value, source)
         at = self.values
@@ -40,7 +45,7 @@ class Layers:
             if not isinstance(at.get(name), dict):
                 at[name] = {}
             at = at[name]
-        if path and not (isinstance(at.get(path[-1]), dict) and not value):
+        if path and not (isinstance(at.get(path[-1]), dict) and (not value or is_null(value))):
             at[path[-1]] = value
             self._sources.pop(path, None)  # the latest stands last
             self._sources[path] = source
@@ -49,22 +54,22 @@ class Layers:
         """A setting of a learner by today's names."""
         name, renamed = todays(path[-1], value)
         if name != path[-1]:
-            self.renamed.append(f"{'.'.join(path)}: is called {name} now ({source})")
+            self.renamed.append(f"{shown_path(path)}: is called {name} now ({source})")
         elif renamed != value:
-            self.renamed.append(f"{'.'.join(path)}: {value} is called {renamed} now ({source})")
+            self.renamed.append(f"{shown_path(path)}: {value} is called {renamed} now ({source})")
         return (*path[:-1], name), renamed
 
     def lay_file(self, path: Path, source: str | None = None) -> None:
         """Lays a YAML file; `source` is what errors call it, else its path."""
         try:
-            values = _parse(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            self.errors.append(f"{path}: cannot be read: {_reason(error)}")
+            values = read(read_text(path))
+        except UnreadableFile as reason:
+            self.errors.append(f"{path}: cannot be read: {reason}")
             return
-        except yaml.YAMLError as error:
-            self.errors.append(f"{path}: {_yaml_problem(error)}")
+        except YamlError as problem:
+            self.errors.append(f"{path}: {problem}")
             return
-        if values is None:
+        if is_null(values):
             return
         if not isinstance(values, dict):
             self.errors.append(f"{path}: must hold settings, one `name: value` a line")
@@ -94,9 +99,9 @@ class Layers:
                 path = (*path[:2], ".".join(path[2:]).replace("_", "."))
             elif not is_text(path):
                 try:
-                    value = _parse(text)
-                except yaml.YAMLError as error:
-                    self.errors.append(f"{'.'.join(path)}: {_yaml_problem(error)} (environment variable {variable})")
+                    value = read(text)
+                except YamlError as problem:
+                    self.errors.append(f"{shown_path(path)}: {problem} (environment variable {variable})")
                     continue
             self.lay(path, value, f"environment variable {variable}")
 
@@ -106,13 +111,17 @@ class Layers:
         files = kafka.get("client_files") if isinstance(kafka, dict) else None
         for name, file in files.items() if isinstance(files, dict) else ():
             path = ("kafka", "client_files", name)
+            if not isinstance(file, str):
+                continue  # its type is refused as any other's
             try:
-                secret = Path(str(file)).read_text(encoding="utf-8").rstrip("\r\n")
-            except (OSError, UnicodeDecodeError) as error:
-                self.errors.append(f"{'.'.join(path)}: {file} cannot be read: {_reason(error)} ({self.source(path)})")
+                secret = read_text(Path(file)).rstrip("\r\n")
+            except UnreadableFile as reason:  # what stands there in place of a file's name may be the secret
+                self.errors.append(f"{shown_path(path)}: the file cannot be read: {reason} ({self.source(path)})")
                 continue
             if ("kafka", "client", name) in self._sources:
-                self.errors.append(f"{'.'.join(path)}: is given twice, here and in kafka.client ({self.source(path)})")
+                self.errors.append(
+                    f"{shown_path(path)}: is given twice, here and in kafka.client ({self.source(path)})"
+                )
             self.lay(("kafka", "client", name), secret, self.source(path))
 
     def source(self, path: SettingPath) -> str:
@@ -124,39 +133,14 @@ class Layers:
         return "default"
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-10 is a number and a name given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.tag not in {"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"}:
-                raise yaml.constructor.ConstructorError(problem="a name must be text", problem_mark=key.start_mark)
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(problem="a name is given twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
+def _is_no_text(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_is_no_text, value.items()))
+    if isinstance(value, list | tuple):
+        return any(map(_is_no_text, value))
+    return isinstance(value, str) and _NO_TEXT.search(value) is not None
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
-def _parse(text: str) -> object:
-    value: object = yaml.load(text, Loader=_Loader)
-    return value
-
-
-def _yaml_problem(error: yaml.YAMLError) -> str:
-    """One line without what stands in the file, which may be a password."""
-    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return "is not YAML"
-    problem = re.split(r"['\"]", error.problem or "")[0].strip()
-    mark = error.problem_mark
-    return f"is not YAML that can be read: {problem}, line {mark.line + 1}, column {mark.column + 1}"
-
-
-def _reason(error: OSError | UnicodeDecodeError) -> str:
-    return (error.strerror or "no such file") if isinstance(error, OSError) else "it is not UTF-8"
+def shown_path(path: SettingPath) -> str:
+    """A setting's name for an error, without what stands behind a "=" in it: lines of another format hold secrets."""
+    return ".".join(re.sub(r"=.*", "=...", str(name), flags=re.DOTALL) for name in path)

@@ -1,8 +1,9 @@
-"""Structured logs: one line a record, as JSON or as text. Law: no secret leaves through them.
+"""Structured logs: one line a record, as JSON or as text. Law: no secret leaves through them, and no control character.
 
 What a caller passes as `extra={...}` becomes a field of its own: log.info("restored", extra={"partition": 3}).
 """
 
+import codecs
 import json
 import logging
 import sys
@@ -10,6 +11,8 @@ import time
 from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import IO, Literal
+
+from armstream.printable import json_printable, printable
 
 MASK = "********"
 LEAST_MASKED_CHARACTERS = 4
@@ -39,7 +42,7 @@ def configure(
     One that is too short to be masked is told of.
     """
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
-    handler.setFormatter(LineFormatter(line_format, secrets))
+    handler.setFormatter(LineFormatter(line_format, secrets, getattr(handler.stream, "encoding", None) or "utf-8"))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -52,11 +55,14 @@ def configure(
 
 
 class LineFormatter(logging.Formatter):
-    """Renders a record and its extra fields; times are UTC."""
+    """Renders a record and its extra fields; times are UTC. `encoding` is that of the stream: JSON stays JSON in it."""
 
-    def __init__(self, line_format: Literal["json", "text"], secrets: Sequence[str] = ()) -> None:
+    def __init__(
+        self, line_format: Literal["json", "text"], secrets: Sequence[str] = (), encoding: str = "utf-8"
+    ) -> None:
         super().__init__()
         self._as_json = line_format == "json"
+        self._ascii_alone = not codecs.lookup(encoding).name.startswith("utf")
         self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
@@ -71,7 +77,9 @@ class LineFormatter(logging.Formatter):
                 fields[name] = self._plain(value)
         if record.exc_info:
             fields["exception"] = self._plain(self.formatException(record.exc_info))
-        return json.dumps(fields, ensure_ascii=False) if self._as_json else _as_text(fields)
+        if self._as_json:
+            return json_printable(json.dumps(fields, ensure_ascii=self._ascii_alone))
+        return _as_text(fields)
 
     def _plain(self, value: object) -> object:
         """Numbers as they are, all else as text without secrets."""
@@ -84,4 +92,7 @@ def _as_text(fields: dict[str, object]) -> str:
     exception = fields.pop("exception", None)
     line = "{time} {level:<7} {logger}: {message}".format(**fields)
     extra = [f"{name}={value}" for name, value in list(fields.items())[4:]]
-    return " ".join([line, *extra]).replace("\n", "\\n") + (f"\n{exception}" if exception else "")
+    lines = [" ".join([line, *extra])]
+    if exception:
+        lines += [f"  {one}" for one in str(exception).split("\n")]  # so that none of them looks like a record
+    return "\n".join(map(printable, lines))

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from armstream.events import WeightVector
+from armstream.printable import printable
 from armstream.rules import clips
 
 HISTORY_VECTORS = 400  # kept for each bandit, the oldest dropped
@@ -211,7 +212,7 @@ def _figures(view: View, hidden_count: int) -> RenderableType:
     body = Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
     body.highlight_regex(r"\b[\d,.]+\b", "bold")
     title = Text.assemble(("armstream", "bold"), f"  {view.title}  {minutes}:{seconds:02d}")
-    hint = Text(view.hint) if view.hint else None
+    hint = Text(printable(view.hint)) if view.hint else None
     return Panel(body, title=title, title_align="left", subtitle=hint, subtitle_align="left", height=FIGURES_HEIGHT)
 
 
@@ -228,13 +229,15 @@ def _bandit(bandit: BanditView, width: int) -> Text:
     bar_width = max(4, (width - name_width - 7) // 2)
     spark_width = max(4, width - name_width - bar_width - 7)
     highest = max(max(weights) for weights in bandit.history)
-    lines = [Text(f"{vector.bandit_id}  v{vector.version}  {vector.phase.lower()}{_bound(vector)}", style="bold")]
+    lines = [
+        Text(f"{printable(vector.bandit_id)}  v{vector.version}  {vector.phase.lower()}{_bound(vector)}", style="bold")
+    ]
     for index, arm in enumerate(vector.arms):
         color = COLORS[index % len(COLORS)]
         spark = sparkline([weights[index] for weights in bandit.history], spark_width, highest)
         lines.append(
             Text.assemble(
-                f"{_cut(arm.name, name_width)} ",
+                f"{_cut(printable(arm.name), name_width)} ",
                 (bar(arm.weight, bar_width), color),
                 f" {arm.weight:4.0%} ",
                 (spark, color),
@@ -242,7 +245,9 @@ def _bandit(bandit: BanditView, width: int) -> Text:
         )
     if vector.experts:
         most_trusted = sorted(vector.experts, key=lambda expert: -expert.weight)
-        lines.append(Text("  ".join(f"{expert.name} {expert.weight:.0%}" for expert in most_trusted), style="italic"))
+        lines.append(
+            Text("  ".join(f"{printable(expert.name)} {expert.weight:.0%}" for expert in most_trusted), style="italic")
+        )
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return Text("\n").join(lines)

@@ -9,69 +9,29 @@ import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_origin
 
-import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PrivateAttr, ValidationError, field_serializer
 from pydantic_core import ErrorDetails
 
-from armstream.layers import Layers, SettingPath
+from armstream.kafka_settings import LEGAL, ClientConfiguration, KafkaSettings
+from armstream.layers import Layers, SettingPath, shown_path
 from armstream.learning import LearningSettings
 from armstream.learning.reward_bound import LEAST_BOUND_BPS
 from armstream.learning.settings import DEFAULT_ALGORITHM
-from armstream.logs import MASK, masked
 from armstream.resources import resource
 from armstream.rules import RULES, UnknownRule, new_learner, rule_named
+from armstream.section import Conflict, ConflictError, Number, Section
 from armstream.stages.facts import DAY_MICROS, SECOND_MICROS, BanditRegistry, TaskLimits
+from armstream.stages.validation import Refused, check_bandit_id, shortened
+from armstream.yaml_text import Plain, typed, written
 
 KAFKA_BATCH_BYTES = 1_048_588  # the default of max.message.bytes
 DEAD_LETTER_OVERHEAD_BYTES = 65_536
 
-_LEGAL = r"^[a-zA-Z0-9._-]*$"
-_SECRET = re.compile(r"password|secret|private|credential|token|passphrase|\.pem$|_pem$|oauthbearer\.config|^ssl_key$")
-
-_GUARANTEE = "exactly once rests on it"
-_OWNED: Mapping[str, str] = {
-    "bootstrap.servers": "set kafka.bootstrap_servers",
-    "metadata.broker.list": "set kafka.bootstrap_servers",
-    "group.id": "set kafka.group_id",
-    "session.timeout.ms": "set kafka.session_timeout_ms",
-    "heartbeat.interval.ms": "it follows from kafka.session_timeout_ms",
-    "max.poll.interval.ms": "set kafka.max_poll_interval_ms",
-    "transaction.timeout.ms": "set kafka.transaction_timeout_ms",
-    "message.max.bytes": "it follows from limits.record_bytes",
-    "group.instance.id": "it is the setting instance",
-    "transactional.id": "it follows from the setting instance",
-    "group.protocol": "trades and commands of one partition number must land together: classic, with range",
-    "group.remote.assignor": "trades and commands of one partition number must land together: classic, with range",
-    "partition.assignment.strategy": "trades and commands of one partition number must land together: range",
-    "partitioner": "every client of a bandit must agree on its partition: murmur2_random",
-    "auto.offset.reset": "lost input is never skipped in silence: error",
-    "allow.auto.create.topics": "topics are made by `armstream topics create`",
-    "enable.auto.commit": f"{_GUARANTEE}: offsets are committed in the transaction",
-    "enable.auto.offset.store": f"{_GUARANTEE}: offsets are committed in the transaction",
-    "enable.partition.eof": f"{_GUARANTEE}: a restore ends at the end of the partition",
-    "isolation.level": f"{_GUARANTEE}: read_committed",
-    "enable.idempotence": f"{_GUARANTEE}: true",
-    "acks": f"{_GUARANTEE}: all",
-    "request.required.acks": f"{_GUARANTEE}: all",
-    "retries": f"{_GUARANTEE}: librdkafka retries until the transaction ends",
-    "message.send.max.retries": f"{_GUARANTEE}: librdkafka retries until the transaction ends",
-    "message.timeout.ms": f"{_GUARANTEE}: it follows from kafka.transaction_timeout_ms",
-    "delivery.timeout.ms": f"{_GUARANTEE}: it follows from kafka.transaction_timeout_ms",
-    "max.in.flight": f"{_GUARANTEE}: order within a partition",
-    "max.in.flight.requests.per.connection": f"{_GUARANTEE}: order within a partition",
-}
+MOST_ERRORS = 100
 
 # What a file may say and the stream does not do: (path, value, or None for any) -> why.
 _REFUSED: Mapping[tuple[str, str | None], str] = {
@@ -83,31 +43,13 @@ _REFUSED: Mapping[tuple[str, str | None], str] = {
 
 _FOR_ALL_BANDITS = frozenset({"enabled", "algorithm", "save_interval", "state_file"})
 
-Conflict = tuple[SettingPath, str]
-
 
 class SettingsError(ValueError):
-    """Settings that cannot be; `lines` has one line an error."""
+    """Settings that cannot be; `lines` has one line an error, shortened in its middle where it is long."""
 
     def __init__(self, lines: Iterable[str]) -> None:
-        self.lines = tuple(lines)
+        self.lines = tuple(map(shortened, lines))
         super().__init__("\n".join(self.lines))
-
-
-class _ConflictError(ValueError):
-    def __init__(self, conflicts: tuple[Conflict, ...]) -> None:
-        self.conflicts = conflicts
-        super().__init__("; ".join(why for _, why in conflicts))
-
-
-def _text(value: object) -> object:
-    return str(value) if type(value) is int else value
-
-
-def _client_text(value: object) -> object:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, int | float) else value
 
 
 def _known_rule(name: str) -> str:
@@ -122,74 +64,13 @@ def _one_or_more(value: object) -> object:
 
 
 def _or_host_name(value: object) -> object:
-    return _text(value) or socket.gethostname()
+    return value or socket.gethostname()
 
 
-ArmName = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=100)]
-TopicName = Annotated[str, Field(pattern=_LEGAL, min_length=1, max_length=249)]
+ArmName = Annotated[str, Field(min_length=1, max_length=100)]
+TopicName = Annotated[str, Field(pattern=LEGAL, min_length=1, max_length=249)]
 RuleName = Annotated[str, AfterValidator(_known_rule), Field(json_schema_extra={"enum": sorted(RULES)})]
 Names = Annotated[tuple[ArmName, ...], Field(strict=False)]
-Experts = Mapping[ArmName, str | Mapping[ArmName, float]]
-ClientConfiguration = dict[str, str | int | float | bool]
-ClientSettings = Mapping[str, Annotated[str, BeforeValidator(_client_text)]]
-
-
-class Section(BaseModel):
-    """What all sections share: frozen, no unknown setting, no silent conversion."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True, hide_input_in_errors=True
-    )
-
-    def conflicts(self) -> Iterator[Conflict]:
-        """Settings that are legal alone and not together: the path within the section, and why."""
-        yield from ()
-
-    @model_validator(mode="after")
-    def _refuse_conflicts(self) -> Self:
-        conflicts = tuple(self.conflicts())
-        if conflicts:
-            raise _ConflictError(conflicts)
-        return self
-
-
-class KafkaSettings(Section):
-    """Where Kafka is and how long its clients wait. `client` goes to librdkafka as it is."""
-
-    bootstrap_servers: Annotated[str, Field(min_length=1)] = "localhost:9092"
-    group_id: Annotated[str, Field(pattern=_LEGAL, min_length=1, max_length=200)] = "armstream"
-    client: Annotated[ClientSettings, Field(repr=False)] = {}
-    client_files: Mapping[str, str] = {}
-    session_timeout_ms: Annotated[int, Field(ge=6_000, le=1_800_000)] = 10_000
-    max_poll_interval_ms: Annotated[int, Field(ge=10_000, le=86_400_000)] = 300_000
-    transaction_timeout_ms: Annotated[int, Field(ge=60_000, le=900_000)] = 60_000
-
-    def conflicts(self) -> Iterator[Conflict]:
-        for name in self.client:
-            if name in _OWNED:
-                yield ("client", name), f"is not yours to set: {_OWNED[name]}"
-        if self.max_poll_interval_ms < self.session_timeout_ms:
-            yield ("max_poll_interval_ms",), f"must be at least session_timeout_ms, {self.session_timeout_ms}"
-
-    def connection(self) -> ClientConfiguration:
-        """What every Kafka client starts from, secrets included: never log it."""
-        return {"bootstrap.servers": self.bootstrap_servers, **self.client}
-
-    def secrets(self) -> tuple[str, ...]:
-        """The values that no log and no screen may show."""
-        return tuple(value for name, value in self.client.items() if value and self._is_secret(name))
-
-    def masked(self, text: str) -> str:
-        """The text without secrets."""
-        return masked(text, self.secrets())
-
-    def masked_client(self) -> dict[str, str]:
-        """`client` without what came from files, and with its secrets masked."""
-        own = {name: value for name, value in self.client.items() if name not in self.client_files}
-        return {name: MASK if self._is_secret(name) else value for name, value in own.items()}
-
-    def _is_secret(self, name: str) -> bool:
-        return name in self.client_files or _SECRET.search(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +108,7 @@ class Topics:
 class TopicSettings(Section):
     """Topic names without the prefix (`names` has them with it), and what `topics create` gives them."""
 
-    prefix: Annotated[str, Field(pattern=_LEGAL, max_length=200)] = ""
+    prefix: Annotated[str, Field(pattern=LEGAL, max_length=200)] = ""
     trades: Annotated[
         tuple[TopicName, ...], BeforeValidator(_one_or_more), Field(min_length=1, max_length=2, strict=False)
     ] = ("trades",)
@@ -310,10 +191,12 @@ class RewardSettings(Section):
     def conflicts(self) -> Iterator[Conflict]:
         if self.max_holding_days * 86_400 < self.dedupe_window_seconds:
             yield ("max_holding_days",), f"must be at least dedupe_window_seconds, {self.dedupe_window_seconds}"
+        if self.dedupe_window_seconds < self.max_future_seconds:
+            yield ("dedupe_window_seconds",), f"must be at least max_future_seconds, {self.max_future_seconds}"
 
 
-class OnlineLearningSettings(Section):
-    """The learning rule by its name, and what it may be told; which of that it takes, the rule says."""
+class LearningFields(Section):
+    """Each setting of online_learning by itself, as one bandit may have it of its own."""
 
     enabled: bool = True
     algorithm: RuleName = DEFAULT_ALGORITHM
@@ -336,9 +219,13 @@ class OnlineLearningSettings(Section):
     horizons: Names = ()
     attribution: Literal["undivided", "simultaneous"] = "undivided"
     expected_decisions: Annotated[int, Field(ge=1, le=10**12)] = 10_000
-    experts: Experts = {}
+    experts: Mapping[ArmName, str | Mapping[ArmName, Number]] = {}
     save_interval: Annotated[int, Field(ge=1, le=10**9)] = 100
     state_file: Annotated[str, Field(min_length=1)] = "state/bandit_state.json"
+
+
+class OnlineLearningSettings(LearningFields):
+    """The learning rule by its name, and what it may be told; which of that it takes, the rule says."""
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -413,15 +300,27 @@ class BanditsSettings(Section):
     """Which bandits there are, and what differs for some: settings of online_learning, by bandit_id."""
 
     mode: Literal["auto", "registered"] = "auto"
-    overrides: Mapping[str, Mapping[str, Any]] = {}
+    overrides: Mapping[str, LearningFields] = {}
     on_settings_change: Literal["refuse", "keep", "reset"] = "refuse"
 
     def conflicts(self) -> Iterator[Conflict]:
         if self.mode == "registered" and not self.overrides:
             yield ("overrides",), "must name the bandits where mode is registered: {eu-equities: {}}"
         for bandit_id, override in self.overrides.items():
-            for name in _FOR_ALL_BANDITS & override.keys():
+            try:
+                check_bandit_id(bandit_id)
+            except Refused:
+                yield ("overrides", bandit_id), "no bandit can have this id: it must be 1 to 200 bytes of UTF-8, no NUL"
+            for name in _FOR_ALL_BANDITS & override.model_fields_set:
                 yield ("overrides", bandit_id, name), "is one for all bandits: set it in online_learning"
+
+    def own(self) -> dict[str, dict[str, Any]]:
+        """What differs, by bandit_id and setting."""
+        return {bandit_id: override.model_dump(exclude_unset=True) for bandit_id, override in self.overrides.items()}
+
+    @field_serializer("overrides")
+    def _what_differs(self, _: object) -> dict[str, dict[str, Any]]:
+        return self.own()
 
 
 class MetricsSettings(Section):
@@ -442,7 +341,7 @@ class LogSettings(Section):
 class Settings(Section):
     """All settings, validated. `instance` names this process among its twins; "" is the host name."""
 
-    instance: Annotated[str, BeforeValidator(_or_host_name), Field(pattern=_LEGAL, max_length=200)] = ""
+    instance: Annotated[str, BeforeValidator(_or_host_name), Field(pattern=LEGAL, max_length=200)] = ""
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
     limits: LimitSettings = LimitSettings()
@@ -485,7 +384,7 @@ class Settings(Section):
     def _overridden(self, bandit_id: str) -> OnlineLearningSettings:
         """online_learning with what differs for one bandit. Raises ValidationError."""
         return OnlineLearningSettings.model_validate(
-            {**self.online_learning.model_dump(), **self.bandits.overrides[bandit_id]}
+            {**self.online_learning.model_dump(), **self.bandits.overrides[bandit_id].model_dump(exclude_unset=True)}
         )
 
     @property
@@ -562,8 +461,7 @@ class Settings(Section):
         """The effective settings as YAML that can be read again, secrets masked."""
         values = self.model_dump(mode="json")
         values["kafka"]["client"] = self.kafka.masked_client()
-        text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-        return text
+        return written(values)
 
 
 class Row(NamedTuple):
@@ -617,8 +515,10 @@ def load(path: Path | None, environment: Mapping[str, str], overrides: Mapping[s
     try:
         settings = Settings.model_validate(layers.values)
     except ValidationError as error:
-        lines = [line for detail in error.errors() for line in _lines(detail, layers)]
-        raise SettingsError(layers.errors + lines) from None  # its own text may show a secret
+        lines = (line for detail in error.errors() for line in _lines(detail, layers))
+        raise SettingsError(
+            layers.errors + list(islice(lines, MOST_ERRORS))
+        ) from None  # its own text may show a secret
     if layers.errors:
         raise SettingsError(layers.errors)
     settings._renamed = tuple(layers.renamed)
@@ -645,7 +545,7 @@ def _lines(detail: ErrorDetails, layers: Layers) -> Iterator[str]:
 def _conflicts_of(detail: ErrorDetails, around: SettingPath) -> Iterator[Conflict]:
     """What is wrong, by path; `around` is that of the section that was looked at."""
     error = detail.get("ctx", {}).get("error")
-    if isinstance(error, _ConflictError):
+    if isinstance(error, ConflictError):
         for path, why in error.conflicts:
             yield (*around, *detail["loc"], *path), why
     else:
@@ -653,7 +553,7 @@ def _conflicts_of(detail: ErrorDetails, around: SettingPath) -> Iterator[Conflic
 
 
 def _line(path: SettingPath, why: str, layers: Layers) -> str:
-    return f"{'.'.join(map(str, path))}: {why} ({layers.source(path)})"
+    return f"{shown_path(path)}: {why} ({layers.source(path)})"
 
 
 def _why(detail: ErrorDetails) -> str:
@@ -668,5 +568,7 @@ def _why(detail: ErrorDetails) -> str:
     if detail["type"] == "model_type":
         return "must be a section, `name: value` lines"
     message = re.sub(r"^(Input|String|Tuple|Value) should", "must", detail["msg"]).removeprefix("Value error, ")
-    shown = isinstance(value, str | int | float) and not path.startswith("kafka.client")
-    return f"{message}, not {str(value)[:60]!r}" if shown else message
+    if isinstance(value, Plain):
+        value = typed(value, {int, float})
+    is_number = isinstance(value, int | float) and not path.startswith("kafka.client")
+    return f"{message}, not '{value}'" if is_number else message  # text may be a password

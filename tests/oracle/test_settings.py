@@ -11,7 +11,7 @@ SECTIONS: tuple[dict[str, Any], ...] = (
     {},
     {"online_learning": {"gamma": 0.1}, "bandits": {"overrides": {"book": {"gamma": 0.2, "families": ["a", "b"]}}}},
     {"online_learning": {"estimator": "importance", "reward_bound_bps": "auto", "attribution": "simultaneous"}},
-    {"online_learning": {"arm_mode": "family_horizon", "families": ["a", "b"], "horizons": [5, 20]}},
+    {"online_learning": {"arm_mode": "family_horizon", "families": ["a", "b"], "horizons": ["5", "20"]}},
     {"online_learning": {"arm_mode": "horizon", "horizons": ["1d", "5d"], "eta": 0.1, "eta_auto": False}},
     {"online_learning": {"algorithm": "tsallis", "fixed_share": 0.01}},
     {"online_learning": {"algorithm": "exp4", "experts": {"base": {"ridge": 3.0, "mlp": 1.0}, "own": "exp3ix"}}},
@@ -22,7 +22,7 @@ SECTIONS: tuple[dict[str, Any], ...] = (
 @pytest.mark.parametrize("sections", SECTIONS)
 def test_what_the_file_says_is_what_snapshots_tell(sections: dict[str, Any]) -> None:
     settings = settings_of(**sections)
-    overrides = settings.bandits.overrides
+    overrides = settings.bandits.own()
     for bandit_id in ("book", "other"):
         ours = resolved(settings.online_learning.model_dump(), overrides.get(bandit_id, {}))
         rules = settings.bandit_registry().of(bandit_id)

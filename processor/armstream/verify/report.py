@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from armstream.oracle.comparison import Difference
+from armstream.printable import printable
 from armstream.verify.published import Account
 
 NAMED_AT_MOST = 50  # of what was not checked
@@ -149,7 +150,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         self.close()
-        self._stream.write(f"{line}\n")
+        self._stream.write(f"{printable(line)}\n")
         self._stream.flush()
 
     def close(self) -> None:

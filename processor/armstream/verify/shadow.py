@@ -45,7 +45,7 @@ class Rules:
             settings.limits.record_bytes,
             settings.max_future_micros,
             settings.online_learning.model_dump(),
-            settings.bandits.overrides,
+            settings.bandits.own(),
         )
 
     def resolved(self, bandit_id: str) -> Mapping[str, Any]:
