@@ -69,8 +69,8 @@ _OWNED: Final[Mapping[str, str]] = {
     "error_cb": "the follower hears the errors itself",
 }
 _UNREADABLE: Final = (
-    f"upgrade this engine's armstream, {armstream.__version__}, where the processors have a newer one; it is live again "
-    "with the next vector that can be read"
+    f"upgrade this engine's armstream, {armstream.__version__}, where the processors have a newer one; the next vector "
+    "that can be read is live again"
 )
 _LASTING: Final = frozenset(
     {
