@@ -40,7 +40,7 @@ MAY_IMPORT = {
         *("verify", "oracle", "rules", "stages", "facts", "intake"),
         *("events", "codec", "keys", "settings", "persistence", "waiting", "printable"),
     },
-    "engine": {"engine", "learning", "events", "codec", "plain", "waiting"},
+    "engine": {"engine", "learning", "rules", "events", "codec", "plain", "waiting"},
     "operating": {"operating", "runtime", "intake", "events", "codec", "keys", "rules", "settings", "waiting"},
     "waiting": {"waiting"},
 }

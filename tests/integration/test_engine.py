@@ -168,26 +168,6 @@ def test_a_topic_that_is_not_there_is_a_clear_error(bootstrap_servers: str, topi
         pass
 
 
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        (b"no avro", "at 0"),
-        (encode(Fill("e", "book", "p", "X", "BUY", 1.0, 1.0, 1)), "a Fill, no WeightVector"),
-    ],
-)
-def test_a_record_that_is_no_vector_is_raised_to_every_caller(
-    bootstrap_servers: str, weights_topic: str, value: bytes, words: str
-) -> None:
-    with follow(bootstrap_servers, weights_topic) as follower:
-        producer = Producer({"bootstrap.servers": bootstrap_servers})
-        producer.produce(weights_topic, value, "book")
-        producer.flush(30)
-        with pytest.raises(FollowerError, match=words):
-            wait_for_version(follower, "book", 1)
-        with pytest.raises(FollowerError, match=words):
-            follower.choose("book", default_rng(1), arms=("a", "b"))
-
-
 def test_a_tombstone_ends_a_bandit(bootstrap_servers: str, weights_topic: str) -> None:
     publish(bootstrap_servers, weights_topic, [vector_of(version=5)])
     producer = Producer({"bootstrap.servers": bootstrap_servers, "partitioner": "murmur2_random"})

@@ -1,10 +1,12 @@
 """Follows `weights` in a thread. Law: it answers only after it has read to the end, and never goes back.
 
 What may pass (a broker that restarts, a leader that moves) makes the weights STALE until it has passed; what lasts (a
-topic that is gone, a login that is refused) is raised to every caller.
+topic that is gone, a login that is refused) is raised to every caller. No record stops it: one that cannot be read
+makes its bandit STALE until the next one that can.
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -25,9 +27,10 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 from numpy.random import Generator
 
-from armstream.codec import DecodeError, decode
+import armstream
 from armstream.engine.client import client_settings as settings_of
 from armstream.engine.decision import Decision, draw
+from armstream.engine.readable import Unreadable, bandit_named, vector_of
 from armstream.engine.view import Status, WeightsView, weights_within
 from armstream.events import WeightVector
 from armstream.learning.advice import Expert
@@ -42,6 +45,7 @@ _NEW_TOPIC_SECONDS = 5.0  # a topic that was just made, or its leader, may be un
 _POLL_SECONDS = 0.1
 _READ_RECORDS = 500
 _ASK_SECONDS = 1.0
+_SAY_AGAIN_SECONDS = 60.0
 _LOG_LEVEL = 2  # an outage is told by status and errors, not by librdkafka's forty lines a second
 
 # Nothing is committed and no group is joined, but librdkafka wants a group.id.
@@ -64,6 +68,10 @@ _OWNED: Final[Mapping[str, str]] = {
     "auto.offset.reset": "error: a topic that was cut or made anew is not followed in silence",
     "error_cb": "the follower hears the errors itself",
 }
+_UNREADABLE: Final = (
+    f"upgrade this engine's armstream, {armstream.__version__}, where the processors have a newer one; the next vector "
+    "that can be read is live again"
+)
 _LASTING: Final = frozenset(
     {
         KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -83,7 +91,8 @@ class FollowerError(RuntimeError):
 
 
 class StaleWeightsError(FollowerError):
-    """Nothing was drawn: the end of the weights was not confirmed for max_age_seconds. It may pass: ask again."""
+    """Nothing was drawn: the end of the weights was not confirmed for max_age_seconds, or the bandit's newest record
+    could not be read. It may pass: ask again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +113,8 @@ class _Trouble:
 class WeightsFollower:
     """The latest weight vector of every bandit. A context manager; entering waits until the topic was read to its end.
 
-    `on_vector` is called with each vector taken and its record's Unix time in seconds, in the follower's thread.
+    It is entered once, and answers in the process that entered it. `on_vector` is called with each vector taken and its
+    record's Unix time in seconds, in the follower's thread; what it raises ends the following.
     """
 
     def __init__(
@@ -137,14 +147,24 @@ class WeightsFollower:
         self._failure: Exception | None = None
         self._read_to_end = threading.Event()
         self._stop = threading.Event()
+        self._unreadable_count = 0
+        self._said_at = float("-inf")
+        self._entering = threading.Lock()
+        self._is_entered = False
+        self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name="weights-follower", daemon=True)
 
     def __enter__(self) -> Self:
-        """Raises FollowerError where the topic is not there, or its end is not reached in start_timeout_seconds.
+        """Raises FollowerError where the topic is not there, its end is not reached in start_timeout_seconds, or the
+        follower was entered before.
 
         A wait of more than 3 s is logged, with what is known of its cause.
         """
-        self._thread.start()
+        with self._entering:
+            if self._is_entered:
+                raise FollowerError("this follower was entered before: make a new one for each with block")
+            self._is_entered, self._pid = True, os.getpid()
+            self._thread.start()
         try:
             in_time = self._wait_for_end()
         except BaseException:  # a signal's handler can raise here
@@ -214,10 +234,7 @@ class WeightsFollower:
         """
         vector, status = self._look(bandit_id)
         if status.fallback == "STALE":
-            raise StaleWeightsError(
-                f"the weights of {bandit_id!r} are stale: the end of {self._topic!r} was last confirmed "
-                f"{status.age_seconds:.1f} s ago, max_age_seconds is {self._max_age_seconds:g}: {self._why()}"
-            )
+            raise StaleWeightsError(f"the weights of {bandit_id!r} are stale: {self._why_stale(status)}")
         return draw(
             bandit_id,
             vector,
@@ -243,6 +260,11 @@ class WeightsFollower:
         """Vectors whose version was not above the last one's: a broker can publish a transaction's records late."""
         return self._view.ignored_count
 
+    @property
+    def unreadable_count(self) -> int:
+        """Records that were no vector of the bandit that their key names, tombstones apart."""
+        return self._unreadable_count
+
     def _look(self, bandit_id: str) -> tuple[WeightVector | None, Status]:
         self._check()
         return self._view.look(bandit_id, time.monotonic())
@@ -252,6 +274,8 @@ class WeightsFollower:
             raise FollowerError(str(self._failure)) from self._failure
         if not self._read_to_end.is_set() or self._stop.is_set():
             raise FollowerError("the follower answers inside its with block only")
+        if os.getpid() != self._pid:
+            raise FollowerError("this process was forked from the one that follows: enter a follower of its own here")
 
     def _wait_for_end(self) -> bool:
         """Whether it was reached in time, or following has failed."""
@@ -266,8 +290,12 @@ class WeightsFollower:
     # The thread.
 
     def _end(self) -> None:
+        """Also before it was entered, more than once, in the thread itself; a forked process has no such thread."""
+        if os.getpid() != self._pid:
+            return
         self._stop.set()
-        self._thread.join(10 * _REQUEST_SECONDS)
+        if self._is_entered and threading.current_thread() is not self._thread:
+            self._thread.join(10 * _REQUEST_SECONDS)
 
     def _run(self) -> None:
         try:
@@ -362,18 +390,32 @@ class WeightsFollower:
 
     def _take_value(self, record: Message, partition: int) -> None:
         key, value = record.key(), record.value()
-        where = f"{record.topic()}-{partition} at {record.offset()}"
         if value is None:
-            self._view.forget((key or b"").decode())
+            self._view.forget(bandit_named(key) or "", partition)
             return
+        where = f"{record.topic()}:{partition}:{record.offset()}"
         try:
-            vector = decode(value)
-        except DecodeError as undecodable:
-            raise FollowerError(f"{where}: {undecodable}") from undecodable
-        if not isinstance(vector, WeightVector):
-            raise FollowerError(f"{where}: a {type(vector).__name__}, no WeightVector")
+            vector = vector_of(key, value)
+        except Unreadable as unreadable:
+            self._lose(unreadable, where, partition)
+            return
         if self._view.take(partition, vector) and self._on_vector is not None:
-            self._on_vector(vector, record.timestamp()[1] / 1_000)
+            try:
+                self._on_vector(vector, record.timestamp()[1] / 1_000)
+            except BaseException as error:
+                raise FollowerError(f"on_vector ended the following at {where}: {error!r}") from error
+
+    def _lose(self, unreadable: Unreadable, where: str, partition: int) -> None:
+        """The bandits that the record is of are STALE; one of nobody is counted. A line tells of it, once a minute."""
+        reason = f"{where}: {unreadable}"
+        self._unreadable_count += 1
+        for bandit_id, version in unreadable.of.items():
+            self._view.lose(partition, bandit_id, reason, version)
+        now = time.monotonic()
+        if now - self._said_at > _SAY_AGAIN_SECONDS:
+            self._said_at = now
+            named = ", ".join(map(repr, unreadable.of)) or "no bandit"
+            log.warning("%s; %s stays without weights: %s", reason, named, _UNREADABLE)
 
     # Trouble.
 
@@ -391,6 +433,14 @@ class WeightsFollower:
     def _why(self) -> str:
         trouble = self._trouble
         return "it is long, or a transaction stays open on it" if trouble is None else trouble.text
+
+    def _why_stale(self, status: Status) -> str:
+        if status.reason:
+            return f"{status.reason}; {_UNREADABLE}"
+        return (
+            f"the end of {self._topic!r} was last confirmed {status.age_seconds:.1f} s ago, max_age_seconds is "
+            f"{self._max_age_seconds:g}: {self._why()}"
+        )
 
     def _judge_trouble(self) -> None:
         """Forgets it when all was confirmed since. Raises FollowerError when it lasts and had the time to pass."""

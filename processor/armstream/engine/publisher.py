@@ -2,6 +2,7 @@
 back in an error."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -55,7 +56,8 @@ class PublishError(RuntimeError):
 
 
 class TradesPublisher:
-    """An idempotent producer of fills and closes, keyed by bandit_id. A context manager, usable from any thread."""
+    """An idempotent producer of fills and closes, keyed by bandit_id. A context manager, usable from any thread of the
+    process that made it."""
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class TradesPublisher:
         self._undelivered: list[tuple[KafkaError, Message]] = []
         self._said_at: dict[int, float] = {}  # by an error's code
         self._closed = False
+        self._pid = os.getpid()
 
     def __enter__(self) -> Self:
         return self
@@ -101,8 +104,7 @@ class TradesPublisher:
         """
         event = sendable(event)
         value = encode(event)
-        self._check_open(event)
-        self._producer.poll(0)
+        self._hear_reports(event, 0.0)
         self._raise_undelivered(event)
         if self._is_queued(event, value):
             return
@@ -112,20 +114,31 @@ class TradesPublisher:
                 if time.monotonic() >= end:
                     why = f"the queue was full for {self._queue_timeout_seconds:g} s"
                     raise PublishError(f"{_named(event)} was not sent: {why}", (event,))
-                self._producer.poll(_ROOM_POLL_SECONDS)
+                self._hear_reports(event, _ROOM_POLL_SECONDS)
 
     def flush(self) -> None:
         """Returns when all events are delivered.
 
-        Raises PublishError where some were not, TimeoutError where some are still tried after flush_timeout_seconds.
+        Raises PublishError where some were not, and after `close`; TimeoutError where some are still tried after
+        flush_timeout_seconds.
         """
-        left = self._flush()
+        self._refuse_if_over()
+        try:
+            left = self._flush()
+        except RuntimeError:  # another thread closes it
+            self._refuse_if_over()
+            raise
         self._raise_undelivered()
         if left:
             raise TimeoutError(f"{left} events were not delivered in {self._flush_timeout_seconds:g} s")
 
     def close(self) -> None:
-        """Flushes for up to flush_timeout_seconds and ends. Raises PublishError with every event not delivered."""
+        """Flushes for up to flush_timeout_seconds and ends. Raises PublishError with every event not delivered.
+
+        Closing again does nothing; nor does a process that was forked: the events are those of the one that made it.
+        """
+        if os.getpid() != self._pid:
+            return
         with self._lock:
             if self._closed:
                 return
@@ -151,7 +164,7 @@ class TradesPublisher:
         topic = self._topics[type(event)]
         try:
             with self._lock:  # nothing is queued behind the flush of close
-                self._check_open(event)
+                self._refuse_if_over(event)
                 self._producer.produce(topic, value, event.bandit_id.encode(), on_delivery=self._on_delivery)
         except BufferError:
             return False
@@ -160,9 +173,23 @@ class TradesPublisher:
             raise PublishError(f"{_named(event)} was not sent to {topic!r}: {why}", (event,)) from failure
         return True
 
-    def _check_open(self, event: Fill | Close) -> None:
+    def _hear_reports(self, event: Fill | Close, seconds: float) -> None:
+        self._refuse_if_over(event)
+        try:
+            self._producer.poll(seconds)
+        except RuntimeError:  # another thread closes it
+            self._refuse_if_over(event)
+            raise
+
+    def _refuse_if_over(self, *events: Fill | Close) -> None:
+        """Raises PublishError, with the events, where nothing can be sent any more."""
         if self._closed:
-            raise PublishError(f"{_named(event)} was not sent: the publisher is closed", (event,))
+            why = "the publisher is closed"
+        elif os.getpid() != self._pid:
+            why = "this process was forked from the one that made the publisher: make one of its own here"
+        else:
+            return
+        raise PublishError(f"{_named(events[0])} was not sent: {why}" if events else f"nothing is sent: {why}", events)
 
     def _note(self, error: KafkaError) -> None:
         now, said_at = time.monotonic(), self._said_at.get(error.code(), float("-inf"))

@@ -20,10 +20,11 @@ class Status:
     """Whether a bandit's weights are live, and if not why.
 
     `fallback` None is live. STALE: the end of its partition was not confirmed for max_age_seconds, whether a vector is
-    known or not. MISSING: it is confirmed that there is no vector. WARMING: the bandit has not learned enough yet.
+    known or not; or its newest record could not be read, and then `reason` says which record that is, and why not.
+    MISSING: it is confirmed that there is no vector. WARMING: the bandit has not learned enough yet.
     `version` is the latest known one, 0 and `phase` None without a vector. `age_seconds` is how long ago all that was
-    there was known. `lag_records`: offsets between what was read and the end, as last asked for. Without a vector both
-    are of the partition that was confirmed the longest ago, since the bandit may be on any.
+    there was known. `lag_records`: offsets between what was read and the end, as last asked for. Without any record
+    both are of the partition that was confirmed the longest ago, since the bandit may be on any.
     """
 
     version: int
@@ -31,10 +32,12 @@ class Status:
     lag_records: int
     phase: Phase | None
     fallback: Fallback | None
+    reason: str = ""
 
 
 @dataclass(slots=True)
 class _Partition:
+    number: int
     confirmed_seconds: float = float("-inf")
     next_offset: int = 0
     end_offset: int = 0
@@ -51,8 +54,9 @@ class WeightsView:
     def __init__(self, partitions: Iterable[int], max_age_seconds: float) -> None:
         self.ignored_count = 0
         self._max_age_seconds = max_age_seconds
-        self._partitions = {number: _Partition() for number in partitions}
+        self._partitions = {number: _Partition(number) for number in partitions}
         self._vectors: dict[str, tuple[WeightVector, _Partition]] = {}  # a whole value is put at a time
+        self._unreadable: dict[str, tuple[str, _Partition]] = {}  # why the newest record of a bandit is no vector
 
     # What the reading thread tells.
 
@@ -80,10 +84,23 @@ class WeightsView:
             self.ignored_count += 1
             return False
         self._vectors[vector.bandit_id] = vector, self._partitions[number]
+        self._unreadable.pop(vector.bandit_id, None)
         return True
 
-    def forget(self, bandit_id: str) -> None:
-        self._vectors.pop(bandit_id, None)
+    def lose(self, number: int, bandit_id: str, reason: str, version: int = 0) -> None:
+        """Its weights are not known, until the next vector is taken: a record came that nobody here can read.
+
+        Where the record tells its `version`, what is known already may be newer, and stays.
+        """
+        known = self._vectors.get(bandit_id)
+        if known is None or not 0 < version <= known[0].version:
+            self._unreadable[bandit_id] = reason, self._partitions[number]
+
+    def forget(self, bandit_id: str, number: int | None = None) -> None:
+        """What one partition told of it, or all of them: a bandit does not end by a record that lies astray."""
+        for told in (self._vectors, self._unreadable):
+            if bandit_id in told and number in (None, told[bandit_id][1].number):
+                del told[bandit_id]
 
     # What anybody asks.
 
@@ -98,22 +115,27 @@ class WeightsView:
 
     def look(self, bandit_id: str, now_seconds: float) -> tuple[WeightVector | None, Status]:
         """The latest known vector, and whether it is live."""
+        unreadable = self._unreadable.get(bandit_id)  # first: what is live by then, was live when it was asked
         known = self._vectors.get(bandit_id)
-        if known is None:
-            vector, partition = None, min(self._partitions.values(), key=lambda one: one.confirmed_seconds)
+        vector = None if known is None else known[0]
+        if known is not None:
+            partition = known[1]
+        elif unreadable is not None:
+            partition = unreadable[1]
         else:
-            vector, partition = known
+            partition = min(self._partitions.values(), key=lambda one: one.confirmed_seconds)
         age_seconds = now_seconds - partition.confirmed_seconds
         return vector, Status(
             version=0 if vector is None else vector.version,
             age_seconds=age_seconds,
             lag_records=max(partition.end_offset - partition.next_offset, 0),
             phase=None if vector is None else vector.phase,
-            fallback=self._fallback(vector, age_seconds),
+            fallback=self._fallback(vector, age_seconds, is_readable=unreadable is None),
+            reason="" if unreadable is None else unreadable[0],
         )
 
-    def _fallback(self, vector: WeightVector | None, age_seconds: float) -> Fallback | None:
-        if age_seconds > self._max_age_seconds:
+    def _fallback(self, vector: WeightVector | None, age_seconds: float, is_readable: bool) -> Fallback | None:
+        if age_seconds > self._max_age_seconds or not is_readable:
             return "STALE"
         if vector is None:
             return "MISSING"
