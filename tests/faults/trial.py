@@ -153,6 +153,7 @@ class Trial:
     progress: Progress
     kafka: Broker
     proxy: Proxy
+    state_folder: Path  # what verify keeps
     processes: dict[str, Process] = field(default_factory=dict)  # the last start of each instance
     bootstrap_servers: dict[str, str] = field(default_factory=dict)  # by instance
     sent_apart_records: int = 0
@@ -204,14 +205,19 @@ class Trial:
         time.sleep(self.draw.uniform(least_seconds, most_seconds))
 
     def conclude(self) -> None:
-        """The load ends, all of it is applied, who is alive stops in order, and everything is derived again."""
+        """The load ends, all of it is applied, who is alive stops in order, and everything is derived again.
+
+        `verify` keeps its state while the load runs, and goes on from there; and it begins anew.
+        """
         self.proxy.forget()
+        self.job.verify("--state", str(self.state_folder))
         self.load.stop()
         self.job.watch_until_applied(self._supervise)  # a fault may show after the commit that followed it
         for process in [process for process in self.processes.values() if process.is_alive]:
             assert process.stop() == 0 or _gave_up(process), process.text
         found = check(self.job)
         assert len(found.inputs) == self.load.sent_records + self.sent_apart_records
+        assert self.job.verify("--state", str(self.state_folder))["result"] == "verified"
         assert self.job.verify()["result"] == "verified"
 
 
@@ -261,7 +267,7 @@ def _attempt_once(fault: Fault, times: int, seed: int, kafka: Broker, proxy: Pro
         draw = Random(seed)
         try:
             with Load(job, Random(draw.random())) as load, Progress(job) as progress:
-                trial = Trial(job, draw, load, progress, kafka, proxy)
+                trial = Trial(job, draw, load, progress, kafka, proxy, folder / "verified")
                 seconds = fault.inflict(trial, times)
                 trial.conclude()
         finally:
