@@ -19,7 +19,7 @@ from pathlib import Path
 from deploy.kafka.broker import Broker, start_kafka
 from tests.faults.proxy import Proxy
 from tests.faults.results import Result, append, table
-from tests.faults.schedule import FAULTS, NAMES, schedule
+from tests.faults.schedule import FAULTS, LONG, NAMES, schedule
 from tests.faults.trial import Fault, attempt
 
 
@@ -62,7 +62,7 @@ def _run(
 
 
 def _try(fault: Fault, seed: int, commit: str, kafka: Broker, proxy: Proxy) -> Result:
-    started, times = time.monotonic(), FAULTS[fault]
+    started, times = time.monotonic(), (FAULTS | LONG)[fault]
     said = io.StringIO()  # what the processes said, for a trial that failed
     with tempfile.TemporaryDirectory(prefix="armstream-faults-") as folder:
         try:

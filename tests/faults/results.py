@@ -11,12 +11,13 @@ from pathlib import Path
 import msgspec
 
 from tests.bench.report import percentile
-from tests.faults.schedule import FAULTS
+from tests.faults.schedule import FAULTS, LONG
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Of one trial. `seconds` to the next commit after each fault; `failure` is "" where all was exact."""
+    """Of one trial. `seconds` to the next commit after each fault; `memory` (seconds, MiB) of a process;
+    `failure` is "" where all was exact."""
 
     fault: str
     times: int
@@ -26,6 +27,7 @@ class Result:
     seconds: Sequence[float] = ()
     started_again: int = 0
     void_trials: int = 0
+    memory: Sequence[tuple[float, float]] = ()
     failure: str = ""
 
 
@@ -44,7 +46,7 @@ def table(results: Sequence[Result]) -> list[str]:
     """A row for each fault that was tried, in the order of the schedule's list."""
     columns = ("fault", "times tried", "result", "next commit counted from", "p50 s", "p99 s")
     rows = [f"| {' | '.join(columns)} |", "| --- | --: | --- | --- | --: | --: |"]
-    for fault in FAULTS:
+    for fault in (*FAULTS, *LONG):
         theirs = [result for result in results if result.fault == fault.name]
         if theirs:
             rows.append(_row(fault.name, fault.since, theirs))

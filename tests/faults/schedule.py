@@ -6,10 +6,10 @@ Law: a seed gives one sequence of (fault, seed of the trial); a trial's own seed
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
-from tests.faults import connections, processes, state
+from tests.faults import connections, memory, processes, state
 from tests.faults.connections import answer_cut, delayed, delayed_for_long, dropped, late, on_requests
 from tests.faults.proxy import Action, Api
-from tests.faults.trial import Fault, Trial
+from tests.faults.trial import Fault, Pace, Trial
 
 _SEEDS = 1_000_000_000
 _REQUESTS = {
@@ -50,7 +50,11 @@ FAULTS: dict[Fault, int] = {
     Fault("EndTxn delayed by 31 to 36 s", on_requests((Api.END_TXN, delayed_for_long)), "its release"): 1,
     Fault("Produce delayed by 31 to 36 s", on_requests((Api.PRODUCE, delayed_for_long)), "its release"): 1,
 }
-NAMES = {fault.name: fault for fault in FAULTS}
+# These take too long for a schedule: each is tried by its name.
+LONG: dict[Fault, int] = {
+    Fault("an hour of load", memory.soak(3_600), "the end of the hour", pace=Pace(60.0, 4_200.0)): 1,
+}
+NAMES = {fault.name: fault for fault in (*FAULTS, *LONG)}
 
 
 def schedule(seed: int, faults: Sequence[Fault]) -> Iterator[tuple[Fault, int]]:

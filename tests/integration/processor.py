@@ -61,6 +61,10 @@ class Process:
         return self.log.read_text(errors="replace")
 
     @property
+    def process_id(self) -> int:
+        return self._process.pid
+
+    @property
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
@@ -188,7 +192,12 @@ class Job:
         self._processes.append(process)
         return process
 
-    def verify(self, *arguments: str, skip: frozenset[tuple[str, int, int]] = frozenset()) -> dict[str, Any]:
+    def verify(
+        self,
+        *arguments: str,
+        skip: frozenset[tuple[str, int, int]] = frozenset(),
+        seconds: float = _VERIFY_SECONDS,
+    ) -> dict[str, Any]:
         """What `armstream verify --json` says; fails, with its line, where it does not end with 0.
 
         `skip` is what the processors were told to skip: nothing else may have been.
@@ -199,7 +208,7 @@ class Job:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_VERIFY_SECONDS,
+            timeout=seconds,
             check=False,
         )
         assert done.returncode == 0, f"verify ended with {done.returncode}:\n{done.stdout}\n{done.stderr[-4_000:]}"
