@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict
 from pathlib import Path
 
 from deploy.kafka.broker import Broker, start_kafka
@@ -75,7 +76,7 @@ def _try(fault: Fault, seed: int, commit: str, kafka: Broker, proxy: Proxy) -> R
     seconds = time.monotonic() - started
     listed = " ".join(f"{one:.2f}" for one in outcome.seconds)
     _say(f"{fault.name}, {times} times, seed {seed}: exact; next commit after {listed} s; trial of {seconds:.0f} s")
-    return Result(fault.name, times, seed, commit, seconds, outcome.seconds, outcome.started_again, outcome.void_trials)
+    return Result(fault.name, times, seed, commit, seconds, **asdict(outcome))
 
 
 def _commit() -> str:
