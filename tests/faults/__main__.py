@@ -12,15 +12,16 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deploy.kafka.broker import Broker, start_kafka
+from deploy.kafka.java_cluster import start_cluster
 from tests.faults.proxy import Proxy
 from tests.faults.results import Result, append, table
-from tests.faults.schedule import FAULTS, LONG, NAMES, schedule
+from tests.faults.schedule import BY_NAME, FAULTS, NAMES, schedule
 from tests.faults.trial import Fault, attempt
 
 
@@ -32,29 +33,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--minutes", type=float, default=10.0, help="no new trial after that; 0 makes one trial")
     parser.add_argument("--seed", type=int, default=None, help="of the schedule; with --fault, of that one's trial")
-    parser.add_argument("--fault", choices=list(NAMES), default=None, metavar="NAME", help=f"of {', '.join(NAMES)}")
+    named = f"this one, and others where it is said again: of {', '.join(NAMES)}"
+    parser.add_argument("--fault", choices=list(NAMES), action="append", metavar="NAME", help=named)
     parser.add_argument("--results", type=Path, default=None, metavar="FILE", help="a JSON line more for each trial")
     options = parser.parse_args(arguments)
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
-    faults = list(FAULTS) if options.fault is None else [NAMES[options.fault]]
+    faults = [NAMES[name] for name in options.fault] if options.fault else list(FAULTS)
     _say(f"seed {seed}")
-    environment = {name: value for name, value in os.environ.items() if name != "KAFKA_BOOTSTRAP_SERVERS"}
-    with (
-        start_kafka(say=_say, environment=environment) as kafka,
-        Proxy(kafka.proxied.advertised, kafka.proxied.address) as proxy,
-    ):
-        results = _run(seed, faults, time.monotonic() + options.minutes * 60, options.results, kafka, proxy)
+    with ExitStack() as started:
+        sites = _start(faults, started)
+        results = _run(seed, faults, time.monotonic() + options.minutes * 60, options.results, sites)
     _say("\n".join(["", *table(results)]))
     return 1 if any(result.failure for result in results) else 0
 
 
-def _run(
-    seed: int, faults: Sequence[Fault], until: float, file: Path | None, kafka: Broker, proxy: Proxy
-) -> list[Result]:
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """Where trials take place: by how many brokers, and a proxy of the lone one."""
+
+    kafka: Mapping[int, Broker]
+    proxy: Proxy
+
+
+def _start(faults: Sequence[Fault], started: ExitStack) -> Sites:
+    """The lone broker, and three where a fault needs them."""
+    environment = {name: value for name, value in os.environ.items() if name != "KAFKA_BOOTSTRAP_SERVERS"}
+    lone = started.enter_context(start_kafka(say=_say, environment=environment))
+    kafka: dict[int, Broker] = {1: lone}
+    if any(fault.brokers == 3 for fault in faults):
+        disk_mib = next((fault.disk_mib for fault in faults if fault.disk_mib is not None), None)
+        kafka[3] = started.enter_context(start_cluster(_say, disk_mib))
+    return Sites(kafka, started.enter_context(Proxy(lone.proxied.advertised, lone.proxied.address)))
+
+
+def _run(seed: int, faults: Sequence[Fault], until: float, file: Path | None, sites: Sites) -> list[Result]:
     results: list[Result] = []
     commit = _commit()
     for fault, trial_seed in schedule(seed, faults):
-        results.append(_try(fault, trial_seed, commit, kafka, proxy))
+        results.append(_try(fault, trial_seed, commit, sites))
         if file is not None:
             append(file, results[-1])
         if time.monotonic() >= until:
@@ -62,13 +78,13 @@ def _run(
     raise AssertionError("a schedule has no end")
 
 
-def _try(fault: Fault, seed: int, commit: str, kafka: Broker, proxy: Proxy) -> Result:
-    started, times = time.monotonic(), (FAULTS | LONG)[fault]
+def _try(fault: Fault, seed: int, commit: str, sites: Sites) -> Result:
+    started, times = time.monotonic(), (FAULTS | BY_NAME)[fault]
     said = io.StringIO()  # what the processes said, for a trial that failed
     with tempfile.TemporaryDirectory(prefix="armstream-faults-") as folder:
         try:
             with redirect_stdout(said), _librdkafka_is_quiet():
-                outcome = attempt(fault, times, seed, kafka, proxy, Path(folder))
+                outcome = attempt(fault, times, seed, sites.kafka[fault.brokers], sites.proxy, Path(folder))
         except Exception as failure:
             _say(f"{said.getvalue()}\n{traceback.format_exc()}")
             _say(f'FAILED {fault.name}; again: make faults MINUTES=0 SEED={seed} FAULT="{fault.name}"')

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tests.bench.report import percentile
-from tests.faults.schedule import FAULTS, LONG
+from tests.faults.schedule import BY_NAME, FAULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def table(results: Sequence[Result]) -> list[str]:
     """A row for each fault that was tried, in the order of the schedule's list."""
     columns = ("fault", "times tried", "result", "next commit counted from", "p50 s", "p99 s")
     rows = [f"| {' | '.join(columns)} |", "| --- | --: | --- | --- | --: | --: |"]
-    for fault in (*FAULTS, *LONG):
+    for fault in (*FAULTS, *BY_NAME):
         theirs = [result for result in results if result.fault == fault.name]
         if theirs:
             rows.append(_row(fault.name, fault.since, theirs))

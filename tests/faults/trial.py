@@ -257,6 +257,8 @@ class Fault:
     since: str
     settings: Mapping[str, str] = field(default_factory=dict)
     pace: Pace = Pace()
+    brokers: int = 1
+    disk_mib: int | None = None  # of each broker, where it is to be filled
 
 
 @dataclass(frozen=True, slots=True)
