@@ -172,9 +172,10 @@ class Trial:
     progress: Progress
     kafka: Broker
     proxy: Proxy
-    state_folder: Path  # what verify keeps
+    folder: Path
     processes: dict[str, Process] = field(default_factory=dict)  # the last start of each instance
     bootstrap_servers: dict[str, str] = field(default_factory=dict)  # by instance
+    variables: dict[str, Mapping[str, str]] = field(default_factory=dict)  # of its environment, by instance
     memory: list[tuple[float, float]] = field(default_factory=list)  # (seconds, MiB) of one process
     sent_apart_records: int = 0
     started_again: int = 0
@@ -187,7 +188,9 @@ class Trial:
     def start(self, instance: str = "a") -> Process:
         """A processor; not ready yet. What it was started with before, it is started with again."""
         servers = self.bootstrap_servers.get(instance, self.kafka.bootstrap_servers)
-        self.processes[instance] = self.job.start(instance, overrides={"kafka.bootstrap_servers": servers})
+        self.processes[instance] = self.job.start(
+            instance, overrides={"kafka.bootstrap_servers": servers}, variables=self.variables.get(instance)
+        )
         return self.processes[instance]
 
     def start_behind_proxy(self, instance: str = "a") -> Process:
@@ -230,14 +233,14 @@ class Trial:
         `verify` keeps its state while the load runs, and goes on from there; and it begins anew.
         """
         self.proxy.forget()
-        self._verify("--state", str(self.state_folder))
+        self._verify("--state", str(self.folder / "verified"))
         self.load.stop()
         self.job.watch_until_applied(self._supervise)  # a fault may show after the commit that followed it
         for process in [process for process in self.processes.values() if process.is_alive]:
             assert process.stop() == 0 or _gave_up(process), process.text
         found = check(self.job)
         assert len(found.inputs) == self.load.sent_records + self.sent_apart_records
-        assert self._verify("--state", str(self.state_folder))["result"] == "verified"
+        assert self._verify("--state", str(self.folder / "verified"))["result"] == "verified"
         assert self._verify()["result"] == "verified"
 
     def _verify(self, *arguments: str) -> dict[str, Any]:
@@ -294,7 +297,7 @@ def _attempt_once(fault: Fault, times: int, seed: int, kafka: Broker, proxy: Pro
         draw = Random(seed)
         try:
             with Load(job, Random(draw.random()), fault.pace) as load, Progress(job) as progress:
-                trial = Trial(job, draw, load, progress, kafka, proxy, folder / "verified")
+                trial = Trial(job, draw, load, progress, kafka, proxy, folder)
                 seconds = fault.inflict(trial, times)
                 trial.conclude()
         finally:

@@ -180,13 +180,25 @@ class Job:
 
     # Processes.
 
-    def start(self, instance: str = "a", *arguments: str, overrides: Mapping[str, str] | None = None) -> Process:
-        """`armstream run`; not ready yet."""
-        return self.command("run", *arguments, overrides={"instance": instance, **(overrides or {})})
+    def start(
+        self,
+        instance: str = "a",
+        *arguments: str,
+        overrides: Mapping[str, str] | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> Process:
+        """`armstream run`; not ready yet. `variables` of its environment are beside its settings."""
+        with_instance = {"instance": instance, **(overrides or {})}
+        return self.command("run", *arguments, overrides=with_instance, variables=variables)
 
-    def command(self, *arguments: str, overrides: Mapping[str, str] | None = None) -> Process:
+    def command(
+        self,
+        *arguments: str,
+        overrides: Mapping[str, str] | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> Process:
         port = free_port()
-        environment = self._environment({"metrics.port": str(port), **(overrides or {})})
+        environment = self._environment({"metrics.port": str(port), **(overrides or {})}) | {**(variables or {})}
         log = self._folder / f"{len(self._processes):02d}-{arguments[0]}.log"
         process = Process(arguments, environment, log, port)
         self._processes.append(process)
