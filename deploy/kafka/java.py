@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -89,37 +89,52 @@ class JavaBroker:
             "log.dirs": str(self._data_dir / "log"),
         }
         properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
-        if has_data(self._data_dir):
-            return
-        command = [*self._java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
-        with self._log.open("ab") as log:
-            code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False).returncode
-        if code != 0:
-            raise WayError(f"formatting its storage failed: see {self._log}")
+        if not has_data(self._data_dir):
+            format_storage(self._java, properties, self._log)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        with self._log.open("ab") as log:
-            process = subprocess.Popen(
-                [*self._java, "kafka.Kafka", str(self._data_dir / "server.properties")],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C goes to the foreground group: the broker stops last, in order
-                pass_fds=[self._lock.fileno()],
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - one system call, of a library loaded before
-            )
+        properties = self._data_dir / "server.properties"
+        process = launch(self._java, properties, self._log, pass_fds=[self._lock.fileno()])
         self._lock.truncate(0)
         self._lock.write(f"{process.pid}\n")
         self._lock.flush()
-        try:
-            wait_until_it_answers(self.bootstrap_servers, START_SECONDS, alive=lambda: process.poll() is None)
-        except BaseException as error:
-            process.kill()
-            process.wait()
-            if isinstance(error, WayError):
-                raise WayError(f"{error}: see {self._log}") from error
-            raise
+        wait_or_end(process, self.bootstrap_servers, self._log)
         return process
+
+
+def format_storage(java: Sequence[str], properties: Path, log: Path) -> None:
+    """Raises WayError, with the log's path."""
+    command = [*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
+    with log.open("ab") as output:
+        code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False).returncode
+    if code != 0:
+        raise WayError(f"formatting its storage failed: see {log}")
+
+
+def launch(java: Sequence[str], properties: Path, log: Path, pass_fds: Collection[int] = ()) -> subprocess.Popen[bytes]:
+    """A node that ends with the thread that starts it; it may not answer yet."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [*java, "kafka.Kafka", str(properties)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C goes to the foreground group: the broker stops last, in order
+            pass_fds=pass_fds,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 - one system call, of a library loaded before
+        )
+
+
+def wait_or_end(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    """Returns when the node answers; else ends it and raises WayError, with the log's path."""
+    try:
+        wait_until_it_answers(address, START_SECONDS, alive=lambda: process.poll() is None)
+    except BaseException as error:
+        process.kill()
+        process.wait()
+        if isinstance(error, WayError):
+            raise WayError(f"{error}: see {log}") from error
+        raise
 
 
 def has_data(data_dir: Path) -> bool:

@@ -16,7 +16,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its public 
 )
 
 from deploy.kafka.broker import DEFAULT_IMAGE
-from deploy.kafka.cluster import NODES, Cluster
+from deploy.kafka.cluster import Cluster
+from deploy.kafka.three import NODES
 from tests.faults.trial import Load
 from tests.integration.check import check
 from tests.integration.load import SHORT_WINDOWS

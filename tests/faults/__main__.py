@@ -7,40 +7,22 @@ import argparse
 import io
 import os
 import random
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deploy.kafka.broker import Broker, start_kafka
-from tests.bench.report import percentile
+from deploy.kafka.java_cluster import start_cluster
 from tests.faults.proxy import Proxy
-from tests.faults.schedule import FAULTS, NAMES, schedule
+from tests.faults.results import Result, append, table
+from tests.faults.schedule import BY_NAME, FAULTS, NAMES, schedule
 from tests.faults.trial import Fault, attempt
-
-
-@dataclass(slots=True)
-class Tally:
-    """What came of one fault."""
-
-    tries: int = 0
-    seconds: list[float] = field(default_factory=list)
-    started_again: int = 0
-    void_trials: int = 0
-    failed_seeds: list[int] = field(default_factory=list)
-
-    def row(self, fault: Fault) -> str:
-        result = f"failed with seed {', '.join(map(str, self.failed_seeds))}" if self.failed_seeds else "exact"
-        if self.started_again:
-            result += f"; a process gave up and was started again {self.started_again} times"
-        if self.void_trials:
-            result += f"; {self.void_trials} trials void, the broker forgot a commit"
-        times = [f"{percentile(self.seconds, share):.2f}" if self.seconds else "" for share in (0.5, 0.99)]
-        return f"| {fault.name} | {self.tries} | {result} | {fault.since} | {times[0]} | {times[1]} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,48 +33,78 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--minutes", type=float, default=10.0, help="no new trial after that; 0 makes one trial")
     parser.add_argument("--seed", type=int, default=None, help="of the schedule; with --fault, of that one's trial")
-    parser.add_argument("--fault", choices=list(NAMES), default=None, metavar="NAME", help=f"of {', '.join(NAMES)}")
+    named = f"this one, and others where it is said again: of {', '.join(NAMES)}"
+    parser.add_argument("--fault", choices=list(NAMES), action="append", metavar="NAME", help=named)
+    parser.add_argument("--results", type=Path, default=None, metavar="FILE", help="a JSON line more for each trial")
     options = parser.parse_args(arguments)
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
-    faults = list(FAULTS) if options.fault is None else [NAMES[options.fault]]
+    faults = [NAMES[name] for name in options.fault] if options.fault else list(FAULTS)
     _say(f"seed {seed}")
+    with ExitStack() as started:
+        sites = _start(faults, started)
+        results = _run(seed, faults, time.monotonic() + options.minutes * 60, options.results, sites)
+    _say("\n".join(["", *table(results)]))
+    return 1 if any(result.failure for result in results) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """Where trials take place: by how many brokers, and a proxy of the lone one."""
+
+    kafka: Mapping[int, Broker]
+    proxy: Proxy
+
+
+def _start(faults: Sequence[Fault], started: ExitStack) -> Sites:
+    """The lone broker, and three where a fault needs them."""
     environment = {name: value for name, value in os.environ.items() if name != "KAFKA_BOOTSTRAP_SERVERS"}
-    with (
-        start_kafka(say=_say, environment=environment) as kafka,
-        Proxy(kafka.proxied.advertised, kafka.proxied.address) as proxy,
-    ):
-        tallies = _run(seed, faults, time.monotonic() + options.minutes * 60, kafka, proxy)
-    _say("\n".join(["", *_table(tallies)]))
-    return 1 if any(tally.failed_seeds for tally in tallies.values()) else 0
+    lone = started.enter_context(start_kafka(say=_say, environment=environment))
+    kafka: dict[int, Broker] = {1: lone}
+    if any(fault.brokers == 3 for fault in faults):
+        disk_mib = next((fault.disk_mib for fault in faults if fault.disk_mib is not None), None)
+        kafka[3] = started.enter_context(start_cluster(_say, disk_mib))
+    return Sites(kafka, started.enter_context(Proxy(lone.proxied.advertised, lone.proxied.address)))
 
 
-def _run(seed: int, faults: Sequence[Fault], until: float, kafka: Broker, proxy: Proxy) -> dict[Fault, Tally]:
-    tallies = {fault: Tally() for fault in faults}
+def _run(seed: int, faults: Sequence[Fault], until: float, file: Path | None, sites: Sites) -> list[Result]:
+    results: list[Result] = []
+    commit = _commit()
     for fault, trial_seed in schedule(seed, faults):
-        _try(fault, trial_seed, tallies[fault], kafka, proxy)
+        results.append(_try(fault, trial_seed, commit, sites))
+        if file is not None:
+            append(file, results[-1])
         if time.monotonic() >= until:
-            return tallies
+            return results
     raise AssertionError("a schedule has no end")
 
 
-def _try(fault: Fault, seed: int, tally: Tally, kafka: Broker, proxy: Proxy) -> None:
-    started, times = time.monotonic(), FAULTS[fault]
-    tally.tries += times
+def _try(fault: Fault, seed: int, commit: str, sites: Sites) -> Result:
+    started, times = time.monotonic(), (FAULTS | BY_NAME)[fault]
     said = io.StringIO()  # what the processes said, for a trial that failed
     with tempfile.TemporaryDirectory(prefix="armstream-faults-") as folder:
         try:
             with redirect_stdout(said), _librdkafka_is_quiet():
-                outcome = attempt(fault, times, seed, kafka, proxy, Path(folder))
-        except Exception:
-            tally.failed_seeds.append(seed)
+                outcome = attempt(fault, times, seed, sites.kafka[fault.brokers], sites.proxy, Path(folder))
+        except Exception as failure:
             _say(f"{said.getvalue()}\n{traceback.format_exc()}")
             _say(f'FAILED {fault.name}; again: make faults MINUTES=0 SEED={seed} FAULT="{fault.name}"')
-            return
-    tally.seconds += outcome.seconds
-    tally.started_again += outcome.started_again
-    tally.void_trials += outcome.void_trials
+            return Result(fault.name, times, seed, commit, time.monotonic() - started, failure=repr(failure))
+    seconds = time.monotonic() - started
     listed = " ".join(f"{one:.2f}" for one in outcome.seconds)
-    _say(f"{fault.name}, {times} times, seed {seed}: exact; next commit after {listed} s; {_took(started)}")
+    _say(f"{fault.name}, {times} times, seed {seed}: exact; next commit after {listed} s; trial of {seconds:.0f} s")
+    return Result(fault.name, times, seed, commit, seconds, **asdict(outcome))
+
+
+def _commit() -> str:
+    """The code's, with "-dirty" where something of it is in no commit; "" outside a repository."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude=*"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    return described.stdout.strip()
 
 
 @contextmanager
@@ -107,16 +119,6 @@ def _librdkafka_is_quiet() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-def _took(started: float) -> str:
-    return f"trial of {time.monotonic() - started:.0f} s"
-
-
-def _table(tallies: dict[Fault, Tally]) -> list[str]:
-    columns = ("fault", "times tried", "result", "next commit counted from", "p50 s", "p99 s")
-    head = [f"| {' | '.join(columns)} |", "| --- | --: | --- | --- | --: | --: |"]
-    return head + [tally.row(fault) for fault, tally in tallies.items() if tally.tries]
 
 
 def _say(line: str) -> None:

@@ -6,10 +6,10 @@ Law: a seed gives one sequence of (fault, seed of the trial); a trial's own seed
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
-from tests.faults import connections, processes, state
+from tests.faults import brokers, clock, connections, memory, processes, state
 from tests.faults.connections import answer_cut, delayed, delayed_for_long, dropped, late, on_requests
 from tests.faults.proxy import Action, Api
-from tests.faults.trial import Fault, Trial
+from tests.faults.trial import Fault, Pace, Trial
 
 _SEEDS = 1_000_000_000
 _REQUESTS = {
@@ -31,26 +31,59 @@ _ACTIONS: tuple[tuple[str, Callable[[Trial], Action], str], ...] = (
 # Each with how often one trial of the long run does it.
 FAULTS: dict[Fault, int] = {
     Fault("SIGKILL", processes.kill, "its next start"): 25,
-    Fault("SIGSTOP, session lost", processes.zombie(8.0), "SIGSTOP"): 2,
-    Fault("SIGSTOP, session and poll interval lost", processes.zombie(12.0), "SIGSTOP", processes.SLEEPY): 2,
-    Fault("SIGSTOP at a request, session lost", processes.zombie_at_a_request, "SIGSTOP"): 2,
+    Fault("SIGSTOP, session lost", processes.zombie(8.0), "SIGSTOP"): 5,
+    Fault("SIGSTOP, session and poll interval lost", processes.zombie(12.0), "SIGSTOP", processes.SLEEPY): 4,
+    Fault("SIGSTOP at a request, session lost", processes.zombie_at_a_request, "SIGSTOP"): 5,
     Fault("SIGSTOP until the transaction expired", processes.expire, "SIGCONT"): 1,
     Fault("two processes with one name", processes.same_name, "the second's start"): 3,
     Fault("instances join and leave", processes.join_and_leave, "start or SIGTERM"): 10,
     Fault("broker killed", connections.kill_broker, "it answers again"): 10,
-    Fault("broker out of reach, session lost", connections.out_of_reach, "it is back"): 3,
+    Fault("broker out of reach, session lost", connections.out_of_reach, "it is back"): 5,
     Fault("session lost in a commit", connections.session_lost_in_a_commit, "the commit's release"): 2,
+    Fault("a broker of three killed", brokers.kill_one, "the kill", brokers.SETTINGS, brokers.PACE, brokers=3): 8,
+    Fault(
+        "every leader of three brokers moved",
+        brokers.move_leaders,
+        "the move",
+        brokers.SETTINGS,
+        brokers.PACE,
+        brokers=3,
+    ): 10,
     Fault("output refused as too large", state.oversize, "its next start"): 2,
     Fault("restore of 100,000 positions", state.restore(100_000), "its next start"): 2,
     **{
-        Fault(f"{name} {how}", on_requests((api, action)), since): 5
+        Fault(f"{name} {how}", on_requests((api, action)), since): 10
         for name, api in _REQUESTS.items()
         for how, action, since in _ACTIONS
     },
     Fault("EndTxn delayed by 31 to 36 s", on_requests((Api.END_TXN, delayed_for_long)), "its release"): 1,
     Fault("Produce delayed by 31 to 36 s", on_requests((Api.PRODUCE, delayed_for_long)), "its release"): 1,
 }
-NAMES = {fault.name: fault for fault in FAULTS}
+# These take long, root, or libfaketime: each is tried by its name.
+BY_NAME: dict[Fault, int] = {
+    Fault("an hour of load", memory.soak(3_600), "the end of the hour", pace=Pace(60.0, 4_200.0)): 1,
+    Fault("tasks moved, memory flat", memory.moved, "start or SIGTERM", pace=Pace(50.0, 1_500.0)): 100,
+    Fault("clocks jump by an hour or a day", clock.jumps, "the jump"): 10,
+    Fault(
+        "one disk of three full",
+        brokers.full_disks(1),
+        "its broker's end",
+        brokers.SETTINGS,
+        brokers.PACE,
+        brokers=3,
+        disk_mib=brokers.DISK_MIB,
+    ): 3,
+    Fault(
+        "two disks of three full",
+        brokers.full_disks(2),
+        "both are back",
+        brokers.SETTINGS,
+        brokers.PACE,
+        brokers=3,
+        disk_mib=brokers.DISK_MIB,
+    ): 3,
+}
+NAMES = {fault.name: fault for fault in (*FAULTS, *BY_NAME)}
 
 
 def schedule(seed: int, faults: Sequence[Fault]) -> Iterator[tuple[Fault, int]]:

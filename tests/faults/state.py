@@ -1,7 +1,7 @@
 """What happens with state: a transaction that the broker refuses, and a task that takes long to restore."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from itertools import count, islice
 
 from armstream.events import Fill
@@ -37,7 +37,7 @@ def restore(positions: int) -> Callable[[Trial, int], list[float]]:
     def inflict(trial: Trial, times: int) -> list[float]:
         seconds: list[float] = []
         process = trial.start().wait_until_ready()
-        trial.send_apart(_open_positions(trial, positions))
+        trial.send_apart(open_positions(trial, positions, {_HEAVY}))
         trial.job.wait_until_applied(process)
         others = set(range(trial.job.settings.topics.partitions)) - {_HEAVY}
         for _ in range(times):
@@ -52,12 +52,12 @@ def restore(positions: int) -> Callable[[Trial, int], list[float]]:
     return inflict
 
 
-def _open_positions(trial: Trial, positions: int) -> Iterator[Fill]:
-    """One fill each, on bandits of one task that nobody else trades."""
+def open_positions(trial: Trial, positions: int, tasks: Container[int] = range(1_000)) -> Iterator[Fill]:
+    """One fill each, on bandits of these tasks that nobody else trades."""
     settings = trial.job.settings
     partition_count = settings.topics.partitions
     names = (f"heavy-{number}" for number in count())
-    heavy = (name for name in names if partition_of(name.encode(), partition_count) == _HEAVY)
+    heavy = (name for name in names if partition_of(name.encode(), partition_count) in tasks)
     bandits = list(islice(heavy, _HEAVY_BANDITS))
     ts_event = int((time.time() - 60) * 1e6)
     for number in range(positions):

@@ -6,12 +6,12 @@ committed again, which with several processes is later than the first commit of 
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
-from typing import Self
+from typing import Any, Self
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -24,22 +24,40 @@ from tests.integration.processor import Job, Process
 
 _CHUNK_RECORDS = 400
 _SENT_AT_ONCE = 10
-_PER_SECOND = 200.0
-_CHUNKS_AT_MOST = 140  # a day of event time: none is ahead of its append time
 _POLL_SECONDS = 0.02
 _NEXT_COMMIT_SECONDS = 120.0
 _DAY_SECONDS = 86_400
+_VERIFY_SECONDS = 900.0  # an hour of load on busy cores
 _VOID_TRIALS_AT_MOST = 3
 # A fenced consumer, and a call of librdkafka's that never comes back.
 _GAVE_UP = ("start it again", "the loop has not turned")
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many records a second there are for how long at most. Together they are a day of event time at most, so that
+    none is ahead of its append time."""
+
+    per_second: float = 200.0
+    most_seconds: float = 280.0
+
+    @property
+    def chunks(self) -> int:
+        return round(self.most_seconds * self.per_second / _CHUNK_RECORDS)
+
+    @property
+    def spread_seconds(self) -> float:
+        """Of event time, a chunk."""
+        return min(float(SPREAD_SECONDS), _DAY_SECONDS * 0.97 / self.chunks)
+
+
 class Load:
     """Sends a desk's trades at a steady rate in a thread of its own, until it is told to stop; a context."""
 
-    def __init__(self, job: Job, draw: Random) -> None:
+    def __init__(self, job: Job, draw: Random, pace: Pace = Pace()) -> None:
         self._job = job
         self._draw = draw
+        self._pace = pace
         self._stopping = threading.Event()
         self._failures: list[BaseException] = []
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
@@ -73,17 +91,18 @@ class Load:
         sender, arms = self._job.sender(), self._job.settings.online_learning.arms
         day_ago = time.time() - _DAY_SECONDS
         next_at = time.monotonic()
-        for number in range(_CHUNKS_AT_MOST):
-            first_micros = int((day_ago + number * SPREAD_SECONDS) * 1e6)
+        spread_seconds = self._pace.spread_seconds
+        for number in range(self._pace.chunks):
+            first_micros = int((day_ago + number * spread_seconds) * 1e6)
             clean = history(
                 self._draw.randrange(1_000_000_000), _CHUNK_RECORDS, bandits=50, arms=arms,
-                first_micros=first_micros, name=f"h{number}-", lost=0.02,
+                first_micros=first_micros, name=f"h{number}-", lost=0.02, spread_seconds=spread_seconds,
             )  # fmt: skip
             records = as_they_happen(self._draw, clean, arms)
             for start in range(0, len(records), _SENT_AT_ONCE):
                 if self._stopping.wait(max(0.0, next_at - time.monotonic())):
                     return
-                next_at = max(next_at + _SENT_AT_ONCE / _PER_SECOND, time.monotonic() - 1.0)
+                next_at = max(next_at + _SENT_AT_ONCE / self._pace.per_second, time.monotonic() - 1.0)
                 self.sent_records += len(sender.send(records[start : start + _SENT_AT_ONCE]))
         raise AssertionError("the load has come to its end before the faults")
 
@@ -153,8 +172,11 @@ class Trial:
     progress: Progress
     kafka: Broker
     proxy: Proxy
+    folder: Path
     processes: dict[str, Process] = field(default_factory=dict)  # the last start of each instance
     bootstrap_servers: dict[str, str] = field(default_factory=dict)  # by instance
+    variables: dict[str, Mapping[str, str]] = field(default_factory=dict)  # of its environment, by instance
+    memory: list[tuple[float, float]] = field(default_factory=list)  # (seconds, MiB) of one process
     sent_apart_records: int = 0
     started_again: int = 0
 
@@ -166,7 +188,9 @@ class Trial:
     def start(self, instance: str = "a") -> Process:
         """A processor; not ready yet. What it was started with before, it is started with again."""
         servers = self.bootstrap_servers.get(instance, self.kafka.bootstrap_servers)
-        self.processes[instance] = self.job.start(instance, overrides={"kafka.bootstrap_servers": servers})
+        self.processes[instance] = self.job.start(
+            instance, overrides={"kafka.bootstrap_servers": servers}, variables=self.variables.get(instance)
+        )
         return self.processes[instance]
 
     def start_behind_proxy(self, instance: str = "a") -> Process:
@@ -204,15 +228,23 @@ class Trial:
         time.sleep(self.draw.uniform(least_seconds, most_seconds))
 
     def conclude(self) -> None:
-        """The load ends, all of it is applied, who is alive stops in order, and everything is derived again."""
+        """The load ends, all of it is applied, who is alive stops in order, and everything is derived again.
+
+        `verify` keeps its state while the load runs, and goes on from there; and it begins anew.
+        """
         self.proxy.forget()
+        self._verify("--state", str(self.folder / "verified"))
         self.load.stop()
         self.job.watch_until_applied(self._supervise)  # a fault may show after the commit that followed it
         for process in [process for process in self.processes.values() if process.is_alive]:
             assert process.stop() == 0 or _gave_up(process), process.text
         found = check(self.job)
         assert len(found.inputs) == self.load.sent_records + self.sent_apart_records
-        assert self.job.verify()["result"] == "verified"
+        assert self._verify("--state", str(self.folder / "verified"))["result"] == "verified"
+        assert self._verify()["result"] == "verified"
+
+    def _verify(self, *arguments: str) -> dict[str, Any]:
+        return self.job.verify(*arguments, seconds=_VERIFY_SECONDS)
 
 
 def _gave_up(process: Process) -> bool:
@@ -227,6 +259,9 @@ class Fault:
     inflict: Callable[[Trial, int], list[float]]
     since: str
     settings: Mapping[str, str] = field(default_factory=dict)
+    pace: Pace = Pace()
+    brokers: int = 1
+    disk_mib: int | None = None  # of each broker, where it is to be filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +271,7 @@ class Outcome:
     seconds: list[float]
     started_again: int  # processes that gave up
     void_trials: int = 0  # before it, in which the broker forgot a commit
+    memory: Sequence[tuple[float, float]] = ()
 
 
 def attempt(fault: Fault, times: int, seed: int, kafka: Broker, proxy: Proxy, folder: Path) -> Outcome:
@@ -260,15 +296,15 @@ def _attempt_once(fault: Fault, times: int, seed: int, kafka: Broker, proxy: Pro
         job.create_topics()
         draw = Random(seed)
         try:
-            with Load(job, Random(draw.random())) as load, Progress(job) as progress:
-                trial = Trial(job, draw, load, progress, kafka, proxy)
+            with Load(job, Random(draw.random()), fault.pace) as load, Progress(job) as progress:
+                trial = Trial(job, draw, load, progress, kafka, proxy, folder)
                 seconds = fault.inflict(trial, times)
                 trial.conclude()
         finally:
             proxy.forget()
             if not kafka.alive():
                 kafka.restart()
-    return Outcome(seconds, trial.started_again)
+    return Outcome(seconds, trial.started_again, memory=trial.memory)
 
 
 @contextmanager

@@ -35,21 +35,22 @@ def history(
     first_micros: int | None = None,
     name: str = "p",
     lost: float = 0.0,
+    spread_seconds: float = SPREAD_SECONDS,
 ) -> list[Fill | Close]:
     """`record_count` records in the order in which they are sent.
 
-    ts_event goes over SPREAD_SECONDS from `first_micros` (UTC), by default up to now. Positions are called after
+    ts_event goes over `spread_seconds` from `first_micros` (UTC), by default up to now. Positions are called after
     `name`, so that two histories of the same bandits do not meet. `lost` is the part of fills that are never sent.
     """
     if first_micros is None:
-        first_micros = int((time.time() - SPREAD_SECONDS) * 1e6)
+        first_micros = int((time.time() - spread_seconds) * 1e6)
     draw = Random(seed)
     sent: list[tuple[float, int, Fill | Close]] = []
     number = 0
     while len(sent) < record_count:
         started = draw.uniform(0, max(record_count - _POSITION_LASTS_RECORDS, 1.0))
         moments = sorted(draw.uniform(started, started + _POSITION_LASTS_RECORDS) for _ in range(_EVENTS_AT_MOST))
-        ts_events = [first_micros + int(moment * SPREAD_SECONDS * 1e6 / record_count) for moment in moments]
+        ts_events = [first_micros + int(moment * spread_seconds * 1e6 / record_count) for moment in moments]
         events = [
             event
             for event in _position(draw, f"book-{draw.randrange(bandits)}", f"{name}{number}", arms, ts_events)

@@ -61,6 +61,10 @@ class Process:
         return self.log.read_text(errors="replace")
 
     @property
+    def process_id(self) -> int:
+        return self._process.pid
+
+    @property
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
@@ -179,19 +183,36 @@ class Job:
 
     # Processes.
 
-    def start(self, instance: str = "a", *arguments: str, overrides: Mapping[str, str] | None = None) -> Process:
-        """`armstream run`; not ready yet."""
-        return self.command("run", *arguments, overrides={"instance": instance, **(overrides or {})})
+    def start(
+        self,
+        instance: str = "a",
+        *arguments: str,
+        overrides: Mapping[str, str] | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> Process:
+        """`armstream run`; not ready yet. `variables` of its environment are beside its settings."""
+        with_instance = {"instance": instance, **(overrides or {})}
+        return self.command("run", *arguments, overrides=with_instance, variables=variables)
 
-    def command(self, *arguments: str, overrides: Mapping[str, str] | None = None) -> Process:
+    def command(
+        self,
+        *arguments: str,
+        overrides: Mapping[str, str] | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> Process:
         port = free_port()
-        environment = self._environment({"metrics.port": str(port), **(overrides or {})})
+        environment = self._environment({"metrics.port": str(port), **(overrides or {})}) | {**(variables or {})}
         log = self._folder / f"{len(self._processes):02d}-{arguments[0]}.log"
         process = Process(arguments, environment, log, port)
         self._processes.append(process)
         return process
 
-    def verify(self, *arguments: str, skip: frozenset[tuple[str, int, int]] = frozenset()) -> dict[str, Any]:
+    def verify(
+        self,
+        *arguments: str,
+        skip: frozenset[tuple[str, int, int]] = frozenset(),
+        seconds: float = _VERIFY_SECONDS,
+    ) -> dict[str, Any]:
         """What `armstream verify --json` says; fails, with its line, where it does not end with 0.
 
         `skip` is what the processors were told to skip: nothing else may have been.
@@ -202,7 +223,7 @@ class Job:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_VERIFY_SECONDS,
+            timeout=seconds,
             check=False,
         )
         assert done.returncode == 0, f"verify ended with {done.returncode}:\n{done.stdout}\n{done.stderr[-4_000:]}"
