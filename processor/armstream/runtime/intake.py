@@ -141,7 +141,9 @@ class Intake:
         if self._route(key)[0] != bandit_id or not bandit_id:
             return f"the record's key is {key!r}; it must be its bandit_id {bandit_id!r}: 1 to 200 bytes, no NUL"
         right = self._route(key)[1]
-        return f"bandit {bandit_id!r} belongs on partition {right}, not {record.partition()}: partitioner=murmur2_random"
+        return (
+            f"bandit {bandit_id!r} belongs on partition {right}, not {record.partition()}: partitioner=murmur2_random"
+        )
 
 
 def _rejected(record: Record, error_class: ErrorClass, error: str) -> Rejected:
