@@ -25,11 +25,13 @@ from armstream.resources import resource
 from armstream.rules import RULES, UnknownRule, new_learner, rule_named
 from armstream.section import Conflict, ConflictError, Number, Section
 from armstream.stages.facts import DAY_MICROS, SECOND_MICROS, BanditRegistry, TaskLimits
+from armstream.stages.sizes import most_bandit_bytes
 from armstream.stages.validation import Refused, check_bandit_id, shortened
 from armstream.yaml_text import Plain, typed, written
 
 KAFKA_BATCH_BYTES = 1_048_588  # the default of max.message.bytes
 DEAD_LETTER_OVERHEAD_BYTES = 65_536
+BATCH_OVERHEAD_BYTES = 1_024  # around a record's key and value, at most
 
 MOST_ERRORS = 100
 
@@ -376,8 +378,18 @@ class Settings(Section):
         if len(learning.experts) > self.limits.experts:
             expert_count = len(learning.experts)
             yield (*path, "experts"), f"names {expert_count} experts, above limits.experts, {self.limits.experts}"
+        given, limits = learning.for_learner(), self.limits
+        most_bytes = most_bandit_bytes(given, limits.arms, limits.experts)
+        if most_bytes > limits.output_batch_bytes - BATCH_OVERHEAD_BYTES:
+            yield (
+                path,
+                (
+                    f"may need {most_bytes} bytes a bandit, where topics take {limits.output_batch_bytes}: lower limits.arms "
+                    "or limits.experts, or raise limits.record_bytes"
+                ),
+            )
         try:
-            new_learner(learning.for_learner())
+            new_learner(given)
         except ValueError as error:
             yield path, str(error)
 

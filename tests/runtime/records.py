@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass
 class ReadRecord:
     topic_name: str
     number: int
@@ -33,3 +33,6 @@ class ReadRecord:
 
     def headers(self) -> list[tuple[str, str | bytes | None]] | None:
         return list(self.header_list) or None
+
+    def set_headers(self, value: list[tuple[str, str | bytes | None]], /) -> None:
+        self.header_list = tuple(value)

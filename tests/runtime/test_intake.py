@@ -2,9 +2,10 @@
 
 import pytest
 
-from armstream.codec import encode
-from armstream.events import Close, Fill, Header, Input, Rejected
+from armstream.codec import DecodeError, decode, encode, encode_cut, encode_dead_letter
+from armstream.events import Close, Command, DeadLetter, Fill, Header, Input, Rejected, Source
 from armstream.keys import partition_of
+from armstream.runtime import intake as runtime_intake
 from armstream.runtime.intake import Intake
 from tests.runtime.records import ReadRecord
 
@@ -101,3 +102,57 @@ def test_a_source_carries_the_record_whole() -> None:
     source = intake().source_of(record)
     assert (source.topic, source.partition, source.offset, source.key, source.value) == ("trades", 3, 7, b"k", b"v")
     assert source.headers == (Header("a", b"1"), Header("b", None), Header("c", b"text"))
+
+
+class NoUTF8(ReadRecord):
+    """As the client behaves: the first call raises, the second gives a list with a hole, which ends Python."""
+
+    asked = 0
+
+    def headers(self) -> list[tuple[str, str | bytes | None]] | None:
+        self.asked += 1
+        if self.header_list:
+            return super().headers()
+        assert self.asked == 1, "the hole was asked for"
+        return [(b"\xff\xfe".decode(), b"1")]
+
+
+def test_a_header_name_that_is_no_utf_8_is_told_in_the_place_of_the_headers_however_often_it_is_asked() -> None:
+    record = NoUTF8("trades", 3, 7, b"k", b"v")
+    for _ in range(3):
+        source = intake().source_of(record)
+        assert source.headers == (Header("armstream.headers_left_out_no_utf8", b"\xff\xfe"),)
+        assert (source.key, source.value) == (b"k", b"v")
+
+
+def test_a_headers_name_counts_by_its_bytes_since_they_are_what_is_published() -> None:
+    record = ReadRecord("trades", 3, 7, None, None, header_list=(("€" * 40, b"1"),))  # 3 bytes each, 8 around them
+    assert intake(max_record_bytes=129).source_of(record).headers[0].name == "€" * 40
+    left_out = intake(max_record_bytes=128).source_of(record)
+    assert left_out.headers == (Header("armstream.left_out_bytes", b"121"),)
+
+
+def test_what_is_skipped_or_too_large_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a record which no decoder survives can be skipped."""
+    decode = runtime_intake.decode_inputs
+
+    def fragile(values: list[bytes | None]) -> list[Fill | Close | Command | DecodeError]:
+        assert not any(value and value.startswith(b"bad") for value in values)
+        return decode(values)
+
+    monkeypatch.setattr(runtime_intake, "decode_inputs", fragile)
+    home = partition_of(b"book", PARTITIONS)
+    values = [encode(CLOSE), b"bad", b"bad" * 4_000, None]
+    records = [ReadRecord("trades", home, at, b"book", value) for at, value in enumerate(values)]
+    good, skipped, large, empty = intake(("trades", home, 1)).read(records)
+    assert good == CLOSE
+    assert [refusal(one)[0] for one in (skipped, large, empty)] == ["SKIPPED", "LIMIT", "DECODE"]
+
+
+@pytest.mark.parametrize("appended_ms", [-1, 0, -(2**63), 2**63 - 1])
+def test_the_time_of_a_refusal_fits_its_dead_letter_whatever_the_record_says(appended_ms: int) -> None:
+    (read,) = intake().read([ReadRecord("trades", 0, 7, b"k", b"", appended_ms)])
+    assert isinstance(read, Rejected)
+    assert abs(read.ts_event - appended_ms * 1_000) < 1e6 or abs(read.ts_event) > 9.2e18
+    letter = DeadLetter(Source("trades", 0, 7), read.error_class, read.error, read.ts_event)
+    assert decode(encode_dead_letter(letter, encode_cut({}))) == letter

@@ -8,7 +8,7 @@ import pytest
 from armstream.events import DeadLetter, Header, Input, Reward, Source
 from armstream.stages.facts import BanditRegistry, TaskLimits
 from armstream.stages.pipeline import Pipeline
-from armstream.stages.reward import MAX_WAITING_BYTES
+from armstream.stages.sizes import MAX_WAITING_BYTES
 from armstream.stages.state import TaskState
 from tests.stages import reference
 from tests.stages.events import START, close, fill, learning_rules, short_rules, source_of
@@ -296,7 +296,7 @@ def test_past_a_limit_of_three_is_a_dead_letter_and_room_made_is_used(limit: str
 
 def test_records_wait_in_a_position_only_as_long_as_its_snapshot_stays_bounded() -> None:
     pipeline = Pipeline(TaskState(TaskLimits(), BanditRegistry(learning_rules())))
-    half = MAX_WAITING_BYTES // 2 - 3  # with its key of three bytes
+    half = MAX_WAITING_BYTES // 2 - 91  # its key has 3 bytes, its topic 6, its id 2, its numbers 80 at most
 
     def large(index: int) -> Source:
         return Source("trades", 0, index, b"key", b"x" * half, (Header("h", b""),) if index == 2 else ())

@@ -34,11 +34,10 @@ from armstream.stages.matching import (
 )
 from armstream.stages.memory import move_watermarks, tell_time
 from armstream.stages.pages import PAGE_EVENTS, AllFills, Fills, Known, Name, event_count
+from armstream.stages.sizes import MAX_WAITING_BYTES, check_decision, waiting_bytes
 from armstream.stages.state import Bandit, TaskState
 from armstream.stages.validation import Refused, check_advice, check_bandit_id, check_close, check_fill
 from armstream.stages.withholding import why_withheld
-
-MAX_WAITING_BYTES = 262_144  # of the records that wait in one position, which its snapshot carries
 
 _NEW_DECISION = "a new decision needs a new position_id"
 _IS_DONE = f"the position is filled and closed already: {_NEW_DECISION}"
@@ -283,6 +282,7 @@ def _checked(state: TaskState, fill: Fill, bandit: Bandit | None) -> LearningSet
         settings, rule = new_settings, rule_named(new_settings.algorithm)
         check_fill(fill, settings.arms)
         check_bandit_id(fill.bandit_id)
+    check_decision(fill)
     refusal = rule.fill_refusal(fill)
     if refusal:
         raise Refused("VALIDATION", refusal)
@@ -398,8 +398,8 @@ def _with_waiting(
     waits = WaitingClose(
         close.event_id, close.quantity, close.price, close.fees, close.slippage, left, close.ts_event, source
     )
-    if sum(map(_source_bytes, (*(one.source for one in waiting), source))) > MAX_WAITING_BYTES:
-        raise Refused("LIMIT", f"the records that wait in the position have more than {MAX_WAITING_BYTES} bytes")
+    if waiting_bytes((*waiting, waits)) > MAX_WAITING_BYTES:
+        raise Refused("LIMIT", f"the closes that wait in the position have more than {MAX_WAITING_BYTES} bytes")
     return (*waiting, waits)
 
 
@@ -436,11 +436,6 @@ def _fill_segments(
     if written_off:
         segments += write_off((filled,), 0, written_off, final_close_id, fill.ts_event)
     return segments
-
-
-def _source_bytes(source: Source) -> int:
-    headers = sum(len(header.name) + len(header.value or b"") for header in source.headers)
-    return len(source.key or b"") + len(source.value or b"") + headers
 
 
 def _any_counts(segments: Sequence[Segment]) -> bool:

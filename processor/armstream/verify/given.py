@@ -124,8 +124,13 @@ class Given:
             f"what is no longer kept; from here on: taken from the processor's snapshots at {offsets}"
         )
         for same in self._published.by_cut():
+            skipped = {
+                (one.fact.source.topic, one.fact.source.offset)
+                for one in same
+                if isinstance(one.fact, DeadLetter) and one.fact.error_class == "SKIPPED"
+            }
             for name, ahead in self._inputs.items():
-                self._read(until(ahead, same[0].cut[name]))
+                self._read(until(ahead, same[0].cut[name]), skipped)
             for one in same:
                 if isinstance(one.fact, Audited | DeadLetter):
                     self._account.count(one.fact)
@@ -156,16 +161,17 @@ class Given:
         next_offset = {**self._published.next_offset, **self._log.stands_at}
         return State(next_offset, self._in_force, self._bandits, self._positions, self._pages)
 
-    def _read(self, records: list[Record]) -> None:
+    def _read(self, records: list[Record], skipped: set[tuple[str, int]]) -> None:
         self._account.counts["inputs"] += len(records)
-        for event in decode_inputs([record.value() for record in records]):
+        read = [record for record in records if (record.topic(), record.offset()) not in skipped]
+        for event in decode_inputs([record.value() for record in read]):
             if isinstance(event, Fill | Close):
                 self._events[_id_of(event)].append(event if self._knows_letters else None)
 
     def _refuse(self, letter: DeadLetter) -> None:
         """Its event, which was just read, is none of its position."""
         self._knows_letters = True
-        if is_of_time(letter):
+        if is_of_time(letter) or letter.error_class == "SKIPPED":
             return
         try:
             event = decode(letter.source.value)

@@ -189,6 +189,8 @@ class History:
             source = letter.source
             if not is_of_time(letter) and cut.get(source.topic) != source.offset + 1:
                 raise Difference(where, f"a dead letter of {place(source)} at the cut {cut}", "none there")
+            if letter.error_class == "SKIPPED":
+                self.shadow.skip((source.topic, source.partition, source.offset))
         return window
 
     def _restart(self, where: str, settings: str) -> None:
@@ -349,14 +351,15 @@ class History:
         self._outputs.note(applied)
 
     def _at_their_word(self, records: Sequence[Record], due: dict[int, Window]) -> list[Input]:
-        """Events, but for those that the processor was told to skip, or whose bandit was not registered then."""
+        """Events, but for those whose bandit was not registered then."""
         events = self.shadow.read(records)
         for index, window in due.items():
             event, own = events[index], (records[index].topic(), records[index].offset())
-            unregistered = isinstance(event, Fill | Close) and event.bandit_id not in self.shadow.bandits
+            if not isinstance(event, Fill | Close) or event.bandit_id in self.shadow.bandits:
+                continue
             for _, letter in window.letters:
-                is_taken = letter.error_class == "SKIPPED" or (unregistered and letter.error_class == "UNKNOWN_BANDIT")
-                if is_taken and (letter.source.topic, letter.source.offset) == own:
+                is_of_it = (letter.source.topic, letter.source.offset) == own
+                if is_of_it and letter.error_class == "UNKNOWN_BANDIT":
                     events[index] = Rejected(letter.error_class, letter.error, letter.ts_event)
         return events
 

@@ -14,9 +14,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient
 
 from armstream.codec import DecodeError, decode
-from armstream.events import Header, Source, TaskSnapshot
+from armstream.events import Source, TaskSnapshot
 from armstream.keys import TASK_KEY, is_bandits
-from armstream.runtime.intake import Record
+from armstream.runtime.intake import Record, headers_of
 from armstream.settings import Settings
 from armstream.verify.published import PartitionLog, first_settings
 from armstream.verify.states import Unverifiable
@@ -303,12 +303,11 @@ def _is_record(message: Message) -> bool:
 
 
 def _source(message: Message) -> Source:
-    headers = cast(list[tuple[str, str | bytes | None]], message.headers() or [])
     return Source(
         message.topic() or "",
         message.partition() or 0,
         message.offset() or 0,
         message.key(),
         message.value(),
-        tuple(Header(name, value.encode() if isinstance(value, str) else value) for name, value in headers),
+        headers_of(cast(Record, message)),
     )

@@ -16,7 +16,7 @@ from msgspec import structs
 from armstream.events import BanditSnapshot, Input, PositionPage, PositionSnapshot, WeightVector
 from armstream.keys import page_key, position_key
 from armstream.oracle.settings import resolved
-from armstream.runtime.intake import Intake, Record
+from armstream.runtime.intake import Intake, Place, Record
 from armstream.settings import Settings
 from armstream.stages.bandit import weight_vector
 from armstream.stages.facts import BanditRegistry, TaskLimits
@@ -78,6 +78,7 @@ class Shadow:
         self._given = rules
         self._partition_count = partition_count
         self._first: dict[str, str] = {}
+        self._skipped: set[Place] = set()
         self.in_force = ""
         self.bandits: dict[str, BanditSnapshot] = {}
         self.positions: dict[str, PositionSnapshot] = {}
@@ -94,7 +95,7 @@ class Shadow:
         # Which bandits were registered then, the log tells: by the dead letters of those that were not.
         bandits = replace(rules.bandits, overrides=self._own_rules, registered_only=False, on_settings_change="keep")
         self._pipeline = Pipeline(TaskState(rules.rewards, bandits))
-        self._intake = Intake(self._partition_count, rules.max_record_bytes, rules.max_future_micros, frozenset())
+        self._intake = Intake(self._partition_count, rules.max_record_bytes, rules.max_future_micros, self._skipped)
 
     def _learned_under(self, bandit_id: str, settings: str) -> Any:
         today = self.rules.bandits.of(bandit_id) or self.rules.bandits.template
@@ -155,6 +156,10 @@ class Shadow:
                 self._own_rules[bandit_id] = was
 
     # A batch.
+
+    def skip(self, place: Place) -> None:
+        """The processor was told to: it is read by nobody."""
+        self._skipped.add(place)
 
     def read(self, records: Sequence[Record]) -> list[Input]:
         return self._intake.read(records)
