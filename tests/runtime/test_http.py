@@ -152,7 +152,7 @@ def test_livez_answers_while_clients_leave_early_and_ask_what_they_do_not_read(p
 
 
 def test_where_all_connections_are_taken_the_one_that_waits_longest_makes_room(
-    port: int, monkeypatch: pytest.MonkeyPatch
+    port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(served, "_CONNECTIONS", 2)
     with connected(port) as first, connected(port) as second, connected(port, GET + b"\r\n") as third:
@@ -160,6 +160,7 @@ def test_where_all_connections_are_taken_the_one_that_waits_longest_makes_room(
         assert first.recv(1) == b""
         second.sendall(GET + b"\r\n")
         assert statuses(second.recv(65_536)) == [200]
+    assert not caplog.records
 
 
 def test_a_request_has_a_deadline_as_a_whole_whatever_its_bytes_do(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,7 +294,9 @@ def test_metrics_that_take_long_hold_no_probe_up_and_are_made_once_for_all_who_w
     assert time.monotonic() - start < 2
 
 
-def test_it_is_gone_at_once_when_the_block_ends_also_with_a_client_that_says_nothing(metrics: Metrics) -> None:
+def test_it_is_gone_at_once_when_the_block_ends_also_with_a_client_that_says_nothing(
+    metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
     before = threading.active_count()
     with serve_http(settings_with(), metrics, alive=lambda: True, ready=lambda: True) as bound:
         silent = socket.create_connection(("127.0.0.1", bound), timeout=10)
@@ -309,6 +312,7 @@ def test_it_is_gone_at_once_when_the_block_ends_also_with_a_client_that_says_not
         time.sleep(0.05)
     with serve_http(settings_with(bound), metrics, alive=lambda: True, ready=lambda: True) as again:
         assert again == bound
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_a_client_that_says_nothing_is_sent_away(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

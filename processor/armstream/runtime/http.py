@@ -197,6 +197,8 @@ class _Server:
         self._connections.add(connection)
         try:
             await connection.converse()
+        except asyncio.CancelledError:
+            log.debug("a client was sent away")  # Python 3.11 takes it for a fault, at length
         finally:
             self._connections.discard(connection)
 
