@@ -2,14 +2,17 @@
 
 import http.client
 import logging
+import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 import pytest
 
+from armstream.runtime import http as served
 from armstream.runtime.failures import Stopped
 from armstream.runtime.http import serve_http
 from armstream.runtime.metrics import Metrics
@@ -76,7 +79,6 @@ def test_readyz_is_whether_all_is_restored(port: int, loop: Loop) -> None:
 def test_what_else_there_is_says_itself(port: int) -> None:
     status, _, body = get(port, "/")
     assert (status, body) == (404, "there are /metrics, /livez and /readyz\n")
-    assert get(port, "/metrics", method="DELETE")[0] == 501
 
 
 def test_a_port_in_use_is_a_clear_line(port: int, metrics: Metrics) -> None:
@@ -105,7 +107,196 @@ def test_the_bound_port_is_logged(metrics: Metrics, caplog: pytest.LogCaptureFix
         assert f"http://127.0.0.1:{bound}/metrics" in caplog.text
 
 
-def test_it_is_gone_at_once_when_the_block_ends_also_with_a_client_that_says_nothing(metrics: Metrics) -> None:
+def connected(port: int, sent: bytes = b"") -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", port), timeout=10)
+    client.sendall(sent)
+    return client
+
+
+def said_to(port: int, sent: bytes) -> bytes:
+    """All that comes back until the server closes, where nothing is sent behind it."""
+    with connected(port, sent) as client:
+        client.shutdown(socket.SHUT_WR)
+        return all_from(client)
+
+
+def all_from(client: socket.socket) -> bytes:
+    return b"".join(iter(lambda: client.recv(65_536), b""))
+
+
+def statuses(said: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+)", said)]
+
+
+GET = b"GET /livez HTTP/1.1\r\nHost: probe\r\n"
+
+
+def test_livez_answers_while_100_clients_send_a_byte_now_and_then(port: int) -> None:
+    """More than there are connections: each of 40 probes is answered, and none waits."""
+    with ExitStack() as stack:
+        slow = [stack.enter_context(connected(port, b"G")) for _ in range(100)]
+        for probe in range(40):
+            for client in slow[probe::20]:
+                with suppress(OSError):  # it has made room
+                    client.sendall(b"E")
+            started = time.monotonic()
+            assert get(port, "/livez")[0] == 200
+            assert time.monotonic() - started < 1.0, "the time-out of a probe"
+
+
+def test_livez_answers_while_clients_leave_early_and_ask_what_they_do_not_read(port: int) -> None:
+    for sent in (b"", b"GET /met", b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n", b"\0" * 100):
+        for _ in range(40):
+            connected(port, sent).close()
+    assert get(port, "/livez")[0] == 200
+
+
+def test_where_all_connections_are_taken_the_one_that_waits_longest_makes_room(
+    port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(served, "_CONNECTIONS", 2)
+    with connected(port) as first, connected(port) as second, connected(port, GET + b"\r\n") as third:
+        assert statuses(third.recv(65_536)) == [200]
+        assert first.recv(1) == b""
+        second.sendall(GET + b"\r\n")
+        assert statuses(second.recv(65_536)) == [200]
+    assert not caplog.records
+
+
+def test_a_request_has_a_deadline_as_a_whole_whatever_its_bytes_do(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "_REQUEST_SECONDS", 0.5)
+    started = time.monotonic()
+    with connected(port) as client, suppress(OSError):  # it is reset, or its pipe is broken
+        while time.monotonic() - started < 10:
+            client.sendall(b"G")
+            time.sleep(0.05)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (GET + b"\r\n", [200]),
+        (GET + b"Connection: close\r\n\r\n" + GET + b"\r\n", [200]),
+        ((GET + b"\r\n") * 3, [200, 200, 200]),
+        (GET + b"\r\n" + b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n", [200, 503]),
+        (b"GET /livez HTTP/1.0\r\n\r\n", [200]),
+        (b"GET http://probe:9464/livez?verbose HTTP/1.1\r\nHost: probe\r\n\r\n", [200]),
+        (b"GET /%6Civez HTTP/1.1\r\nHost: h\r\n\r\n", [200]),
+        (b"GET /livez%00 HTTP/1.1\r\nHost: h\r\n\r\n", [404]),
+        (b"GET /%ff%fe HTTP/1.1\r\nHost: h\r\n\r\n", [404]),
+        (b"GET http://[::1/livez HTTP/1.1\r\nHost: h\r\n\r\n", [400]),
+        (b"GET /livez HTTP/1.1\r\n\r\n", [400]),  # no Host
+        (b"GET /livez\r\n\r\n", [400]),  # HTTP/0.9
+        (b"GET /li\0vez HTTP/1.1\r\nHost: h\r\n\r\n", [400]),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", [400]),  # the beginning of TLS
+        (b"\0\0\0\0", [400]),
+        (GET + b"X: " + b"a" * 100_000 + b"\r\n\r\n", [431]),
+        (GET + b"Content-Length: x\r\n\r\n", [400]),
+        (b"POST /livez HTTP/1.1\r\nHost: h\r\nContent-Length: 300000\r\n\r\n" + b"b" * 300_000, [405]),
+        (b"POST /livez HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n", [405]),
+        (b"CONNECT probe:443 HTTP/1.1\r\nHost: probe:443\r\n\r\n", [405]),
+        (b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", [405]),
+        (b"GET /livez", [400]),
+        (b"", []),
+    ],
+)  # fmt: skip
+def test_what_is_odd_has_an_answer_that_arrives_and_keeps_nobody_from_the_next(
+    port: int, sent: bytes, expected: list[int]
+) -> None:
+    """Each client closes its half behind what it sent."""
+    assert statuses(said_to(port, sent)) == expected
+    assert get(port, "/livez")[0] == 200
+
+
+def test_a_connection_is_kept_and_one_that_asks_for_its_end_has_it(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.connect()
+    kept = connection.sock
+    for path in ("/livez", "/metrics", "/nothing", "/livez"):
+        connection.request("GET", path)
+        connection.getresponse().read()
+        assert connection.sock is kept
+    connection.close()
+    with connected(port, GET + b"Connection: close\r\n\r\n") as client:
+        assert b"\r\nConnection: close\r\n\r\nthe loop turns\n" in all_from(client)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz", "/"])
+def test_head_is_get_without_its_body(port: int, path: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    headers = []
+    for method in ("GET", "HEAD", "GET"):  # the last one finds no body of the one before it
+        connection.request(method, path)
+        response = connection.getresponse()
+        body = response.read()
+        assert (body == b"") is (method == "HEAD")
+        del response.headers["Date"]
+        headers.append((response.status, sorted(response.headers.items())))
+    connection.close()
+    assert headers[0] == headers[1] == headers[2]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "BREW"])
+def test_other_methods_are_told_which_there_are(port: int, method: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request(method, "/metrics")
+    response = connection.getresponse()
+    assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
+    connection.close()
+
+
+def test_metrics_come_as_the_accept_header_asks(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    for accept, content_type in (("application/openmetrics-text", "application/openmetrics-text"), ("", "text/plain")):
+        connection.request("GET", "/metrics", headers={"Accept": accept})
+        response = connection.getresponse()
+        assert response.headers["Content-Type"].startswith(content_type)
+        assert response.read().endswith(b"# EOF\n") is bool(accept)
+    connection.close()
+
+
+@dataclass
+class SlowMetrics:
+    """Whose text is made when it is let go, and says how often that was."""
+
+    go_on: threading.Event
+    begun: threading.Semaphore
+    made: int = 0
+    padding_bytes: int = 0
+
+    def exposition(self, _: str) -> tuple[bytes, str]:
+        self.begun.release()
+        assert self.go_on.wait(10)
+        self.made += 1
+        return f"made {self.made}".encode() + b" " * self.padding_bytes, "text/plain"
+
+
+def test_metrics_that_take_long_hold_no_probe_up_and_are_made_once_for_all_who_wait() -> None:
+    slow = SlowMetrics(threading.Event(), threading.Semaphore(0))
+    with (
+        serve_http(settings_with(), slow, alive=lambda: True, ready=lambda: True) as bound,  # type: ignore[arg-type]
+        ExitStack() as stack,
+    ):
+        asked = b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+        first = stack.enter_context(connected(bound, asked))
+        assert slow.begun.acquire(timeout=10)
+        others = [stack.enter_context(connected(bound, asked)) for _ in range(5)]
+        assert get(bound, "/livez")[0] == 200
+        slow.go_on.set()
+        assert b"made 1" in all_from(first)
+        assert all(b"made 2" in all_from(other) for other in others), "begun after they had asked"
+        assert slow.begun.acquire(timeout=10)
+        slow.padding_bytes = 20_000_000
+        stack.enter_context(connected(bound, asked))  # reads nothing of 20 MB: neither the next nor the end waits
+        assert get(bound, "/livez")[0] == 200
+        start = time.monotonic()
+    assert time.monotonic() - start < 2
+
+
+def test_it_is_gone_at_once_when_the_block_ends_also_with_a_client_that_says_nothing(
+    metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
     before = threading.active_count()
     with serve_http(settings_with(), metrics, alive=lambda: True, ready=lambda: True) as bound:
         silent = socket.create_connection(("127.0.0.1", bound), timeout=10)
@@ -121,10 +312,12 @@ def test_it_is_gone_at_once_when_the_block_ends_also_with_a_client_that_says_not
         time.sleep(0.05)
     with serve_http(settings_with(bound), metrics, alive=lambda: True, ready=lambda: True) as again:
         assert again == bound
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_a_client_that_says_nothing_is_sent_away(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=15) as silent:
+def test_a_client_that_says_nothing_is_sent_away(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "_REQUEST_SECONDS", 0.5)
+    with connected(port) as silent:
         assert silent.recv(1) == b"", "closed by the server"
 
 
@@ -135,7 +328,6 @@ def test_a_failing_probe_is_logged_and_the_next_request_is_served(
         raise RuntimeError("no loop")
 
     with serve_http(settings_with(), metrics, alive=broken, ready=lambda: True) as bound:
-        with pytest.raises(http.client.RemoteDisconnected):
-            get(bound, "/livez")
+        assert get(bound, "/livez")[0] == 500
         assert get(bound, "/readyz")[0] == 200
     assert "no loop" in caplog.text

@@ -304,6 +304,33 @@ def test_bandits_past_the_limit_have_no_gauges_until_one_leaves() -> None:
     assert shown() == {"b", "c"}
 
 
+def test_a_restored_bandit_has_its_gauges_before_anything_comes_for_it() -> None:
+    """One trade of -100 bps moves its arm; a bandit of which only closes are known has no weights yet."""
+    task = Task(TaskLimits(), learning_rules(reward_bound_bps=100.0))
+    task.apply(fill(price=100.0, arm="ridge"), close(price=99.0), close("c2", "p2", bandit_id="closes alone"))
+    task.restart()
+    metrics = metrics_with()
+    metrics.observe_restored(3, task.state)
+    samples = scrape(metrics)
+    last = task.published.weights["book"]
+    weights = [value(samples, "bandit_weight", bandit_id="book", arm=arm.name) for arm in last.arms]
+    assert weights == [arm.weight for arm in last.arms]
+    assert len(set(weights)) == 2, "one of three was taught"
+    assert value(samples, "bandit_cumulative_reward_bps", bandit_id="book", arm="ridge") == -100.0
+    assert [value(samples, "bandit_version", bandit_id=name) for name in ("book", "closes alone")] == [1, 0]
+    assert [value(samples, "bandit_total_steps", bandit_id=name) for name in ("book", "closes alone")] == [1, 0]
+    metrics.forget_task(3)
+    assert not [labels for name, labels in scrape(metrics) if name.startswith("armstream_bandit_")]
+
+
+def test_restored_bandits_past_the_limit_have_no_gauges_and_those_that_have_are_renewed() -> None:
+    metrics = metrics_with(max_bandits=2)
+    metrics.observe_batch(3, [], applied(snapshots=[snapshot("b7", 5, {})]))
+    metrics.observe_restored(3, state_of(9))
+    versions = {labels: one for (name, labels), one in scrape(metrics).items() if name == "armstream_bandit_version"}
+    assert versions == {frozenset({("bandit_id", "b0")}): 0, frozenset({("bandit_id", "b7")}): 0}
+
+
 def of_bandit(bandit_id: str = "b", estimator: str = "implicit") -> list[BanditSnapshot]:
     return [BanditSnapshot(bandit_id, 1, 1, (), "exp3ix", estimator, "")]
 

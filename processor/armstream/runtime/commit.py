@@ -34,9 +34,10 @@ _SLOW_END_SECONDS = 1.0
 # How librdkafka's line about a lost connection ends where requests may have been on it.
 _WAS_CONNECTED = re.compile(r"in state (UP|REAUTH)")
 _LINES_ABOUT_CONNECTIONS = {"log_level": 6, "log.connection.close": True}
-# A TxnOffsetCommit that waits for its coordinator is sent when a connection's state changes; where none is wanted
-# otherwise, none does, and send_offsets_to_transaction never returns.
-_CONNECTION_WANTED = {"topic.metadata.refresh.interval.ms": 1_000}
+# librdkafka gives every broker up that it knows when it has lost the last connection, and begins anew ("rebootstrap").
+# The group's coordinator that it remembers is then one that it gave up: a TxnOffsetCommit waits for a connection that
+# nobody opens, and send_offsets_to_transaction never returns (its issues 5511 and 5456, open as of 2.16).
+_BROKERS_ARE_KEPT = {"metadata.recovery.strategy": "none"}
 _FENCES_ALLOWED, _FENCE_WINDOW_SECONDS = 3, 60.0
 _GROUP_REFUSES = frozenset(
     {
@@ -98,12 +99,13 @@ class Committer:
     that it was thrown out, which is no fault of the batch.
     """
 
-    def __init__(self, configuration: Mapping[str, Any]) -> None:
-        self._configuration = {**configuration, **_LINES_ABOUT_CONNECTIONS, **_CONNECTION_WANTED}
+    def __init__(self, configuration: Mapping[str, Any], serve: Serve) -> None:
+        """Opens the producer; `serve` is called while it waits."""
+        self._configuration = {**configuration, **_LINES_ABOUT_CONNECTIONS, **_BROKERS_ARE_KEPT}
         self._name: str = self._configuration["transactional.id"]
         self._fences: deque[float] = deque()
         self.group_refused = False
-        self._producer = self._open(serve=lambda: None)  # there is no consumer yet
+        self._producer = self._open(serve)
 
     def commit(
         self, publication: Publication, offsets: Sequence[TopicPartition], consumer: Consumer, serve: Serve

@@ -3,3 +3,7 @@
 
 class Stopped(Exception):
     """The processor cannot go on; its text says why and what to do. Nothing uncommitted was published."""
+
+
+class Leaving(Exception):
+    """The processor was told to stop before it had begun: there is nothing to finish."""

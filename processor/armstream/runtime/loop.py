@@ -7,7 +7,7 @@ stops with one line, and the next start restores.
 import gc
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -84,7 +84,9 @@ class Processor:
         skip: frozenset[tuple[str, int, int]],
         metrics: Metrics,
         pulse: Pulse,
+        turn_at_the_start: Callable[[], None] = lambda: None,
     ) -> None:
+        """`turn_at_the_start` is called while the producer is opened, and may raise."""
         self._settings = settings
         self._topics = settings.topics.names
         self._in_force = settings_in_force(settings)
@@ -98,7 +100,7 @@ class Processor:
         self._member = Member(settings, self._tasks, metrics, watch)
         errors = self._member.errors
         # The producer comes first: opening it settles what a crashed predecessor left, which would hold the offsets.
-        self._committer = Committer({**errors, **settings.producer_configuration()})
+        self._committer = Committer({**errors, **settings.producer_configuration()}, turn_at_the_start)
         self._consumer = self._member.join()
         self._restorer = Restorer(
             settings,
@@ -350,6 +352,7 @@ class Processor:
 
     def _start(self, task: Task) -> None:
         self._tasks.finish(task.number, task)
+        self._metrics.observe_restored(task.number, task.pipeline.state)
         self._member.resume(task.number)
         self._hold_back.begin(task.number)
         gc.freeze()  # Restored state lives long: the collector need not walk it.

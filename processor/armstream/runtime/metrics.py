@@ -30,6 +30,7 @@ from armstream.events import Action, BanditSnapshot, CommandApplied, ErrorClass,
 from armstream.rules import clips
 from armstream.runtime.intake import Record
 from armstream.settings import Settings
+from armstream.stages.bandit import weight_vector
 from armstream.stages.facts import SECOND_MICROS
 from armstream.stages.pipeline import APPLIED, Applied
 from armstream.stages.state import TaskState
@@ -160,8 +161,22 @@ class Metrics(Collector):
             if rewards_bps:
                 self._reward_bps.observe(rewards_bps)
                 self._close_to_commit_seconds.observe(np.maximum(waited_ms, 0.0) / 1_000)  # clocks may differ
-            self._note_bandits(partition, applied)
+            self._note_bandits(partition, applied.bandit_snapshots, applied.weight_vectors)
             self._note_clipped(applied)
+
+    def observe_restored(self, partition: int, state: TaskState) -> None:
+        """Once a task is ready: its bandits have their gauges, also while nothing comes for them."""
+        room, snapshots, vectors = self._max_bandits - len(self._bandits), [], []
+        for bandit in state.bandits():
+            if bandit.bandit_id not in self._bandits:
+                if room <= 0:
+                    continue
+                room -= 1
+            snapshots.append(state.bandit_snapshot(bandit))
+            if bandit.learner is not None and bandit.version:
+                vectors.append(weight_vector(bandit))
+        with self._lock:
+            self._note_bandits(partition, snapshots, vectors)
 
     def observe_standing(self, partition: int, lag_records: Mapping[str, int], state: TaskState) -> None:
         """Now and then: how far a task is behind in each input topic, and how much it holds."""
@@ -204,15 +219,17 @@ class Metrics(Collector):
         build = {"version": __version__, "python": platform.python_version()}
         yield InfoMetricFamily("armstream_build", "What runs.", value=build)
 
-    def _note_bandits(self, partition: int, applied: Applied) -> None:
+    def _note_bandits(
+        self, partition: int, snapshots: Iterable[BanditSnapshot], vectors: Iterable[WeightVector]
+    ) -> None:
         bandits, most = self._bandits, self._max_bandits
-        for snapshot in applied.bandit_snapshots:
+        for snapshot in snapshots:
             known = bandits.get(snapshot.bandit_id)
             if known is not None:
                 known.snapshot = snapshot
             elif len(bandits) < most:
                 bandits[snapshot.bandit_id] = _Bandit(partition, snapshot)
-        for vector in applied.weight_vectors:
+        for vector in vectors:
             known = bandits.get(vector.bandit_id)
             if known is not None:
                 known.vector = vector

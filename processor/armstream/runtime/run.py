@@ -1,18 +1,17 @@
-"""A processor as a process: signals, probes and the watchdog around the loop."""
+"""A processor as a process: its end, probes and the watchdog around the loop."""
 
 import gc
 import logging
 import os
-import signal
 import threading
 import time
-from types import FrameType
 
-from armstream.runtime.failures import Stopped
+from armstream.runtime.failures import Leaving, Stopped
 from armstream.runtime.http import serve_http
 from armstream.runtime.identity import Watch
 from armstream.runtime.loop import Processor, Pulse
 from armstream.runtime.metrics import Metrics
+from armstream.runtime.signals import stop_on_signals
 from armstream.runtime.topics import check
 from armstream.settings import Settings
 
@@ -24,18 +23,13 @@ _STUCK_SECONDS = 45.0
 
 def run(settings: Settings, *, skip: frozenset[tuple[str, int, int]] = frozenset()) -> int:
     """Runs a processor until SIGTERM or SIGINT: 0 then, 1 where it cannot go on."""
-    stopping = threading.Event()
-
-    def stop(number: int, _: FrameType | None) -> None:
-        log.info("%s: the batch is finished, then it stops", signal.Signals(number).name)
-        stopping.set()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    stopping = stop_on_signals()
     # Events and snapshots are not tracked by the collector; what is left allocates too much for the default threshold.
     gc.set_threshold(50_000, 50, 100)
     try:
         _serve(settings, skip, stopping)
+    except Leaving:
+        return 0
     except Stopped as stopped:
         log.error("%s", stopped)
         return 1
@@ -57,7 +51,14 @@ def _serve(settings: Settings, skip: frozenset[tuple[str, int, int]], stopping: 
         ready=lambda: pulse.is_ready,
     ):
         _refuse_differences(settings)
-        processor = Processor(settings, Watch(settings), skip, metrics, pulse)
+        watch = Watch(settings)
+
+        def turn_at_the_start() -> None:
+            pulse.turned_at = time.monotonic()
+            if stopping.is_set():
+                raise Leaving
+
+        processor = Processor(settings, watch, skip, metrics, pulse, turn_at_the_start)
         try:
             while not stopping.is_set():
                 processor.turn()
