@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 from confluent_kafka import KafkaException, Producer
-from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]  # a public name, not declared so
+from confluent_kafka.admin import NewPartitions, NewTopic  # type: ignore[attr-defined]  # a public name, not declared so
 from msgspec.structs import replace
 
 from armstream.codec import decode, encode
@@ -242,6 +242,28 @@ def test_partitions_that_are_added_while_it_runs_are_said_at_once(lone: Job) -> 
     started = time.monotonic()
     assert trades in growth_of(processor)
     assert time.monotonic() - started < 45  # ten seconds, on a machine with nothing else to do
+
+
+def test_an_input_that_was_made_anew_with_fewer_partitions_is_named_before_its_neighbours_are_blamed(job: Job) -> None:
+    """Else the line advises to delete what is whole."""
+    job.set({"topics.partitions": "2"})
+    job.create_topics()
+    assert run_on(job, 100).stop() == 0
+    trades = job.settings.topics.names.trades[0]
+    for done in job.admin.delete_topics([trades], operation_timeout=30).values():
+        done.result()
+    eventually(lambda: not identities(ask(job.admin, [trades])), 30, "it is gone")
+    for done in job.admin.create_topics([NewTopic(trades, 1, 1)]).values():
+        done.result()
+    line = refusal_of(job.start())
+    assert f"{trades} was deleted and made anew" in line
+    assert "--delete" not in line
+
+
+def test_an_input_that_has_grown_while_nothing_ran_is_named_before_its_neighbours_are_blamed(lone: Job) -> None:
+    assert run_on(lone, 100).stop() == 0
+    add_partitions(lone, 2, lone.settings.topics.names.trades[0])
+    growth_of(lone.start())
 
 
 def test_partitions_that_were_added_to_all_topics_while_nothing_ran_are_said(lone: Job) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from armstream.codec import DecodeError, Event, decode, encode
 from armstream.events import Close, Command, Fill, Input, Rejected, Source, TaskSnapshot
-from armstream.keys import TASK_KEY
+from armstream.keys import TASK_KEY, is_bandits
 from armstream.runtime.identity import Identity
 from armstream.runtime.intake import Intake
 from armstream.runtime.publication import Publication, publish_task
@@ -140,7 +140,7 @@ class Desk:
             for name in (*names.inputs, names.rewards, names.dead_letters, names.weights, names.bandit_snapshots)
         }
         snapshots = latest(self.topics[names.bandit_snapshots])
-        bandits = {key: value for key, value in snapshots.items() if key != TASK_KEY}
+        bandits = {key: value for key, value in snapshots.items() if is_bandits(key)}
         newest = decode(snapshots[TASK_KEY]) if TASK_KEY in snapshots else None
         assert newest is None or isinstance(newest, TaskSnapshot)
         return PartitionLog(

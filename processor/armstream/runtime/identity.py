@@ -157,6 +157,7 @@ class Watch:
             if not self._is_failing:
                 log.warning("the topics' ids could not be asked for: %s", _text(failure))
             self._is_failing = True
+            self._next_at = min(self._next_at, time.monotonic() + _LOOK_AGAIN_SECONDS)
             return
         self._is_failing = False
         missing = {name for name in self._names.all if name not in found}

@@ -268,17 +268,18 @@ class Processor:
         time.sleep(min(0.05 * 2**self._aborts_in_a_row, _LONGEST_PAUSE_SECONDS))
 
     def _settle(self, batch: list[TaskBatch]) -> None:
-        """Asks the broker what became of a transaction whose outcome is unknown."""
+        """Asks the broker what became of a transaction whose outcome is unknown; of one that moves no offset, the next
+        restore does."""
         self._serve()
         self._committer.renew(self._serve)
         kept, dropped = [], []
         for part in batch:
-            committed = self._committed(part)
-            if committed == part.next_offset:
+            committed, tells = self._committed(part), part.next_offset != part.task.next_offset
+            if tells and committed == part.next_offset:
                 kept.append(part)
                 continue
             dropped.append(part)
-            if committed != part.task.next_offset:
+            if not tells or committed != part.task.next_offset:
                 self._doubt(part.task.number)
         if kept:
             self._keep(kept)

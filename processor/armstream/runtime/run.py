@@ -12,7 +12,7 @@ from armstream.runtime.identity import Watch
 from armstream.runtime.loop import Processor, Pulse
 from armstream.runtime.metrics import Metrics
 from armstream.runtime.signals import stop_on_signals
-from armstream.runtime.topics import check
+from armstream.runtime.start import refuse_differences
 from armstream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def _serve(settings: Settings, skip: frozenset[tuple[str, int, int]], stopping: 
         alive=lambda: time.monotonic() - pulse.turned_at < limit_seconds,
         ready=lambda: pulse.is_ready,
     ):
-        _refuse_differences(settings)
+        refuse_differences(settings)
         watch = Watch(settings)
 
         def turn_at_the_start() -> None:
@@ -87,14 +87,3 @@ def _watch(pulse: Pulse, limit_seconds: float) -> None:
                 os._exit(1)
 
     threading.Thread(target=end_when_stuck, name="watchdog", daemon=True).start()
-
-
-def _refuse_differences(settings: Settings) -> None:
-    """Raises Stopped where a topic is not what the guarantee needs."""
-    differences = check(settings)
-    for difference in differences:
-        if not difference.blocks:
-            log.warning("%s", difference)
-    blocking = [str(difference) for difference in differences if difference.blocks]
-    if blocking:
-        raise Stopped("; ".join(blocking))
