@@ -7,7 +7,7 @@ from typing import cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from armstream.keys import TASK_KEY
+from armstream.keys import is_bandits
 from armstream.runtime.failures import Stopped
 from armstream.runtime.intake import Record
 from armstream.settings import Settings
@@ -92,7 +92,7 @@ def latest(consumer: Consumer, topic: str, numbers: Sequence[int]) -> dict[bytes
 
 def _keep(record: Record, found: dict[bytes, bytes]) -> None:
     key, value = record.key(), record.value()
-    if key is None or key == TASK_KEY:
+    if key is None or not is_bandits(key):
         return
     if value is None:
         found.pop(key, None)

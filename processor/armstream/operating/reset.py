@@ -17,14 +17,12 @@ from armstream.operating.group import only_member, refuse_members
 from armstream.operating.reader import REQUEST_SECONDS
 from armstream.operating.standing import Standing, standings
 from armstream.runtime.failures import Stopped
-from armstream.runtime.identity import ask, identities
+from armstream.runtime.identity import ANEW, ask, grown, identities
 from armstream.runtime.topics import admin_client, check, partition_count
 from armstream.settings import Settings
 from armstream.waiting import Say, waiting
 
 _CALL_SECONDS = 30.0
-
-ANEW = "`armstream reset anew` begins on new output topics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +78,15 @@ def plan(
             _refuse_lost_state(settings, standing)
             continue
         _refuse_foreign(settings, standing.snapshot, len(found))
-        others = _other_topics(standing.snapshot, topic_ids)
+        others = _other_topics(settings, standing.snapshot, topic_ids)
         if others and not accept_topics:
             raise Stopped(
-                f"task {standing.task}: the snapshot is of other topics than these: {', '.join(others)}. Topics that "
-                "were made anew: " + ANEW + ". Topics that hold the same records at the same offsets: --accept-topics"
+                f"task {standing.task}: the snapshot is of other topics than these: {', '.join(others)}. Where they "
+                f"hold the same records at the same offsets: --accept-topics. Where they do not: {ANEW}"
             )
         offsets = {name: standing.snapshot.next_offset[name] for name in _stands_in(settings, standing)}
         moved = {name: offset for name, offset in offsets.items() if standing.committed.get(name) != offset}
-        ids = {**standing.snapshot.topic_ids, **{name: topic_ids[name] for name in others}}
-        written = replace(standing.snapshot, topic_ids=ids) if others else None
+        written = _adopted(settings, standing.snapshot, topic_ids) if others else None
         if moved or written:
             steps.append(Step(standing.task, moved, standing.committed, written))
     return steps
@@ -112,15 +109,22 @@ def _refuse_foreign(settings: Settings, snapshot: TaskSnapshot, count: int) -> N
             f"set it to {snapshot.group!r}, or take other output topics"
         )
     if snapshot.partitions not in (0, count):
-        raise Stopped(
-            f"task {snapshot.task}: the snapshot is of {snapshot.partitions} partitions, and there are {count}: "
-            f"bandits have moved between them; {ANEW}"
-        )
+        raise Stopped(grown(settings.topics.names.inputs[0], snapshot.partitions, count))
 
 
-def _other_topics(snapshot: TaskSnapshot, topic_ids: Mapping[str, str]) -> list[str]:
-    """The topics that are not those of the snapshot; none where an older processor wrote it, which did not say."""
-    return [name for name, at in topic_ids.items() if snapshot.topic_ids.get(name, at) != at]
+def _other_topics(settings: Settings, snapshot: TaskSnapshot, topic_ids: Mapping[str, str]) -> list[str]:
+    """What is read, inputs and state, and is not the snapshot's; none where an older processor wrote it, which did not
+    say. A start takes other outputs as they are."""
+    names = settings.topics.names
+    read = (*names.inputs, names.bandit_snapshots, names.position_snapshots)
+    return [name for name in read if snapshot.topic_ids.get(name, topic_ids[name]) != topic_ids[name]]
+
+
+def _adopted(settings: Settings, snapshot: TaskSnapshot, topic_ids: Mapping[str, str]) -> TaskSnapshot:
+    """The snapshot with today's ids. That of `weights` stays: the next start then publishes every vector again, so that
+    engines have weights even where these were not copied."""
+    weights = settings.topics.names.weights
+    return replace(snapshot, topic_ids={**topic_ids, weights: snapshot.topic_ids.get(weights, "")})
 
 
 def _stands_in(settings: Settings, standing: Standing) -> Iterator[str]:
