@@ -32,6 +32,9 @@ COMMANDS = [
     ["experts"],
     ["experts", "add"],
     ["experts", "remove"],
+    ["reset"],
+    ["reset", "to-snapshots"],
+    ["reset", "anew"],
     ["verify"],
     ["check-config"],
 ]
@@ -42,6 +45,7 @@ ARGUMENTS = {
     "set-bound": ["book", "60"],
     "pause": ["book"],
     "resume": ["book"],
+    "anew": ["--group", "desk-2", "--suffix=-2"],
 }
 
 
@@ -91,6 +95,7 @@ def test_help_lists_the_commands_and_nothing_that_is_not_there_yet(capsys: pytes
         "topics",
         "arms",
         "experts",
+        "reset",
         "verify",
         "check-config",
     ]
@@ -119,6 +124,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["arms", "add", "book"],
         ["arms", "pause", "book", "ridge"],
         ["experts", "add", "book"],
+        ["reset"],
+        ["reset", "to-snapshots", "trades:0:5"],
+        ["reset", "anew", "--group", "desk-2"],
+        ["reset", "anew", "--suffix=-2"],
     ],
     ids=" ".join,
 )
@@ -143,7 +152,9 @@ def test_check_config_shows_what_a_run_would_have_and_ok(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "command", [command for command in COMMANDS if command not in (["topics"], ["arms"], ["experts"])], ids=" ".join
+    "command",
+    [command for command in COMMANDS if command not in (["topics"], ["arms"], ["experts"], ["reset"])],
+    ids=" ".join,
 )
 def test_bad_settings_are_1_with_every_error_before_anything_starts(command: list[str], tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"

@@ -296,17 +296,17 @@ def test_a_prefix_right_of_one_group_covers_no_other_and_the_one_of_before_still
     assert _named("desk", "b").startswith("desk-")
 
 
-def _named(group: str, instance: str) -> object:
+def _named(group: str, instance: str) -> str:
     settings = Settings.model_construct(
         instance=instance, kafka=KafkaSettings.model_construct(**dict(KafkaSettings()) | {"group_id": group})
     )
-    return settings.producer_configuration()["transactional.id"]
+    return str(settings.producer_configuration()["transactional.id"])
 
 
 @pytest.mark.parametrize("name", ["a:b", "a b", "a/b", "\u00fc", "b\n", "\0", "\x1b[2J", "a,b", "x" * 201])
 def test_names_that_would_run_into_each_other_or_into_a_terminal_are_refused(name: str) -> None:
     for values in ({"instance": name}, {"kafka": {"group_id": name}}):
-        with pytest.raises(ValueError, match="should match pattern|at most 200"):
+        with pytest.raises(ValueError, match=r"should match pattern|at most 200"):
             Settings.model_validate(values)
 
 

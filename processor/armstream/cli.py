@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -104,6 +104,7 @@ def _parser(with_demo: bool) -> Parser:
     check.set_defaults(command=_topics_check)
 
     _add_arms(commands)
+    _add_reset(commands)
 
     verify = _add(
         commands,
@@ -167,6 +168,39 @@ def _add_arms(commands: "argparse._SubParsersAction[Parser]") -> None:
     actions = experts.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, (action, purpose, example) in _ASKED_OF_EXPERTS.items():
         _ask(_add(actions, name, purpose, f"armstream experts {example}"), action, "expert")
+
+
+def _add_reset(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    reset = commands.add_parser(
+        "reset", help="the ways out where a start refuses", epilog="example: armstream reset to-snapshots --dry-run"
+    )
+    actions = reset.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    to_snapshots = _add(
+        actions,
+        "to-snapshots",
+        "set the group's offsets back to those of its snapshots",
+        "armstream reset to-snapshots --config mine.yaml --dry-run",
+    )
+    to_snapshots.add_argument(
+        "--accept-topics",
+        action="store_true",
+        help="take the snapshots for these topics, which hold the same records at the same offsets",
+    )
+    to_snapshots.set_defaults(command=_reset_to_snapshots)
+    anew = _add(
+        actions,
+        "anew",
+        "make the topics of a new group that learns from the beginning, and show its settings",
+        "armstream reset anew --config mine.yaml --group desk-2 --suffix=-2 --dry-run",
+    )
+    anew.add_argument("--group", required=True, help="the new group's name")
+    anew.add_argument("--suffix", required=True, help="goes behind the names of the output topics")
+    anew.add_argument(
+        "--accept-deleted", action="store_true", help="begin with what is left where inputs lack their beginning"
+    )
+    anew.set_defaults(command=_reset_anew)
+    for each in (to_snapshots, anew):
+        each.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
 
 
 def _ask(asked: Parser, action: "Action", what: str) -> None:
@@ -318,14 +352,47 @@ def _arms_list(arguments: argparse.Namespace) -> int:
     if settings is None:
         return 1
     from armstream.operating.bandits import listed  # noqa: PLC0415 - loads the Kafka client
+
+    return _lines(listed(settings, arguments.bandit, _tell))
+
+
+def _lines(lines: Iterator[str]) -> int:
+    """Shows each as it comes; what stops them is the last one."""
     from armstream.runtime.failures import Stopped  # noqa: PLC0415
 
     try:
-        for line in listed(settings, arguments.bandit, _tell):
+        for line in lines:
             _say(line)
     except Stopped as stopped:
         return _failed(str(stopped))
     return 0
+
+
+def _reset_to_snapshots(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 1
+    from armstream.operating.reset import to_snapshots  # noqa: PLC0415 - loads the Kafka client
+
+    return _lines(to_snapshots(settings, accept_topics=arguments.accept_topics, dry_run=arguments.dry_run, say=_tell))
+
+
+def _reset_anew(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 1
+    from armstream.operating.anew import anew  # noqa: PLC0415 - loads the Kafka client
+
+    return _lines(
+        anew(
+            settings,
+            group=arguments.group,
+            suffix=arguments.suffix,
+            accept_deleted=arguments.accept_deleted,
+            dry_run=arguments.dry_run,
+            say=_tell,
+        )
+    )
 
 
 def _verify(arguments: argparse.Namespace) -> int:

@@ -409,6 +409,11 @@ class Settings(Section):
         """This process's, which no other group's process has: neither name holds a colon, so it parts them."""
         return f"{self.kafka.group_id}-:{self.instance}"
 
+    @property
+    def reset_transactional_id(self) -> str:
+        """That of `armstream reset`, which no instance has."""
+        return f"{self.kafka.group_id}-::reset"
+
     def producer_configuration(self) -> ClientConfiguration:
         """The transactional producer's. The name stays through a restart, which so settles what a crash left open."""
         return {

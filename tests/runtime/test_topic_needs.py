@@ -1,5 +1,7 @@
 """What a topic must be like, without a broker: a topic as `create` makes it, and one setting of it that differs."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from armstream.runtime.topic_needs import NEEDS, Difference, Found, differences, expected
@@ -8,11 +10,10 @@ from armstream.settings import Settings
 SETTINGS = Settings.model_validate({"kafka": {"bootstrap_servers": "k:9092"}})
 
 
-def found(replicas: int = 1, **changes: dict[str, str]) -> dict[str, Found]:
-    """All topics as `create` makes them; `changes` are settings by the topic's name, with _ for -."""
-    changed = {name.replace("_", "-"): config for name, config in changes.items()}
+def found(changes: Mapping[str, Mapping[str, str]] | None = None, replicas: int = 1) -> dict[str, Found]:
+    """All topics as `create` makes them; `changes` are settings by the topic's name."""
     return {
-        topic.name: Found(topic.partitions, replicas, {**topic.config, **changed.get(topic.name, {})})
+        topic.name: Found(topic.partitions, replicas, {**topic.config, **(changes or {}).get(topic.name, {})})
         for topic in expected(SETTINGS)
     }
 
@@ -81,12 +82,12 @@ def test_what_can_delete_is_named_and_its_command_mends_it(
     ],
 )
 def test_what_deletes_nothing_that_is_needed_is_let_be(topic: str, setting: str, value: str) -> None:
-    assert differences(SETTINGS, found(**{topic.replace("-", "_"): {setting: value}})) == []
+    assert differences(SETTINGS, found({topic: {setting: value}})) == []
 
 
 def test_retention_without_deletion_is_not_asked_for_and_counts_as_for_ever() -> None:
     """An empty cleanup.policy keeps all: inputs must then be kept as long."""
-    topics = found(rewards={"cleanup.policy": "", "retention.ms": "1", "retention.bytes": "1"})
+    topics = found({"rewards": {"cleanup.policy": "", "retention.ms": "1", "retention.bytes": "1"}})
     assert [(one.topic, one.problem) for one in differences(SETTINGS, topics)] == [
         ("trades", "retention.ms is 604800000, and rewards is kept -1"),
         ("commands", "retention.ms is 604800000, and rewards is kept -1"),
@@ -122,7 +123,7 @@ def test_two_in_sync_are_not_asked_of_what_has_too_few_replicas_to_write_then() 
 
 
 def test_deletion_of_what_is_remote_when_that_is_turned_off_is_named() -> None:
-    difference = only(found(trades={"remote.storage.enable": "true", "remote.log.delete.on.disable": "true"}))
+    difference = only(found({"trades": {"remote.storage.enable": "true", "remote.log.delete.on.disable": "true"}}))
     assert difference.problem == (
         "remote.log.delete.on.disable is true, and must be false: "
         "who turns remote.storage.enable off deletes what lies there, read or not"

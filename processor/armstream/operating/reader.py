@@ -20,14 +20,16 @@ _NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVA
 
 
 @contextmanager
-def reader(settings: Settings) -> Iterator[Consumer]:
+def reader(settings: Settings, isolation: str = "read_committed") -> Iterator[Consumer]:
+    """A consumer; what a broker answers with an error is raised as Stopped. A read_uncommitted one knows the true ends:
+    that of a read_committed one is where a transaction is open."""
     consumer = Consumer(
         {
             "fetch.wait.max.ms": 50,
             "log_level": 0,  # an error comes as an exception; librdkafka's own lines would bury it
             **settings.kafka.connection(),
             "group.id": settings.kafka.group_id,  # it never joins the group
-            "isolation.level": "read_committed",
+            "isolation.level": isolation,
             "enable.auto.commit": False,
             "enable.partition.eof": True,
         }

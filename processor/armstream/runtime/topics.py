@@ -77,10 +77,16 @@ def partition_count(settings: Settings, say: Say = log.warning) -> int:
 
     Raises Stopped where no broker answers, and where the first input topic is missing.
     """
-    first, found = settings.topics.names.inputs[0], _metadata(admin_client(settings), settings, say)
+    first, found = settings.topics.names.inputs[0], partition_counts(settings, say)
     if first not in found:
         raise Stopped(f"there is no topic {first}: `armstream topics create`")
-    return len(found[first].partitions)
+    return found[first]
+
+
+def partition_counts(settings: Settings, say: Say = log.warning) -> dict[str, int]:
+    """Every topic there is, ours or not, with its number of partitions. Raises Stopped where no broker answers."""
+    found = _metadata(admin_client(settings), settings, say)
+    return {name: len(topic.partitions) for name, topic in found.items()}
 
 
 def _metadata(admin: AdminClient, settings: Settings, say: Say) -> dict[str, TopicMetadata]:
