@@ -3,16 +3,10 @@
 import time
 from pathlib import Path
 
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its public names, which it does not declare so
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
-
 from armstream.events import DeadLetter, Fill
 from tests.integration.load import history
 from tests.integration.processor import Job
+from tests.integration.test_outcomes import limit_bytes
 from tests.poison.pill import PILLS, python_path
 
 
@@ -35,7 +29,7 @@ def test_a_record_that_no_code_survives_and_one_that_no_topic_takes_are_named_sk
     job.set({"topics.partitions": "2"})
     job.create_topics()
     names, sender = job.settings.topics.names, job.sender()
-    allow(job, names.dead_letters, 100_000)
+    limit_bytes(job, names.dead_letters, 100_000)
     records = history(7, 200, bandits=3, arms=job.settings.online_learning.arms)
     sender.send(records[:100])
     for _ in range(60):
@@ -68,11 +62,3 @@ def test_a_record_that_no_code_survives_and_one_that_no_topic_takes_are_named_sk
     letters = [letter.event for letter in job.log.read(names.dead_letters)]
     classes = [letter.error_class for letter in letters if isinstance(letter, DeadLetter)]
     assert sorted(classes) == ["DECODE"] * 60 + ["SKIPPED"] * 5
-
-
-def allow(job: Job, topic: str, size_bytes: int) -> None:
-    """What its operator made it take."""
-    entry = ConfigEntry("max.message.bytes", str(size_bytes), incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    for done in job.admin.incremental_alter_configs([resource]).values():
-        done.result(30)

@@ -17,10 +17,15 @@ from tests.integration.processor import Job, eventually
 
 
 def limit_bytes(job: Job, topic: str, max_message_bytes: int) -> None:
-    entry = ConfigEntry("max.message.bytes", str(max_message_bytes), incremental_operation=AlterConfigOpType.SET)
+    set_config(job, topic, "max.message.bytes", str(max_message_bytes))
+
+
+def set_config(job: Job, topic: str, name: str, value: str) -> None:
+    """As an operator changes a topic while it is in use."""
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     for done in job.admin.incremental_alter_configs([resource]).values():
-        done.result()
+        done.result(30)
 
 
 def test_what_the_broker_refuses_is_named_by_its_record_and_goes_on_once_it_fits(job: Job) -> None:

@@ -124,7 +124,7 @@ def test_headers_that_cannot_be_read_are_told_of_in_their_place_however_often_th
         source = intake().source_of(record)
         (header,) = source.headers
         assert header.name == "armstream.headers_left_out"
-        assert b"\\xff\\xfe" in (header.value or b"")
+        assert b"UTF-8" in (header.value or b"")
         assert (source.key, source.value) == (b"k", b"v")
 
 

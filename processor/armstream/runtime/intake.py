@@ -7,6 +7,7 @@ looked at from outside alone.
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from operator import methodcaller
 from typing import Protocol
 
 from armstream.codec import DecodeError, decode_inputs
@@ -17,8 +18,8 @@ _ROUTES_KEPT = 100_000
 _BANDIT_ID_MAX_BYTES = 200
 _HEADER_BYTES = 8  # at most, around the name and the value of one
 _LEFT_OUT = "armstream.left_out_bytes"
-_UNREADABLE = "armstream.headers_left_out"
-_UNREADABLE_MAX_CHARACTERS = 200
+_UNREADABLE = Header("armstream.headers_left_out", b"they cannot be read: is a name no UTF-8?")
+_ask_for_headers = methodcaller("headers")
 _SKIPPED_MAX_BYTES = 65_536  # so that a topic which takes less than it should takes it
 _MOST_MILLISECONDS = 2**63 // 1_000 - 1  # what microseconds hold
 
@@ -42,13 +43,14 @@ class Record(Protocol):
 def headers_of(record: Record) -> tuple[Header, ...]:
     """The record's headers; where they cannot be read, one that says why.
 
-    The client raises where a name is no UTF-8, and would give a list with a hole in it, which ends Python, when it is
-    asked once more: so what it gives is replaced.
+    Where a name is no UTF-8 the client sets an error and gives a list with holes in it all the same. Python's own way to
+    call a method may not notice, and then ends with a segmentation fault; methodcaller's does. The list is replaced,
+    since the client gives it without the error when it is asked once more.
     """
     try:
-        given = record.headers() or ()
-    except Exception as error:
-        given = [(_UNREADABLE, repr(error)[:_UNREADABLE_MAX_CHARACTERS])]
+        given = _ask_for_headers(record) or ()
+    except Exception:  # which one, Python's version decides
+        given = [(_UNREADABLE.name, _UNREADABLE.value)]
         record.set_headers(given)
     return tuple(Header(name, content.encode() if isinstance(content, str) else content) for name, content in given)
 
