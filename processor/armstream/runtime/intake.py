@@ -43,9 +43,9 @@ class Record(Protocol):
 def headers_of(record: Record) -> tuple[Header, ...]:
     """The record's headers; where they cannot be read, one that says why.
 
-    Where a name is no UTF-8 the client sets an error and gives a list with holes in it all the same. Python's own way to
-    call a method may not notice, and then ends with a segmentation fault; methodcaller's does. The list is replaced,
-    since the client gives it without the error when it is asked once more.
+    Where a name is no UTF-8 the client sets an error and gives a list with holes in it all the same. A plain call may
+    not notice, and Python then ends with a segmentation fault; methodcaller's does notice. The list is replaced, since
+    the client gives it without the error when it is asked once more.
     """
     try:
         given = _ask_for_headers(record) or ()
