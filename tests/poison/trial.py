@@ -111,12 +111,13 @@ def _send(job: Job, sent: list[Sent], tally: Tally) -> None:
 
 
 def _look_at(job: Job, tally: Tally) -> None:
-    """Each dead letter is one, of a record that was sent."""
-    names = job.settings.topics.names
+    """Each dead letter is one, and nothing is larger than the smallest topic takes."""
+    settings = job.settings
+    names, prefix = settings.topics.names, settings.topics.prefix
     for topic in names.all:
+        short = topic.removeprefix(prefix)
         for record in job.log.read(topic):
             size_bytes = len(record.key or b"") + len(record.value or b"")
-            short = topic.removeprefix(job.settings.topics.prefix)
             tally.largest_bytes[short] = max(size_bytes, tally.largest_bytes[short])
             tally.rewards += topic == names.rewards
             if topic == names.dead_letters:
@@ -124,4 +125,4 @@ def _look_at(job: Job, tally: Tally) -> None:
                 assert isinstance(letter, DeadLetter)
                 assert len(letter.error) < 700
                 tally.letters[letter.error_class] += 1
-    assert max(tally.largest_bytes[topic.removeprefix(job.settings.topics.prefix)] for topic in names.all) < 1_114_124
+    assert max(tally.largest_bytes.values()) < 1_114_124
