@@ -96,3 +96,36 @@ def test_configure_sends_every_logger_to_one_stream_from_the_level_up(root: logg
     assert first.getvalue() == ""
     assert json.loads(second.getvalue())["message"] == "********"
     assert root.level == logging.WARNING
+
+
+def overlong(line_format: str, text: str) -> str:
+    """The longest line that a record makes, whose message, extra field and exception quote the text."""
+    formatter = LineFormatter("json" if line_format == "json" else "text", ["hunter2"])
+    made = record("it said %s", text, quoted=text, number=7)
+    try:
+        raise ValueError(text)
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    return max(formatter.format(made).split("\n"), key=len)
+
+
+@pytest.mark.parametrize("line_format", ["json", "text"])
+@pytest.mark.parametrize("quoted", ["x", "\0", "\n", "\U0001f600", "'\"", "hunter2"])
+def test_no_line_is_longer_than_a_screen_whatever_it_quotes(line_format: str, quoted: str) -> None:
+    for count in (1_999, 5_000, 300_000):
+        line = overlong(line_format, quoted * count)
+        assert len(line) <= 2_000
+        if line_format == "json":
+            fields = json.loads(line)
+            assert (fields["number"], fields["level"]) == (7, "WARNING")
+            assert fields["message"].startswith("it said ")
+            assert " characters ..." in fields["message"]
+    assert "hunter2" not in overlong(line_format, "hunter2" * 5_000)
+
+
+def test_a_line_that_is_cut_keeps_its_beginning_and_its_end_and_says_how_much_is_gone() -> None:
+    line = LineFormatter("text").format(record("a" * 3_000 + "z" * 3_000))
+    head, cut = line.split(": ", 1)
+    assert head == "2023-11-14T22:13:20.250Z WARNING armstream.runtime.loop"
+    assert cut == "a" * 500 + "... 5000 characters ..." + "z" * 500
+    assert len(LineFormatter("text").format(record("a" * 1_900))) > 1_900, "what fits is whole"

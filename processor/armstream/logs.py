@@ -1,4 +1,5 @@
-"""Structured logs: one line a record, as JSON or as text. Law: no secret leaves through them, and no control character.
+"""Structured logs: one line a record, as JSON or as text. Law: no secret leaves through them, no control character, and
+no line is longer than a screen, whatever it quotes.
 
 What a caller passes as `extra={...}` becomes a field of its own: log.info("restored", extra={"partition": 3}).
 """
@@ -15,10 +16,13 @@ from typing import IO, Literal
 from armstream.printable import json_printable, printable
 
 MASK = "********"
+LINE_MAX_CHARACTERS = 2_000
 LEAST_MASKED_CHARACTERS = 4
 
 log = logging.getLogger(__name__)
 
+_FIELD_MAX_CHARACTERS = (1_000, 300, 100, 30)  # the first with which the line fits
+_EXCEPTION_LINE_MAX_CHARACTERS = 500
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -76,16 +80,37 @@ class LineFormatter(logging.Formatter):
             if name not in _OWN_FIELDS:
                 fields[name] = self._plain(value)
         if record.exc_info:
-            fields["exception"] = self._plain(self.formatException(record.exc_info))
+            lines = masked(self.formatException(record.exc_info), self._secrets).split("\n")
+            fields["exception"] = "\n".join(_cut(line, _EXCEPTION_LINE_MAX_CHARACTERS) for line in lines)
+        line = self._render(fields)
+        for most_characters in _FIELD_MAX_CHARACTERS:
+            if max(map(len, line.split("\n"))) <= LINE_MAX_CHARACTERS:
+                break
+            cut = {
+                name: _cut(each, most_characters) if isinstance(each, str) else each for name, each in fields.items()
+            }
+            line = self._render(cut)
+        return line
+
+    def _render(self, fields: dict[str, object]) -> str:
         if self._as_json:
             return json_printable(json.dumps(fields, ensure_ascii=self._ascii_alone))
-        return _as_text(fields)
+        return _as_text(dict(fields))
 
     def _plain(self, value: object) -> object:
         """Numbers as they are, all else as text without secrets."""
         if value is None or isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value)):
             return value
         return masked(str(value), self._secrets)
+
+
+def _cut(text: str, most_characters: int) -> str:
+    """Its beginning and its end, and how much was left out between them."""
+    left_out = len(text) - most_characters
+    if left_out <= 0:
+        return text
+    half = most_characters // 2
+    return f"{text[:half]}... {left_out} characters ...{text[len(text) - half :]}"
 
 
 def _as_text(fields: dict[str, object]) -> str:

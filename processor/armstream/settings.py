@@ -381,13 +381,8 @@ class Settings(Section):
         given, limits = learning.for_learner(), self.limits
         most_bytes = most_bandit_bytes(given, limits.arms, limits.experts)
         if most_bytes > limits.output_batch_bytes - BATCH_OVERHEAD_BYTES:
-            yield (
-                path,
-                (
-                    f"may need {most_bytes} bytes a bandit, where topics take {limits.output_batch_bytes}: lower limits.arms "
-                    "or limits.experts, or raise limits.record_bytes"
-                ),
-            )
+            taken = f"{most_bytes} bytes a bandit, where topics take {limits.output_batch_bytes}"
+            yield path, f"may need {taken}: lower limits.arms or limits.experts, or raise limits.record_bytes"
         try:
             new_learner(given)
         except ValueError as error:

@@ -139,6 +139,7 @@ class Job:
             "online_learning.reward_bound_bps": "100",
             "log.format": "text",
         }
+        self.python_path = ""  # before the program's own, for a fault that is put into it
         self._log: Log | None = None
         self._sender: Sender | None = None
 
@@ -179,7 +180,8 @@ class Job:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ARMSTREAM__")}
         for path, value in {**self._overrides, **overrides}.items():
             environment["ARMSTREAM__" + path.upper().replace(".", "__")] = value
-        return environment | {"PYTHONPATH": str(_SOURCE_ROOT), "PYTHONUNBUFFERED": "1"}
+        python_path = os.pathsep.join(filter(None, (self.python_path, str(_SOURCE_ROOT))))
+        return environment | {"PYTHONPATH": python_path, "PYTHONUNBUFFERED": "1"}
 
     # Processes.
 

@@ -12,6 +12,7 @@ from armstream.keys import partition_of
 from tests.integration.check import check
 from tests.integration.load import Event, history
 from tests.integration.processor import Job
+from tests.poison.trial import attempt
 
 BOOK = "book-0"  # of the history's, so that good records surround the bad ones
 HEADERS = [("trace", b"\x00\xff1"), ("desk", b"equities"), ("desk", b"again")]
@@ -147,3 +148,11 @@ def test_a_poison_record_of_each_kind_in_the_middle_of_a_batch_leaves_the_rest_a
     assert rewarded.isdisjoint({"poisoned", "misrouted", "lonely", "old", "skipped"})
     assert "busy" in rewarded
     assert {record.position_id for record in records[300:] if record.bandit_id == BOOK} & rewarded, "nothing after it"
+
+
+def test_records_that_no_sane_producer_sends_end_nothing(job: Job) -> None:
+    """`python -m tests.poison` sends many more, in other layouts."""
+    tally = attempt(job, seed=20, count=300)
+    assert tally.sent > 300
+    assert {"DECODE", "VALIDATION", "MISROUTED", "UNKNOWN_ARM"} <= tally.letters.keys()
+    assert tally.rewards > 20

@@ -123,9 +123,10 @@ def _read(connection: socket.socket, size: int) -> bytes:
 
 def _table() -> Iterable[int]:
     for byte in range(256):
+        remainder = byte
         for _ in range(8):
-            byte = byte >> 1 ^ (0x82F6_3B78 if byte & 1 else 0)
-        yield byte
+            remainder = remainder >> 1 ^ (0x82F6_3B78 if remainder & 1 else 0)
+        yield remainder
 
 
 _CRC32C = tuple(_table())

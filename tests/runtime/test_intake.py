@@ -2,6 +2,7 @@
 
 import pytest
 
+from armstream import codec
 from armstream.codec import DecodeError, decode, encode, encode_cut, encode_dead_letter
 from armstream.events import Close, Command, DeadLetter, Fill, Header, Input, Rejected, Source
 from armstream.keys import partition_of
@@ -117,12 +118,22 @@ class NoUTF8(ReadRecord):
         return [(b"\xff\xfe".decode(), b"1")]
 
 
-def test_a_header_name_that_is_no_utf_8_is_told_in_the_place_of_the_headers_however_often_it_is_asked() -> None:
+def test_headers_that_cannot_be_read_are_told_of_in_their_place_however_often_they_are_asked_for() -> None:
     record = NoUTF8("trades", 3, 7, b"k", b"v")
     for _ in range(3):
         source = intake().source_of(record)
-        assert source.headers == (Header("armstream.headers_left_out_no_utf8", b"\xff\xfe"),)
+        (header,) = source.headers
+        assert header.name == "armstream.headers_left_out"
+        assert b"UTF-8" in (header.value or b"")
         assert (source.key, source.value) == (b"k", b"v")
+
+
+def test_a_skipped_record_is_carried_as_long_as_it_is_small() -> None:
+    small, large = (ReadRecord("trades", 0, at, b"k", b"v" * size) for at, size in ((1, 65_534), (2, 65_535)))
+    skipping = intake(("trades", 0, 1), ("trades", 0, 2), max_record_bytes=1_000_000)
+    assert skipping.source_of(small).value == b"v" * 65_534  # and its key twice
+    assert skipping.source_of(large).headers == (Header("armstream.left_out_bytes", b"65536"),)
+    assert intake(max_record_bytes=1_000_000).source_of(large).value == b"v" * 65_535
 
 
 def test_a_headers_name_counts_by_its_bytes_since_they_are_what_is_published() -> None:
@@ -134,11 +145,11 @@ def test_a_headers_name_counts_by_its_bytes_since_they_are_what_is_published() -
 
 def test_what_is_skipped_or_too_large_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a record which no decoder survives can be skipped."""
-    decode = runtime_intake.decode_inputs
+    read = codec.decode_inputs
 
     def fragile(values: list[bytes | None]) -> list[Fill | Close | Command | DecodeError]:
         assert not any(value and value.startswith(b"bad") for value in values)
-        return decode(values)
+        return read(values)
 
     monkeypatch.setattr(runtime_intake, "decode_inputs", fragile)
     home = partition_of(b"book", PARTITIONS)

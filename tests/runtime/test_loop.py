@@ -6,8 +6,21 @@ from typing import Any, cast
 
 import pytest
 
-from armstream.runtime.loop import Processor, Pulse
-from armstream.runtime.tasks import Progress, Restore, Steps
+from armstream.codec import encode
+from armstream.events import Fill
+from armstream.keys import partition_of
+from armstream.learning import LearningSettings
+from armstream.runtime import publication
+from armstream.runtime.failures import Stopped
+from armstream.runtime.intake import Intake
+from armstream.runtime.loop import Processor, Pulse, TaskRead
+from armstream.runtime.publication import Publication
+from armstream.runtime.tasks import Progress, Restore, Steps, Task
+from armstream.settings import Settings
+from armstream.stages import pipeline, reward
+from armstream.stages.facts import BanditRegistry, TaskLimits
+from armstream.stages.state import TaskState
+from tests.runtime.records import ReadRecord
 
 
 def processor_at(turned_at: float, restoring: dict[int, Restore]) -> Any:
@@ -42,3 +55,62 @@ def test_a_restore_that_begins_later_has_its_first_five_seconds_too(caplog: pyte
         processor._pulse.turned_at = 104.0
         processor._tell_of_restores()
     assert caplog.messages == []
+
+
+def applying() -> Any:
+    processor = processor_at(0.0, {})
+    processor._topics, processor._in_force = Settings().topics.names, "{}"
+    processor._intake = Intake(1, 10_000, 300_000_000, frozenset())
+    processor._hold_back = SimpleNamespace(note=lambda *_: None)
+    return processor
+
+
+def task_and_records() -> tuple[Task, list[Any]]:
+    state = TaskState(TaskLimits(), BanditRegistry(LearningSettings(("ridge", "lstm"))))
+    assert partition_of(b"book", 1) == 0
+    now_micros = 1_700_000_000_000_000
+    fills = [Fill(f"f{at}", "book", f"p{at}", "AAPL", "BUY", 1.0, 2.0, now_micros, arm="ridge") for at in range(5)]
+    records = [ReadRecord("trades", 0, at, b"book", encode(one)) for at, one in enumerate(fills)]
+    return Task(0, pipeline.Pipeline(state), {"trades": 0, "commands": 0}), records
+
+
+def fails_for(one: object, *_: object) -> Any:
+    """The fill f3 and what is made of it."""
+    fills = getattr(one, "fills", (one,))
+    if any(getattr(each, "event_id", "") == "f3" for each in fills):
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("place", ["the intake", "a stage", "publication", "what holds back"])
+def test_a_batch_that_fails_anywhere_is_named_by_the_record_that_it_fails_for(
+    monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    processor, (task, records) = applying(), task_and_records()
+    if place == "the intake":
+        read = processor._intake.read
+        processor._intake.read = lambda some: [fails_for(one) or one for one in read(some)]
+    elif place == "a stage":
+        take = reward.take_fill
+        monkeypatch.setattr(pipeline, "take_fill", lambda state, fill: fails_for(fill) or take(state, fill))
+    elif place == "publication":
+        monkeypatch.setattr(publication, "encode", lambda one: fails_for(one) or encode(one))
+    else:
+        processor._hold_back = SimpleNamespace(note=lambda *given: [fails_for(one) for one in given[2]])
+    with pytest.raises(Stopped) as stopped:
+        processor._apply(task, TaskRead(records), Publication())
+    assert str(stopped.value) == (
+        "the record at trades:0:3 could not be applied: RuntimeError('no'); "
+        "`armstream run --skip trades:0:3` sends it to dead letters"
+    )
+
+
+def test_a_batch_that_fails_though_each_record_alone_does_not_says_where_it_begins() -> None:
+    processor, (task, records) = applying(), task_and_records()
+
+    def fail_together(_: int, some: list[Any], __: object) -> None:
+        if len(some) > 1:
+            raise RuntimeError("together")
+
+    processor._hold_back = SimpleNamespace(note=fail_together)
+    with pytest.raises(Stopped, match=r"^5 records, trades:0:0 the first, could not be applied: RuntimeError"):
+        processor._apply(task, TaskRead(records), Publication())

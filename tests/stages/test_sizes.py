@@ -5,12 +5,13 @@ The bounds are worked by hand in stages/sizes.py. Here the largest of each recor
 
 import random
 from dataclasses import replace
+from typing import cast
 
 import msgspec
 import pytest
 
 from armstream.codec import encode
-from armstream.events import Close, Command, Fill, Header, PositionSnapshot, Source, WaitingClose
+from armstream.events import Action, Close, Command, Fill, Header, PositionSnapshot, Source, WaitingClose
 from armstream.learning import LearningSettings
 from armstream.rules import RULES
 from armstream.settings import BATCH_OVERHEAD_BYTES, Settings
@@ -95,13 +96,8 @@ def test_a_close_that_waits_is_never_larger_than_it_is_counted(seed: int) -> Non
         return draw.choice("a\0\u00e9\u20ac\U0001f600") * draw.choice((0, 1, 60, 70, 9_000))
 
     headers = tuple(Header(text(), draw.choice((None, b"", b"x" * 20_000))) for _ in range(draw.choice((0, 1, 50))))
-    source = Source(
-        "t" * draw.choice((1, 249)),
-        2**31 - 1,
-        2**62,
-        *draw.choices((None, b"", b"b" * 200, b"b" * 70_000), k=2),
-        headers,
-    )
+    key, value = draw.choices((None, b"", b"b" * 200, b"b" * 70_000), k=2)
+    source = Source("t" * draw.choice((1, 249)), 2**31 - 1, 2**62, key, value, headers)
     waits = WaitingClose(text()[:200], 1.0, 2.0, 3.0, 4.0, 5.0, -(2**62), source)
     counted = waiting_bytes([waits])
     size_bytes = len(encode(msgspec.structs.replace(EMPTY, waiting=(waits,)))) - len(encode(EMPTY)) - 1
@@ -126,17 +122,20 @@ def test_the_largest_bandit_of_each_rule_fits_its_bound(rule: str, family: int) 
         settings = replace(settings, arms=tuple(f"{each}:{each}" for each in settings.arms))
     task = Task(TaskLimits(), settings, max_arms=60, max_experts=30)
     advice = {each: 0.1 for each, _ in settings.experts}
-    logged = {"propensity": 0.5, "probabilities": (0.5,) * 20, "eta": 0.1}
     for at in range(99):
-        which = settings.arms[0]
-        ids = {"position_id": f"p{at}", "bandit_id": LONG_ID}
-        opened = fill(identity(at), arm=which, advice=advice, **logged, **ids)
-        task.apply(opened, close(identity(at), **ids))
+        logged = {
+            "propensity": 0.5,
+            "probabilities": (0.5,) * 20,
+            "eta": 0.1,
+            "arm": settings.arms[0],
+            "advice": advice,
+        }
+        opened = fill(identity(at), f"p{at}", bandit_id=LONG_ID, **logged)
+        task.apply(opened, close(identity(at), f"p{at}", bandit_id=LONG_ID))
+    added = [("ADD_ARM" if at < 40 else "ADD_EXPERT", name(200 + at)) for at in range(1_000)]
     commands = [
-        Command(
-            identity(at), LONG_ID, "ADD_ARM" if at < 40 else "ADD_EXPERT", START, name(200 + at), 1.0, name(200 + at)
-        )
-        for at in range(1_000)
+        Command(identity(at), LONG_ID, cast(Action, action), START, each, 1.0, each)
+        for at, (action, each) in enumerate(added)
     ]
     applied = task.apply(*commands)
     (snapshot,), (vector,) = applied.bandit_snapshots, applied.weight_vectors

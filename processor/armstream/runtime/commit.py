@@ -47,6 +47,17 @@ _GROUP_REFUSES = frozenset(
         KafkaError.UNKNOWN_MEMBER_ID,
     }
 )
+# What no later try changes: the records themselves, or how many bytes they are together.
+_OF_A_RECORD = frozenset(
+    {
+        KafkaError.INVALID_MSG,
+        KafkaError.INVALID_RECORD,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError._QUEUE_FULL,
+    }
+)
 _FENCED = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
 
 T = TypeVar("T")
@@ -95,8 +106,9 @@ class _Lines:
 class Committer:
     """Owns the transactional producer. `configuration` is librdkafka's, with the transactional.id in it.
 
-    `group_refused` says of the last commit that the group did not take its offsets: the consumer is about to learn
-    that it was thrown out, which is no fault of the batch.
+    Of the last commit, `error` is why it failed, "" where it did not. `group_refused` says that the group did not take
+    its offsets: the consumer is about to learn that it was thrown out, which is no fault of the batch;
+    `is_of_a_record`, that a record cannot be published, or all of them together.
     """
 
     def __init__(self, configuration: Mapping[str, Any], serve: Serve) -> None:
@@ -104,21 +116,21 @@ class Committer:
         self._configuration = {**configuration, **_LINES_ABOUT_CONNECTIONS, **_BROKERS_ARE_KEPT}
         self._name: str = self._configuration["transactional.id"]
         self._fences: deque[float] = deque()
-        self.group_refused = False
+        self.error, self.group_refused, self.is_of_a_record = "", False, False
         self._producer = self._open(serve)
 
     def commit(
         self, publication: Publication, offsets: Sequence[TopicPartition], consumer: Consumer, serve: Serve
     ) -> Outcome:
         """Publishes the records and the input offsets in one transaction; serves the consumer while it waits."""
-        producer, self.group_refused = self._producer, False
+        producer, self.error, self.group_refused, self.is_of_a_record = self._producer, "", False, False
         try:
             producer.begin_transaction()
             _produce(producer, publication)
             metadata = consumer.consumer_group_metadata()
             if not consumer.memberid() or _generation(metadata) < 0:
-                log.warning("not a member of the group at this moment: the batch is aborted")
-                self.group_refused = True
+                self.error, self.group_refused = "not a member of the group at this moment", True
+                log.warning("%s: the batch is aborted", self.error)
                 return self._abort(serve)
             until_deadline(
                 lambda: producer.send_offsets_to_transaction(list(offsets), metadata, _CALL_SECONDS),
@@ -128,9 +140,8 @@ class Committer:
             _flush(producer, serve)  # so that what is timed below is the commit alone
         except KafkaException as failure:
             error = failure.args[0]
-            self._note_fence(error)
-            self.group_refused = error.code() in _GROUP_REFUSES
-            if error.txn_requires_abort() or error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            self._note_error(error)
+            if error.txn_requires_abort() or self.is_of_a_record:
                 log.warning("transaction aborted: %s", error.str())
                 return self._abort(serve)
             log.warning("transaction failed before its commit: %s", error.str())
@@ -143,7 +154,7 @@ class Committer:
             # What timed out goes on in the background: the next call waits for the same EndTxn.
             until_deadline(lambda: self._producer.commit_transaction(_CALL_SECONDS), _CALL_DEADLINE_SECONDS, serve)
         except KafkaException as failure:
-            self._note_fence(failure.args[0])
+            self._note_error(failure.args[0])
             log.warning("the commit's outcome is unknown: %s", failure.args[0].str())
             return Outcome.UNKNOWN
         self._renew_after_trouble(time.monotonic() - started, serve)
@@ -192,6 +203,12 @@ class Committer:
                 f"{failure.args[0].str()}"
             ) from failure
         return producer
+
+    def _note_error(self, error: KafkaError) -> None:
+        self._note_fence(error)
+        self.error = error.str()
+        self.group_refused = error.code() in _GROUP_REFUSES
+        self.is_of_a_record = error.code() in _OF_A_RECORD
 
     def _note_fence(self, error: KafkaError) -> None:
         if error.code() not in _FENCED:

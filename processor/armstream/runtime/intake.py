@@ -7,6 +7,7 @@ looked at from outside alone.
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from operator import methodcaller
 from typing import Protocol
 
 from armstream.codec import DecodeError, decode_inputs
@@ -17,7 +18,9 @@ _ROUTES_KEPT = 100_000
 _BANDIT_ID_MAX_BYTES = 200
 _HEADER_BYTES = 8  # at most, around the name and the value of one
 _LEFT_OUT = "armstream.left_out_bytes"
-_NO_UTF_8 = "armstream.headers_left_out_no_utf8"
+_UNREADABLE = Header("armstream.headers_left_out", b"they cannot be read: is a name no UTF-8?")
+_ask_for_headers = methodcaller("headers")
+_SKIPPED_MAX_BYTES = 65_536  # so that a topic which takes less than it should takes it
 _MOST_MILLISECONDS = 2**63 // 1_000 - 1  # what microseconds hold
 
 Headers = list[tuple[str, str | bytes | None]]
@@ -38,15 +41,16 @@ class Record(Protocol):
 
 
 def headers_of(record: Record) -> tuple[Header, ...]:
-    """The record's headers; one that names the fault, with the name's bytes, where a name is no UTF-8.
+    """The record's headers; where they cannot be read, one that says why.
 
-    The client raises then, and would give a list with a hole in it, which ends Python, when it is asked once more: so
-    what it gives is replaced.
+    Where a name is no UTF-8 the client sets an error and gives a list with holes in it all the same. A plain call may
+    not notice, and Python then ends with a segmentation fault; methodcaller's does notice. The list is replaced, since
+    the client gives it without the error when it is asked once more.
     """
     try:
-        given = record.headers() or ()
-    except UnicodeDecodeError as error:
-        given = [(_NO_UTF_8, error.object)]
+        given = _ask_for_headers(record) or ()
+    except Exception:  # which one, Python's version decides
+        given = [(_UNREADABLE.name, _UNREADABLE.value)]
         record.set_headers(given)
     return tuple(Header(name, content.encode() if isinstance(content, str) else content) for name, content in given)
 
@@ -88,14 +92,17 @@ class Intake:
         return inputs
 
     def source_of(self, record: Record) -> Source:
-        """The record whole, as a dead letter carries it; what is above the limit stays where it is, and is named."""
+        """The record whole, as a dead letter carries it; what is too large stays where it is, and is named."""
         key, value, headers = record.key(), record.value(), headers_of(record)
         key_bytes = len(key or b"")
         size_bytes = key_bytes + len(value or b"")
         for header in headers:
             size_bytes += len(header.name.encode()) + len(header.value or b"")
         published_bytes = size_bytes + key_bytes + _HEADER_BYTES * len(headers)  # its key is the letter's too
-        if published_bytes > self._max_record_bytes:
+        is_skipped = self._is_skipped(record)
+        if published_bytes > (
+            min(_SKIPPED_MAX_BYTES, self._max_record_bytes) if is_skipped else self._max_record_bytes
+        ):
             key, value, headers = None, None, (Header(_LEFT_OUT, str(size_bytes).encode()),)
         return Source(record.topic(), record.partition(), record.offset(), key, value, headers)
 

@@ -7,7 +7,7 @@ stops with one line, and the next start restores.
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -22,6 +22,7 @@ from armstream.runtime.in_force import settings_in_force
 from armstream.runtime.intake import Intake, Record
 from armstream.runtime.member import SEEK_DEADLINE_SECONDS, Member
 from armstream.runtime.metrics import Metrics
+from armstream.runtime.narrowing import Narrowing, named, skip_command
 from armstream.runtime.publication import (
     Publication,
     publish_claim,
@@ -113,6 +114,7 @@ class Processor:
                 "fetch.queue.backoff.ms": 5,
             },
         )
+        self._narrowing = Narrowing(settings.limits.batch_records)
         self._hold_back = HoldBack(self._consumer, self._topics.trades, settings.limits)
         self._intake = Intake(watch.identity.partitions, settings.limits.record_bytes, settings.max_future_micros, skip)
 
@@ -152,7 +154,7 @@ class Processor:
     def _read(self) -> dict[int, TaskRead]:
         """What was read, by task; what is of tasks that are not ready, or applied already, will be read again."""
         wait_seconds = _RESTORING_POLL_SECONDS if self._tasks.are_restoring else _POLL_SECONDS
-        messages = self._member.read(wait_seconds, self._settings.limits.batch_records)
+        messages = self._member.read(wait_seconds, self._narrowing.most_records)
         by_task: dict[int, TaskRead] = {}
         ready = self._tasks.ready  # as it is after the callbacks that ran meanwhile
         for message in messages:
@@ -211,6 +213,16 @@ class Processor:
             self._member.seek_back(self._serve)
 
     def _apply(self, task: Task, read: TaskRead, publication: Publication) -> TaskBatch:
+        """Raises Stopped with the record that it fails for."""
+        try:
+            return self._publish(task, read, publication)
+        except Exception as failure:
+            record, cause = self._culprit(task, read.records, failure)
+            if record is None:
+                raise Stopped(f"{named(read.records)} could not be applied: {cause!r}") from failure
+            raise Stopped(f"{named([record])} could not be applied: {cause!r}; {skip_command(record)}") from failure
+
+    def _publish(self, task: Task, read: TaskRead, publication: Publication) -> TaskBatch:
         records = read.records
 
         def record(index: int) -> Source:
@@ -219,15 +231,7 @@ class Processor:
         if task.lacks_vectors:
             publish_vectors(publication, self._topics, task.number, _vectors(task))
         inputs = self._intake.read(records)
-        try:
-            applied = task.pipeline.apply(inputs, record)
-        except ApplyFailure as failure:
-            failed = records[failure.index]
-            at = f"{failed.topic()}:{failed.partition()}:{failed.offset()}"
-            raise Stopped(
-                f"the record at {at} could not be applied: {failure.__cause__!r}; "
-                f"`armstream run --skip {at}` sends it to dead letters"
-            ) from failure
+        applied = task.pipeline.apply(inputs, record)
         settings = task.settings
         if settings != self._in_force and (records or read.ends):
             settings = self._in_force
@@ -239,6 +243,24 @@ class Processor:
         self._hold_back.note(task.number, records, inputs)
         return TaskBatch(task, records, applied, next_offset, settings)
 
+    def _culprit(
+        self, task: Task, records: Sequence[Record], failure: Exception
+    ) -> tuple[Record | None, BaseException | None]:
+        """The record that the batch fails for, and with what; None where each record alone is fine.
+
+        They are applied again, a record at a time. The task's state is spent by it: the process ends.
+        """
+        if isinstance(failure, ApplyFailure):
+            return records[failure.index], failure.__cause__
+        task.pipeline.drop()
+        for record in records:
+            try:
+                self._publish(task, TaskRead([record]), Publication())
+            except Exception as alone:
+                return record, alone.__cause__ if isinstance(alone, ApplyFailure) else alone
+            task.pipeline.commit()
+        return None, failure
+
     def _keep(self, batch: Iterable[TaskBatch]) -> None:
         """The transaction is committed: the overlay becomes the state."""
         self._aborts_in_a_row = 0
@@ -248,22 +270,33 @@ class Processor:
             part.task.settings = part.settings
             part.task.is_due = part.task.lacks_vectors = False
             self._metrics.observe_batch(part.task.number, part.records, part.applied)
+        self._narrowing.note_commit({number: task.next_offset for number, task in self._tasks.ready.items()})
 
-    def _drop(self, batch: Iterable[TaskBatch]) -> None:
+    def _drop(self, batch: Sequence[TaskBatch]) -> None:
         """The transaction left nothing: the state is as before, and the records are read again."""
         for part in batch:
             part.task.pipeline.rollback()
         self._member.seek_back(self._serve)
         self._note_abort(batch)
 
-    def _note_abort(self, batch: Iterable[TaskBatch]) -> None:
-        self._aborts_in_a_row += 1
-        allowed = _ABORTS_BY_THE_GROUP_ALLOWED if self._committer.group_refused else _ABORTS_ALLOWED
-        if self._aborts_in_a_row >= allowed:
-            first = next(iter(batch)).task
+    def _note_abort(self, batch: Sequence[TaskBatch]) -> None:
+        """Raises Stopped where no later try would go better."""
+        committer, records = self._committer, [record for part in batch for record in part.records]
+        if committer.is_of_a_record and len(records) > 1:
+            self._narrowing.note_abort(len(records), {part.task.number: part.next_offset for part in batch})
+            log.warning("%s could not be published: the next batches are smaller", named(records))
+            return
+        if committer.is_of_a_record and records:
             raise Stopped(
-                f"the same batch was aborted {self._aborts_in_a_row} times; task {first.number} begins it at "
-                f"{first.next_offset}; the lines above say why"
+                f"{named(records)} could not be published: {committer.error}; let the topic take what "
+                f"`armstream topics check` says, or {skip_command(records[0])}"
+            )
+        self._aborts_in_a_row += 1
+        allowed = _ABORTS_BY_THE_GROUP_ALLOWED if committer.group_refused else _ABORTS_ALLOWED
+        if self._aborts_in_a_row >= allowed:
+            raise Stopped(
+                f"transactions were aborted {self._aborts_in_a_row} times in a row, the last of {named(records)} "
+                f"with {committer.error!r}; the lines above say more"
             )
         time.sleep(min(0.05 * 2**self._aborts_in_a_row, _LONGEST_PAUSE_SECONDS))
 

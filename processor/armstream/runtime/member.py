@@ -91,7 +91,9 @@ class Member:
     def read(self, wait_seconds: float, most_records: int) -> list[Message]:
         """One record, or the end of a partition, as soon as there is one, and with it whatever else is there."""
         first = self._consumer.poll(wait_seconds)
-        read = [] if first is None else [first, *self._consumer.consume(most_records - 1, 0)]
+        read = [] if first is None else [first]
+        if read and most_records > 1:
+            read += self._consumer.consume(most_records - 1, 0)
         self._refuse_if_told()
         return read
 

@@ -115,6 +115,11 @@ class Pipeline:
         self._end()
         self._state.rollback()
 
+    def drop(self) -> None:
+        """As rollback, where there may be no batch to end."""
+        if self._is_open:
+            self.rollback()
+
     def _end(self) -> None:
         if not self._is_open:
             raise RuntimeError("there is no batch to end")
