@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.kafka.broker import Broker, start_kafka
+from tests.faults.proxy import Proxy
 from tests.integration.check import check
 from tests.integration.load import history
 from tests.integration.processor import Job
@@ -18,7 +19,6 @@ FORGETFUL = {
     "transaction.remove.expired.transaction.cleanup.interval.ms": "500",
     "producer.id.expiration.ms": "1000",  # a day
     "producer.id.expiration.check.interval.ms": "500",
-    "connections.max.idle.ms": "2000",  # 10 minutes
 }
 IDLE_SECONDS = 5.0
 
@@ -51,4 +51,26 @@ def test_who_was_idle_for_long_works_on_alone_and_as_a_standby_that_takes_over(
         assert standby.stop() == 0, standby.text
         found = check(job)
     assert len(found.inputs) == len(records)
-    assert "has not turned" not in worker.text + standby.text
+    for process in (worker, standby):
+        assert "the broker has forgotten this producer" in process.text, "the idle time was too short"
+
+
+def test_what_comes_after_the_broker_has_closed_every_connection_is_committed(
+    forgetful_kafka: Broker, tmp_path: Path
+) -> None:
+    """As it does with those that were idle for ten minutes. librdkafka then gave all brokers up, and hung."""
+    proxied = forgetful_kafka.proxied
+    with (
+        Proxy(proxied.advertised, proxied.address) as proxy,
+        closing(Job(forgetful_kafka.bootstrap_servers, f"cut-{time.monotonic_ns()}-", tmp_path)) as job,
+    ):
+        job.create_topics()
+        records = history(4, 900, bandits=5, arms=job.settings.online_learning.arms)
+        processor = job.start(overrides={"kafka.bootstrap_servers": proxied.advertised}).wait_until_ready()
+        for start in (0, 300, 600):
+            job.send(records[start : start + 300])
+            job.wait_until_applied(processor, seconds=40)
+            proxy.cut()
+            time.sleep(1.0)
+        assert processor.stop() == 0, processor.text
+        assert len(check(job).inputs) == len(records)

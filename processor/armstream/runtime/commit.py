@@ -47,6 +47,8 @@ _GROUP_REFUSES = frozenset(
         KafkaError.UNKNOWN_MEMBER_ID,
     }
 )
+# Past transactional.id.expiration.ms. Nothing of it is left to abort.
+_FORGOTTEN = frozenset({KafkaError.INVALID_PRODUCER_ID_MAPPING, KafkaError.UNKNOWN_PRODUCER_ID})
 _FENCED = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
 
 T = TypeVar("T")
@@ -130,10 +132,13 @@ class Committer:
             error = failure.args[0]
             self._note_fence(error)
             self.group_refused = error.code() in _GROUP_REFUSES
-            if error.txn_requires_abort() or error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            if error.code() in _FORGOTTEN:
+                log.warning("the broker has forgotten this producer, which was idle for long: a new one is opened")
+            elif error.txn_requires_abort() or error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
                 log.warning("transaction aborted: %s", error.str())
                 return self._abort(serve)
-            log.warning("transaction failed before its commit: %s", error.str())
+            else:
+                log.warning("transaction failed before its commit: %s", error.str())
             return Outcome.UNKNOWN
         return self._finish(serve)
 
