@@ -19,7 +19,7 @@ from typing import Protocol, cast
 
 from armstream.waiting import waiting
 from deploy.kafka.java import JavaBroker, find_jars, find_java, has_data
-from deploy.kafka.node import START_SECONDS, Proxied, WayError, free_port, wait_until_it_answers
+from deploy.kafka.node import NONE, START_SECONDS, Proxied, WayError, free_port, wait_until_it_answers
 
 CACHE = Path(__file__).parents[2] / ".kafka"
 RUN_DATA = CACHE / "run"  # what `make run` keeps
@@ -93,16 +93,17 @@ def start_kafka(
     say: Say = print,
     environment: Mapping[str, str] = os.environ,
     port: Port = free_port,
+    settings: Mapping[str, str] = NONE,
 ) -> Iterator[Broker]:
     """A broker that answers, stopped in order at the end. Call it from a thread that stays: see JavaBroker.
 
     What is in `data_dir` is there again the next time, as long as the way is the same; None is a fresh folder that is
-    removed. A broker of our own listens on the loopback port that `port` gives. Raises NoKafkaError: no way worked,
-    another process runs on data_dir, or the address in KAFKA_BOOTSTRAP_SERVERS is not loopback and KAFKA_ALLOW_REMOTE=1
-    is not set.
+    removed. A broker of our own listens on the loopback port that `port` gives, and has `settings` beside ours. Raises
+    NoKafkaError: no way worked, another process runs on data_dir, or the address in KAFKA_BOOTSTRAP_SERVERS is not
+    loopback and KAFKA_ALLOW_REMOTE=1 is not set.
     """
     with _data_folder(data_dir) as folder:
-        ways = _ways(folder, keep=data_dir is not None, say=say, environment=environment, port=port)
+        ways = _ways(folder, keep=data_dir is not None, say=say, environment=environment, port=port, settings=settings)
         broker = _first_that_works(ways, say)
         try:
             say(f"kafka: {broker.way}")
@@ -119,7 +120,9 @@ def forget(data_dir: Path) -> None:
         _container().remove_volume(data_dir)
 
 
-def _ways(folder: Path, keep: bool, say: Say, environment: Mapping[str, str], port: Port) -> dict[str, Way]:
+def _ways(
+    folder: Path, keep: bool, say: Say, environment: Mapping[str, str], port: Port, settings: Mapping[str, str]
+) -> dict[str, Way]:
     ways: dict[str, Way] = {}
     given = environment.get("KAFKA_BOOTSTRAP_SERVERS")
     if given:
@@ -130,13 +133,15 @@ def _ways(folder: Path, keep: bool, say: Say, environment: Mapping[str, str], po
             )
         ways["KAFKA_BOOTSTRAP_SERVERS"] = lambda: _given(given, say)
     image = environment.get("KAFKA_IMAGE")
-    in_container = {"Docker": lambda: _in_container(image or DEFAULT_IMAGE, folder if keep else None, say, port)}
+    in_container = {
+        "Docker": lambda: _in_container(image or DEFAULT_IMAGE, folder if keep else None, say, port, settings)
+    }
     if image:
         return ways | in_container
-    on_java = {"Java": lambda: _on_java(folder, say, port)}
+    on_java = {"Java": lambda: _on_java(folder, say, port, settings)}
     # Data of an earlier run is on one of the two: a daemon that was started meanwhile does not hide it.
     ways |= on_java | in_container if has_data(folder) else in_container | on_java
-    ways["installing Java"] = lambda: _after_installing_java(folder, say, port)
+    ways["installing Java"] = lambda: _after_installing_java(folder, say, port, settings)
     return ways
 
 
@@ -156,10 +161,12 @@ def _given(bootstrap_servers: str, say: Say) -> Broker:
         return GivenBroker(bootstrap_servers)
 
 
-def _in_container(image: str, data_dir: Path | None, say: Say, port: Port) -> Broker:
+def _in_container(
+    image: str, data_dir: Path | None, say: Say, port: Port, settings: Mapping[str, str] = NONE
+) -> Broker:
     container = _container()
     with waiting(f"Kafka in a container of {image}", IMAGE_SECONDS + START_SECONDS, say):
-        return cast(Broker, container.ContainerBroker(image, data_dir, port))
+        return cast(Broker, container.ContainerBroker(image, data_dir, port, settings))
 
 
 def _container() -> ModuleType:
@@ -169,14 +176,14 @@ def _container() -> ModuleType:
         raise WayError(f"{error.name} is not installed") from error
 
 
-def _on_java(folder: Path, say: Say, port: Port) -> Broker:
+def _on_java(folder: Path, say: Say, port: Port, settings: Mapping[str, str]) -> Broker:
     java = find_java()
     jars = find_jars(CACHE, say)
     with waiting(f"Kafka on {java}", START_SECONDS, say):
-        return JavaBroker(folder, jars, java, port)
+        return JavaBroker(folder, jars, java, port, settings)
 
 
-def _after_installing_java(folder: Path, say: Say, port: Port) -> Broker:
+def _after_installing_java(folder: Path, say: Say, port: Port, settings: Mapping[str, str]) -> Broker:
     if _has_java_and_maven():
         raise WayError("Java and Maven are here")
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
@@ -190,7 +197,7 @@ def _after_installing_java(folder: Path, say: Say, port: Port) -> Broker:
         _run("apt-get", "install", "--yes", "--no-install-recommends", jre, "maven")
     except subprocess.SubprocessError as error:
         raise WayError(str(error)) from error
-    return _on_java(folder, say, port)
+    return _on_java(folder, say, port, settings)
 
 
 def _has_java_and_maven() -> bool:

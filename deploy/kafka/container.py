@@ -14,6 +14,7 @@ from testcontainers.core.container import DockerContainer
 
 from deploy.kafka.node import (
     FORGOT_A_COMMIT,
+    NONE,
     SINGLE_NODE,
     START_SECONDS,
     Proxied,
@@ -68,14 +69,16 @@ class KafkaContainer(DockerContainer):
 class ContainerBroker:
     """A running container. With a data folder its data is a Docker volume named after the folder, which stays."""
 
-    def __init__(self, image: str, data_dir: Path | None, port: Callable[[], int] = free_port) -> None:
+    def __init__(
+        self, image: str, data_dir: Path | None, port: Callable[[], int] = free_port, settings: Mapping[str, str] = NONE
+    ) -> None:
         """Starts it; returns when it answers. Raises WayError: no daemon, no image within 20 s, no answer in 90 s."""
         volume = None if data_dir is None else volume_of(data_dir)
         try:
             prepare(image)
             if volume is not None:
                 _remove_leftover(volume)  # it may have the port
-            self._container = KafkaContainer(image, ALONE, port=port)
+            self._container = KafkaContainer(image, {**ALONE, **settings}, port=port)
             if volume is not None:
                 self._container.with_name(volume).with_volume_mapping(volume, DATA, "rw")
         except DOCKER_ERRORS as error:

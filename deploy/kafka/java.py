@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -40,7 +40,9 @@ HEAP = "-Xmx1g"
 class JavaBroker:
     """A running node. It dies with the thread that made it: start it from one that stays."""
 
-    def __init__(self, data_dir: Path, jars: Path, java: str, port: Callable[[], int]) -> None:
+    def __init__(
+        self, data_dir: Path, jars: Path, java: str, port: Callable[[], int], settings: Mapping[str, str]
+    ) -> None:
         """Starts it; returns when it answers. Raises WayError, with the log's path, after 90 s or when it stops."""
         self._data_dir = data_dir
         self._log = data_dir / "broker.log"
@@ -50,7 +52,7 @@ class JavaBroker:
         self.bootstrap_servers = f"127.0.0.1:{port()}"  # when a broker that was left behind has ended
         self.proxied = Proxied(f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
         self.way = f"Java, one node at {self.bootstrap_servers}"
-        self._format()
+        self._format(settings)
         self._process = self._start()
 
     def alive(self) -> bool:
@@ -78,7 +80,7 @@ class JavaBroker:
             self.kill()
         self._lock.close()
 
-    def _format(self) -> None:
+    def _format(self, more_settings: Mapping[str, str]) -> None:
         properties = self._data_dir / "server.properties"
         controller = f"127.0.0.1:{free_port()}"
         clients = f"PLAINTEXT://{self.bootstrap_servers},PROXIED://"
@@ -87,6 +89,7 @@ class JavaBroker:
             "advertised.listeners": clients + self.proxied.advertised,
             "controller.quorum.voters": f"1@{controller}",
             "log.dirs": str(self._data_dir / "log"),
+            **more_settings,
         }
         properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         if not has_data(self._data_dir):

@@ -3,8 +3,9 @@
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -35,6 +36,7 @@ SINGLE_NODE = {
 # resumes them while its partitions wait for a leader, takes the partitions for deleted, and ends without marks.
 FORGOT_A_COMMIT = "Couldn't find leader endpoint for partitions"
 
+NONE: Mapping[str, str] = MappingProxyType({})  # settings more than ours
 START_SECONDS = 90  # 4 on two idle cores, 30 on two that are busy
 
 

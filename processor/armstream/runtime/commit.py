@@ -58,6 +58,8 @@ _OF_A_RECORD = frozenset(
         KafkaError._QUEUE_FULL,
     }
 )
+# Past transactional.id.expiration.ms. Nothing of it is left to abort.
+_FORGOTTEN = frozenset({KafkaError.INVALID_PRODUCER_ID_MAPPING, KafkaError.UNKNOWN_PRODUCER_ID})
 _FENCED = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
 
 T = TypeVar("T")
@@ -141,10 +143,13 @@ class Committer:
         except KafkaException as failure:
             error = failure.args[0]
             self._note_error(error)
-            if error.txn_requires_abort() or self.is_of_a_record:
+            if error.code() in _FORGOTTEN:
+                log.warning("the broker has forgotten this producer, which was idle for long: a new one is opened")
+            elif error.txn_requires_abort() or self.is_of_a_record:
                 log.warning("transaction aborted: %s", error.str())
                 return self._abort(serve)
-            log.warning("transaction failed before its commit: %s", error.str())
+            else:
+                log.warning("transaction failed before its commit: %s", error.str())
             return Outcome.UNKNOWN
         return self._finish(serve)
 
