@@ -62,13 +62,15 @@ def test_no_line_of_an_exception_looks_like_a_record_of_its_own() -> None:
     assert all(line.startswith("  ") for line in others)
 
 
-def test_json_stays_json_in_an_encoding_that_has_not_its_characters(root: logging.Logger) -> None:
+@pytest.mark.usefixtures("root")
+def test_json_stays_json_in_an_encoding_that_has_not_its_characters() -> None:
     for encoding in ("ascii", "latin-1", "utf-8"):
-        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
+        written = io.BytesIO()
+        stream = io.TextIOWrapper(written, encoding=encoding, errors="backslashreplace")
         configure("WARNING", "json", stream=stream)
         logging.getLogger("a.b").warning("träde 市")
         stream.flush()
-        assert json.loads(stream.buffer.getvalue().decode(encoding))["message"] == "träde 市"  # type: ignore[attr-defined]
+        assert json.loads(written.getvalue().decode(encoding))["message"] == "träde 市"
 
 
 def test_what_json_cannot_hold_becomes_text() -> None:
