@@ -76,6 +76,20 @@ def shell(*arguments: str, environment: Mapping[str, str] | None = None) -> subp
     )
 
 
+def raw_shell(
+    *arguments: str | bytes, environment: Mapping[str, str] | Mapping[bytes, bytes]
+) -> subprocess.CompletedProcess[bytes]:
+    """The same with bytes."""
+    given = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
+    return subprocess.run(
+        [sys.executable, "-m", "armstream.cli", *arguments],
+        env={**os.environb, b"PYTHONPATH": os.fsencode(ROOT / "processor"), **given},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_help_of_each_command_shows_an_example_of_it(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
@@ -165,6 +179,68 @@ def test_bad_settings_are_1_with_every_error_before_anything_starts(command: lis
         f"limits.arms: must be greater than or equal to 2, not '1' ({path})",
         f"online_learning.gamma: must be less than or equal to 1, not '2' ({path})",
     ]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_what_an_encoding_has_not_is_shown_by_its_escape(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text('online_learning: {families: [é, 市, "\\e[31m"]}', encoding="utf-8")
+    environment = {"PYTHONIOENCODING": encoding, "LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = raw_shell("check-config", "--config", str(path), environment=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    shown = done.stdout.decode(encoding)
+    e_acute = "\\xe9" if encoding == "ascii" else "é"
+    assert shown.endswith(f"# arms: {e_acute}, \\u5e02, \\x1b[31m\n# ok\n")
+
+
+def test_arguments_and_variables_that_are_no_utf_8_are_refused_in_a_line() -> None:
+    for arguments, environment, code, said in (
+        (["check-config", b"\xff\x1b"], {}, 2, b"unrecognized arguments: \\udcff\\x1b\n"),
+        (["arms", "pause", b"\xff"], {}, 2, b"argument bandit: is no UTF-8\n"),
+        (
+            ["check-config"],
+            {b"ARMSTREAM__KAFKA__GROUP_ID": b"\xff"},
+            1,
+            b"kafka.group_id: a name or a text in it holds",
+        ),
+    ):
+        done = raw_shell(*arguments, environment=environment)
+        assert (done.returncode, done.stdout) == (code, b"")
+        assert said in done.stderr
+        assert b"Traceback" not in done.stderr
+
+
+def test_check_config_prints_yaml_to_its_last_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text('online_learning: {families: [007, "x\\ny", "\\u202e"]}', encoding="utf-8")
+    assert cli.main(["check-config", "--config", str(path)]) == 0
+    shown = capsys.readouterr().out
+    path.write_text(shown, encoding="utf-8")
+    assert cli.main(["check-config", "--config", str(path)]) == 0
+    assert capsys.readouterr().out == shown
+    assert yaml.safe_load(shown)["online_learning"]["families"] == ["007", "x\ny", "\u202e"]
+
+
+@pytest.mark.parametrize(
+    ("client", "said"),
+    [
+        ("security.protocol: hunter-a", 'Invalid value "********" for configuration property "security.protocol"'),
+        ("topic.blacklist: (hunter-a", 'Failed to parse pattern "********"'),
+        ("sasl.pasword: hunter-a", 'No such configuration property: "sasl.pasword"'),
+        ("sasl.jaas.config: hunter-a", "Java JAAS configuration is not supported"),
+        ("{security.protocol: SSL, ssl.key.pem: hunter-a}", "ssl.key.pem failed: not in PEM format?"),
+    ],
+)
+def test_what_librdkafka_refuses_is_said_without_the_value(
+    client: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"kafka: {{client: {client if client[0] == '{' else f'{{{client}}}'}}}")
+    assert cli.main(["check-config", "--config", str(path)]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert said in shown.err
+    assert "hunter" not in shown.err
 
 
 def test_check_config_refuses_what_librdkafka_does_not_know(

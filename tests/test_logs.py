@@ -38,6 +38,41 @@ def test_a_text_line_says_the_same_and_stays_one_line() -> None:
     assert line == "2023-11-14T22:13:20.250Z WARNING armstream.runtime.loop: two\\nlines partition=4"
 
 
+CONTROLS = "a\x1b[31m\x9b\x7f\u202e\u2028\r\n\udcff"
+
+
+def test_no_control_character_is_in_a_line() -> None:
+    line = LineFormatter("text").format(record("%s", CONTROLS, bandit=CONTROLS))
+    assert line.endswith(": {0} bandit={0}".format("a\\x1b[31m\\x9b\\x7f\\u202e\\u2028\\r\\n\\udcff"))
+    shown = LineFormatter("json").format(record("%s", CONTROLS, bandit=CONTROLS))
+    assert shown.isprintable()
+    fields = json.loads(shown)
+    assert (fields["message"], fields["bandit"]) == (CONTROLS, CONTROLS)
+
+
+def test_no_line_of_an_exception_looks_like_a_record_of_its_own() -> None:
+    made = record("x")
+    try:
+        raise ValueError("a\x1b\n2023-11-14T22:13:20.250Z ERROR forged: x")
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    first, *others = LineFormatter("text").format(made).split("\n")
+    assert first == "2023-11-14T22:13:20.250Z WARNING armstream.runtime.loop: x"
+    assert others[-2:] == ["  ValueError: a\\x1b", "  2023-11-14T22:13:20.250Z ERROR forged: x"]
+    assert all(line.startswith("  ") for line in others)
+
+
+@pytest.mark.usefixtures("root")
+def test_json_stays_json_in_an_encoding_that_has_not_its_characters() -> None:
+    for encoding in ("ascii", "latin-1", "utf-8"):
+        written = io.BytesIO()
+        stream = io.TextIOWrapper(written, encoding=encoding, errors="backslashreplace")
+        configure("WARNING", "json", stream=stream)
+        logging.getLogger("a.b").warning("träde 市")
+        stream.flush()
+        assert json.loads(written.getvalue().decode(encoding))["message"] == "träde 市"
+
+
 def test_what_json_cannot_hold_becomes_text() -> None:
     fields = json.loads(LineFormatter("json").format(record("x", rate=float("nan"), at=("trades", 3), none=None)))
     assert (fields["rate"], fields["at"], fields["none"]) == ("nan", "('trades', 3)", None)

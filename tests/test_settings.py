@@ -6,13 +6,17 @@ import traceback
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from armstream.resources import resource
 from armstream.rules import new_learner
-from armstream.settings import KafkaSettings, Settings, SettingsError, load, rows
+from armstream.settings import MOST_ERRORS, KafkaSettings, Settings, SettingsError, load, rows
 
 
 def file_with(folder: Path, text: str) -> Path:
@@ -150,6 +154,71 @@ def test_a_variable_is_text_where_the_setting_is_and_yaml_elsewhere(
     assert found == value
 
 
+AS_WRITTEN = [
+    "007",
+    "1e-3",
+    "12:30:45",
+    "000660",
+    "yes",
+    "no",
+    "on",
+    "~",
+    "null",
+    "2024-01-01",
+    "0x10",
+    "1_000",
+    "9" * 50,
+]
+
+
+def test_what_is_text_stays_as_it_was_written(tmp_path: Path) -> None:
+    text = f"""
+kafka: {{client: {{sasl.password: 007, sasl.username: ~}}}}
+topics: {{prefix: 1e-3, trades: [000660, 0x10], commands: 2024-01-01}}
+online_learning: {{algorithm: exp4, families: [{", ".join(AS_WRITTEN)}], experts: {{010: engine, no: {{1_000: 1e-3}}}}}}
+bandits: {{overrides: {{{", ".join(f"{name}: {{gamma: 0.1, families: [1, 01, 1_000]}}" for name in AS_WRITTEN)}}}}}
+"""
+    settings = load(file_with(tmp_path, text), {})
+    assert settings.kafka.client == {"sasl.password": "007", "sasl.username": "~"}
+    assert settings.topics.names.inputs == ("1e-3000660", "1e-30x10", "1e-32024-01-01")
+    assert settings.online_learning.families == tuple(AS_WRITTEN)
+    assert settings.online_learning.experts == {"010": "engine", "no": {"1_000": 0.001}}
+    assert settings.bandits.own() == {name: {"gamma": 0.1, "families": ("1", "01", "1_000")} for name in AS_WRITTEN}
+
+
+@pytest.mark.parametrize("text", AS_WRITTEN)
+def test_what_is_text_stays_as_it_was_written_in_the_environment(text: str) -> None:
+    environment = {
+        "ARMSTREAM__ONLINE_LEARNING__FAMILIES": f"[{text}, a]",
+        f"ARMSTREAM__BANDITS__OVERRIDES__{text}__GAMMA": "0.1",
+        "ARMSTREAM__KAFKA__CLIENT__SASL_PASSWORD": text,
+        "ARMSTREAM__KAFKA__BOOTSTRAP_SERVERS": text,
+        "ARMSTREAM__METRICS__HOST": text,
+    }
+    settings = load(None, environment)
+    assert settings.online_learning.families == (text, "a")
+    assert settings.bandits.own() == {text: {"gamma": 0.1}}
+    assert settings.kafka.client == {"sasl.password": text}
+    assert (settings.kafka.bootstrap_servers, settings.metrics.host) == (text, text)
+
+
+def test_numbers_truths_and_null_are_what_they_were(tmp_path: Path) -> None:
+    text = (
+        "{limits: {arms: 0x10, bandits: 1_000}, online_learning: {enabled: off, gamma: 1, eta_max: 1e-3, implicit: ~}}"
+    )
+    settings = load(file_with(tmp_path, text), {})
+    learning = settings.online_learning
+    assert (settings.limits.arms, settings.limits.bandits) == (16, 1000)
+    assert (learning.enabled, learning.gamma, learning.eta_max, learning.implicit) == (False, 1.0, 0.001, None)
+
+
+@pytest.mark.parametrize("text", ["'5'", "010", "12:30", "5.0", "yes", "2024-01-01", "[5]", "{5: 5}", "9" * 5_000, ""])
+def test_what_is_no_number_is_refused_where_a_number_is_wanted(text: str, tmp_path: Path) -> None:
+    (line,) = errors_of(f"limits: {{arms: {text}}}", tmp_path)
+    assert line.startswith("limits.arms: must be a valid integer")
+    assert len(line) < 100
+
+
 def test_only_variables_with_the_prefix_are_read() -> None:
     environment = {"KAFKA_BOOTSTRAP_SERVERS": "elsewhere:1", "ARMSTREAM_KAFKA__GROUP_ID": "x"}
     settings = load(None, environment)
@@ -249,6 +318,63 @@ colour: red
 def test_what_cannot_be_is_refused_in_one_line(text: str, line: str, tmp_path: Path) -> None:
     (found,) = errors_of(text, tmp_path)
     assert line in found
+
+
+@pytest.mark.parametrize(
+    ("bandit_id", "is_one"),
+    [("a" * 200, True), ("é" * 100, True), ("a" * 201, False), ("é" * 101, False), ("", False)],
+)
+def test_an_id_that_no_bandit_can_have_has_no_settings(bandit_id: str, is_one: bool, tmp_path: Path) -> None:
+    text = f"bandits: {{overrides: {{'{bandit_id}': {{gamma: 0.1}}}}}}"
+    if is_one:
+        assert load(file_with(tmp_path, text), {}).bandits.own() == {bandit_id: {"gamma": 0.1}}
+    else:
+        (line,) = errors_of(text, tmp_path)
+        why = "no bandit can have this id: it must be 1 to 200 bytes of UTF-8, no NUL"
+        assert line == f"bandits.overrides.{bandit_id}: {why} (FILE)"
+
+
+@pytest.mark.parametrize("odd", ["\\0", "\\ud800", "\\udcff"])
+@pytest.mark.parametrize(
+    "text", ['instance: "{}"', 'bandits: {{overrides: {{"a{}": {{}}}}}}', 'online_learning: {{families: [a, "b{}"]}}']
+)
+def test_text_that_no_record_and_no_file_can_hold_is_refused(text: str, odd: str, tmp_path: Path) -> None:
+    (line,) = errors_of(text.format(odd), tmp_path)
+    assert line.endswith(": a name or a text in it holds a NUL or is no UTF-8 (FILE)")
+
+
+def test_a_variable_that_is_no_utf_8_is_refused() -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(None, {"ARMSTREAM__KAFKA__GROUP_ID": "a\udcff", "ARMSTREAM__\udcff": "a", "ARMSTREAM__": "a"})
+    assert refused.value.lines == (
+        "kafka.group_id: a name or a text in it holds a NUL or is no UTF-8 "
+        "(environment variable ARMSTREAM__KAFKA__GROUP_ID)",
+        "\udcff: a name or a text in it holds a NUL or is no UTF-8 (environment variable ARMSTREAM__\udcff)",
+        ": no such setting (environment variable ARMSTREAM__)",
+    )
+
+
+def test_a_variable_below_a_setting_is_an_error_of_that_setting() -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(None, {"ARMSTREAM__METRICS__PORT__X": "1", "ARMSTREAM__INSTANCE__X": "1"})
+    assert [line.split(" (")[0] for line in refused.value.lines] == [
+        "instance: must be a valid string",
+        "metrics.port: must be a valid integer",
+    ]
+
+
+def test_a_window_that_one_fast_clock_could_empty_is_refused(tmp_path: Path) -> None:
+    """An event that is ahead by all that is allowed would make the events on time LATE."""
+    assert errors_of("rewards: {dedupe_window_seconds: 299}", tmp_path) == [
+        "rewards.dedupe_window_seconds: must be at least max_future_seconds, 300 (FILE)"
+    ]
+    assert load(file_with(tmp_path, "rewards: {dedupe_window_seconds: 300}"), {}).rewards.max_future_seconds == 300
+
+
+def test_an_error_is_short_and_there_are_not_too_many(tmp_path: Path) -> None:
+    lines = errors_of("\n".join(f"{'x' * 900}{at}: 1" for at in range(500)), tmp_path)
+    assert len(lines) == MOST_ERRORS
+    assert max(map(len, lines)) < 700
 
 
 def test_a_file_that_is_not_there_is_an_error_and_not_a_default(tmp_path: Path) -> None:
@@ -444,6 +570,63 @@ def test_an_error_shows_no_secret(text: str, tmp_path: Path) -> None:
     assert "hunter" not in shown, "a traceback would"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kafka: {client_files: {sasl.password: hunter}}",
+        'kafka: {client_files: {ssl.key.pem: "-----BEGIN\\nhunter"}}',
+        "kafka: {client_files: hunter}",
+        "kafka: {sasl.password: hunter}",
+        "{sasl.password: hunter}",
+        "{password: [hunter]}",
+        "sasl.password=hunter",
+        "'sasl.jaas.config=a password=\"hunter\"': x",
+        "kafka: {bootstrap_servers: 'desk:hunter@broker:9092'}",
+        "kafka: {bootstrap_servers: [hunter]}",
+        "kafka: {session_timeout_ms: hunter}",
+        "metrics: {port: hunter}",
+        "log: {level: hunter}",
+        "topics: {prefix: hunter/}",
+        "bandits: {overrides: {eu: {sasl.password: hunter, gamma: hunter}}}",
+        "bandits: {overrides: {eu: hunter}}",
+        "kafka: {client: {oauth_cb: hunter}}",
+        "kafka: {client: {default.topic.config: hunter}}",
+        'kafka: {client: {sasl.password: "hunter\\0"}}',
+    ],
+)
+def test_an_error_shows_no_secret_wherever_it_was_put(text: str, tmp_path: Path) -> None:
+    assert all("hunter" not in line for line in errors_of(text, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("sasl.password", "sasl.pasword", "sasl.passwd", "ssl.key.pem", "ssl.keystore.password", "ssl_key"),
+        *("sasl.jaas.config", "sasl.oauthbearer.config", "sasl.oauthbearer.client.secret", "SASL.PASSWORD"),
+        *("sasl.oauthbearer.assertion.private.key.passphrase", "sasl.kerberos.kinit.cmd", "basic.auth.user.info"),
+    ],
+)
+def test_a_setting_of_the_client_that_may_be_a_secret_is_one(name: str, tmp_path: Path) -> None:
+    settings = load(file_with(tmp_path, f"kafka: {{client: {{{name}: hunter-a}}}}"), {})
+    assert settings.kafka.secrets() == ("hunter-a",)
+    assert "hunter" not in settings.to_yaml()
+
+
+def test_user_and_arguments_of_an_address_are_secrets(tmp_path: Path) -> None:
+    text = "kafka: {client: {https.x.url: 'https://desk:hunter@host/path?key=hunter2&b=hunter3'}}"
+    settings = load(file_with(tmp_path, text), {})
+    assert "https://********@host/path?********" in settings.to_yaml()
+    assert settings.kafka.masked("x desk:hunter x") == "x ******** x"
+
+
+def test_each_line_of_a_secret_is_one(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("-----BEGIN PRIVATE KEY-----\nhunter-one\nhunter-two\n-----END PRIVATE KEY-----\n")
+    text = f"kafka: {{client_files: {{ssl.key.pem: {tmp_path / 'key'}}}}}"
+    masked = load(file_with(tmp_path, text), {}).kafka.masked
+    assert masked("PEM lib: hunter-one\\nhunter-two") == "PEM lib: ********\\n********"
+    assert masked("-----BEGIN PRIVATE KEY-----") == "-----BEGIN PRIVATE KEY-----"
+
+
 def test_a_secret_comes_from_one_place_that_can_be_read(tmp_path: Path) -> None:
     (line,) = errors_of("kafka: {client_files: {sasl.password: /nowhere}}", tmp_path)
     assert line == "kafka.client_files.sasl.password: the file cannot be read: No such file or directory (FILE)"
@@ -458,6 +641,40 @@ def test_what_check_config_prints_can_be_read_again(tmp_path: Path) -> None:
     path = file_with(tmp_path, "topics: {prefix: eu-, trades: fills}\nonline_learning: {min_weight: 1e-9}")
     settings = load(path, {})
     assert load(file_with(tmp_path, settings.to_yaml()), {}) == settings
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20) | st.sampled_from(
+    [*AS_WRITTEN, "\x85", "a\u2028b", " a ", "it's", '"', "\ufeff", "\r\n", "\u202e", "<<", "a: b", "=", "- a", "#"]
+)
+
+
+@hypothesis_settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(NAMES, min_size=2, max_size=4, unique=True),
+    st.dictionaries(
+        NAMES, st.fixed_dictionaries({}, optional={"gamma": st.floats(0, 1), "eta_max": st.none()}), max_size=3
+    ),
+    st.dictionaries(st.sampled_from(["sasl.username", "client.id", "client.rack"]), NAMES),
+    NAMES,
+)
+def test_what_check_config_prints_is_the_same_settings_whatever_characters_they_have(
+    tmp_path: Path, arms: list[str], own: dict[str, Any], client: dict[str, str], host: str
+) -> None:
+    values = {
+        "kafka": {"client": client, "bootstrap_servers": f"broker{host.replace('@', '')}"},
+        "online_learning": {"families": arms},
+        "bandits": {"overrides": own},
+        "metrics": {"host": host},
+    }
+    path = tmp_path / "mine.yaml"
+    path.write_text(json.dumps(values), encoding="utf-8", newline="")
+    settings = load(path, {})
+    assert (settings.online_learning.families, settings.bandits.own()) == (tuple(arms), own)
+    assert (settings.kafka.client, settings.metrics.host) == (client, host)
+    path.write_text(settings.to_yaml(), encoding="utf-8", newline="")
+    again = load(path, {})
+    assert again == settings
+    assert again.bandits.own() == settings.bandits.own()
 
 
 def test_a_bandits_own_settings_are_laid_over_those_of_all(tmp_path: Path) -> None:

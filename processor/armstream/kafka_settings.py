@@ -16,7 +16,7 @@ from armstream.section import Conflict, Section
 LEGAL = r"^[a-zA-Z0-9._-]*$"
 
 _SECRET = re.compile(
-    r"pass|pwd|secret|private|credential|token|assertion|[._]pem$|oauthbearer\.config|jaas|kinit\.cmd|user\.info|_key$",
+    r"pas+w|pass|pwd|secret|private|credential|token|assertion|[._]pem$|oauthbearer\.config|jaas|kinit\.cmd|user\.info|_key$",
     re.IGNORECASE,
 )
 _IN_ADDRESS = re.compile(r"(?<=://)[^/?#\s]+(?=@)|(?<=[?&;])[^\s]+")

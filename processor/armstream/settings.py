@@ -9,6 +9,7 @@ import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_origin
@@ -34,6 +35,7 @@ DEAD_LETTER_OVERHEAD_BYTES = 65_536
 BATCH_OVERHEAD_BYTES = 1_024  # around a record's key and value, at most
 
 MOST_ERRORS = 100
+_LONGEST_COMPARED = 100
 
 # What a file may say and the stream does not do: (path, value, or None for any) -> why.
 _REFUSED: Mapping[tuple[str, str | None], str] = {
@@ -568,14 +570,20 @@ def _line(path: SettingPath, why: str, layers: Layers) -> str:
     return f"{shown_path(path)}: {why} ({layers.source(path)})"
 
 
+@cache
+def _known() -> list[str]:
+    """Every setting, then every section."""
+    settings = [row.path for row in rows()]
+    return settings + sorted({name.rpartition(".")[0] for name in settings} - {""})
+
+
 def _why(detail: ErrorDetails) -> str:
     path, value = ".".join(map(str, detail["loc"])), detail["input"]
     refused = _REFUSED.get((path, None)) or (_REFUSED.get((path, value)) if isinstance(value, str) else None)
     if refused is not None:
         return refused
     if detail["type"] == "extra_forbidden":
-        known = [row.path for row in rows()]
-        close = difflib.get_close_matches(path, known + sorted({name.rpartition(".")[0] for name in known} - {""}), n=1)
+        close = difflib.get_close_matches(path[:_LONGEST_COMPARED], _known(), n=1)
         return f"no such setting{f', {close[0]} is meant' if close else ''}"
     if detail["type"] == "model_type":
         return "must be a section, `name: value` lines"

@@ -123,7 +123,7 @@ class _Reading:
         if node.tag not in _TAGS:
             _refuse("tags are not read", node)
         if isinstance(node, yaml.ScalarNode):
-            return Plain(node.value) if node.style is None else node.value
+            return _text(node)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(inner, depth + 1) for inner in node.value]
         return self._mapping(node, depth)
@@ -134,12 +134,13 @@ class _Reading:
         for key, inner in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag not in _TAGS:
                 _refuse("a name must be text", key)
-            if key.value in own:
+            name = str(_text(key))
+            if name in own:
                 _refuse("a name is given twice", key)
-            if key.style is None and key.value == "<<":
+            if key.style is None and name == "<<":
                 merged = {**self._merged(inner, depth + 1), **merged}
             else:
-                own[key.value] = self.value(inner, depth + 1)
+                own[name] = self.value(inner, depth + 1)
         return {**merged, **own}
 
     def _merged(self, node: yaml.Node, depth: int) -> dict[str, Any]:
@@ -150,6 +151,14 @@ class _Reading:
                 _refuse("what is merged must be `name: value` lines", one)
             merged = {**self.value(one, depth), **merged}
         return merged
+
+
+def _text(node: yaml.ScalarNode) -> str:
+    if node.style is None:
+        return Plain(node.value)
+    if node.style == '"':  # JSON writes what is beyond U+FFFF as a pair of surrogates
+        return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    return str(node.value)
 
 
 class _Writer(yaml.SafeDumper):

@@ -17,7 +17,11 @@ from armstream.codec import encode
 from armstream.events import Close, Command, Fill
 
 SPREAD_SECONDS = 600
-SHORT_WINDOWS = {"rewards.orphan_ttl_seconds": "60", "rewards.dedupe_window_seconds": "120"}  # within the spread
+SHORT_WINDOWS = {  # within the spread
+    "rewards.orphan_ttl_seconds": "60",
+    "rewards.dedupe_window_seconds": "120",
+    "rewards.max_future_seconds": "120",
+}
 _POSITION_LASTS_RECORDS = 200.0
 _EVENTS_AT_MOST = 6
 _SENT_OUT_OF_ORDER, _SENT_TWICE, _LEFT_OPEN, _BLENDED, _NOTHING_LOGGED = 0.1, 0.05, 0.1, 0.1, 0.1
