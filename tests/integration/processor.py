@@ -26,7 +26,7 @@ from deploy.kafka.node import free_port
 from tests.integration.load import Event, Sender
 from tests.integration.log import Log, Record
 
-_SOURCE_ROOT = Path(__file__).parents[2] / "processor"
+SOURCE_ROOT = Path(__file__).parents[2] / "processor"
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _APPLY_SECONDS = 90.0
@@ -172,17 +172,27 @@ class Job:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ARMSTREAM__")}
         for path, value in {**self._overrides, **overrides}.items():
             environment["ARMSTREAM__" + path.upper().replace(".", "__")] = value
-        return environment | {"PYTHONPATH": str(_SOURCE_ROOT), "PYTHONUNBUFFERED": "1"}
+        return environment | {"PYTHONPATH": str(SOURCE_ROOT), "PYTHONUNBUFFERED": "1"}
 
     # Processes.
 
-    def start(self, instance: str = "a", *arguments: str, overrides: Mapping[str, str] | None = None) -> Process:
-        """`armstream run`; not ready yet."""
-        return self.command("run", *arguments, overrides={"instance": instance, **(overrides or {})})
+    def start(
+        self,
+        instance: str = "a",
+        *arguments: str,
+        overrides: Mapping[str, str] | None = None,
+        source_root: Path = SOURCE_ROOT,
+    ) -> Process:
+        """`armstream run`, of this version or of the one in `source_root`; not ready yet."""
+        overrides = {"instance": instance, **(overrides or {})}
+        return self.command("run", *arguments, overrides=overrides, source_root=source_root)
 
-    def command(self, *arguments: str, overrides: Mapping[str, str] | None = None) -> Process:
+    def command(
+        self, *arguments: str, overrides: Mapping[str, str] | None = None, source_root: Path = SOURCE_ROOT
+    ) -> Process:
         port = free_port()
         environment = self._environment({"metrics.port": str(port), **(overrides or {})})
+        environment["PYTHONPATH"] = str(source_root)
         log = self._folder / f"{len(self._processes):02d}-{arguments[0]}.log"
         process = Process(arguments, environment, log, port)
         self._processes.append(process)

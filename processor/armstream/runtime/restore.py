@@ -2,22 +2,25 @@
 
 In this order, each step's reason beside it: committed offsets (stable ones only), then the ends of the snapshot
 partitions, then the snapshots up to those ends. The task snapshot and the committed offsets left one transaction
-together, so they must agree; where they do not, nothing is guessed.
+together, so they must agree; where they do not, nothing is guessed. Nor is it where a newer version wrote a snapshot
+that this one does not know: the line names that version.
 """
 
 import logging
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping
-from typing import cast
+from typing import Final, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from armstream.codec import decode
+from armstream import __version__
+from armstream.codec import DecodeError, Event, decode
 from armstream.events import BanditSnapshot, PositionPage, PositionSnapshot, TaskSnapshot
 from armstream.keys import TASK_KEY, position_key
 from armstream.runtime.failures import Stopped
 from armstream.runtime.intake import Record
+from armstream.runtime.publication import WRITER
 from armstream.runtime.tasks import Offsets, Progress, Steps, Task
 from armstream.settings import Settings
 from armstream.stages.pipeline import Pipeline
@@ -29,6 +32,7 @@ _STABLE_OFFSETS_SECONDS = 0.2
 _WATERMARK_SECONDS = 0.5
 _BROKER_CLEAN_UP_SECONDS = 10.0  # transaction.abort.timed.out.transaction.cleanup.interval.ms
 _AGREE_TRIES = 20
+_SCHEMA_VERSION: Final = 1
 
 
 class Restorer:
@@ -46,6 +50,7 @@ class Restorer:
         )
         self._patience_seconds = settings.kafka.transaction_timeout_ms / 1_000 + _BROKER_CLEAN_UP_SECONDS
         self._bandit_registry = settings.bandit_registry()
+        self._writers: dict[int, str] = {}  # by task, the version that wrote the newest task snapshot
 
     def close(self) -> None:
         self._ends_consumer.close()
@@ -58,7 +63,7 @@ class Restorer:
             return kept
         for _ in range(_AGREE_TRIES):
             snapshots = yield from self._snapshots(number, progress)
-            task_snapshot = _task_snapshot(snapshots)
+            task_snapshot = self._task_snapshot(number, snapshots)
             stands = dict(task_snapshot.next_offset) if task_snapshot else {}
             if {name: stands[name] for name in stands if name in starts} == committed:
                 task = yield from self._build(number, snapshots, starts, committed, progress)
@@ -133,6 +138,8 @@ class Restorer:
                 messages = consumer.consume(self._settings.limits.restore_slice_records, 0.01)
                 for message in messages:
                     _keep(message, found, reached)
+                    if message.key() == TASK_KEY:
+                        self._writers[number] = _writer(message)
                 if messages:
                     progress.blocked_by = ""
                     progress.moved(sum(max(0, end - reached[name]) for name, end in ends.items()))
@@ -166,7 +173,10 @@ class Restorer:
         slice_records = self._settings.limits.restore_slice_records
         for start in range(0, len(values), slice_records):
             for value in values[start : start + slice_records]:
-                self._put_back(state, value, number, lacking)
+                try:
+                    self._put_back(state, value, number, lacking)
+                except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                    raise Stopped(self._unreadable(number, snapshots, value, error)) from error
             progress.moved(len(values) - start)
             yield
         lacking.refuse()
@@ -175,7 +185,7 @@ class Restorer:
 
     @staticmethod
     def _put_back(state: TaskState, value: bytes, number: int, lacking: "_Pages") -> None:
-        snapshot = decode(value)
+        snapshot = _decoded(value)
         try:
             if isinstance(snapshot, BanditSnapshot):
                 state.restore_bandit(snapshot)
@@ -197,6 +207,31 @@ class Restorer:
                     f"{name}:{number}: records {next_offset[name]} to {first - 1} were deleted before they were read; "
                     "raise the topic's retention"
                 )
+
+    def _task_snapshot(self, number: int, snapshots: Mapping[str, Mapping[bytes, bytes]]) -> TaskSnapshot | None:
+        value = next((topic[TASK_KEY] for topic in snapshots.values() if TASK_KEY in topic), None)
+        if value is None:
+            return None
+        try:
+            snapshot = _decoded(value)
+        except DecodeError as error:
+            raise Stopped(self._unreadable(number, snapshots, value, error)) from error
+        if not isinstance(snapshot, TaskSnapshot):
+            raise Stopped(f"the task's own key holds a {type(snapshot).__name__}")
+        return snapshot
+
+    def _unreadable(
+        self, number: int, snapshots: Mapping[str, Mapping[bytes, bytes]], value: bytes, error: Exception
+    ) -> str:
+        """Which snapshot this version cannot restore, which one wrote the task's newest, and how to go on or back."""
+        topic, key = next((topic, key) for topic, by_key in snapshots.items() for key in by_key if by_key[key] is value)
+        writer = self._writers.get(number)
+        wrote = f"armstream {writer} wrote the newest there" if writer else "the newest there does not say who wrote it"
+        return (
+            f"{topic}:{number}, the newest of {key.decode(errors='replace')!r}: {error}; {wrote}, and this is "
+            f"{__version__}: nothing was changed. Go on with the version that wrote it, or a later one; how to go back "
+            "stands in docs/operating/upgrading.md"
+        )
 
     def _disagreement(self, number: int, stands: Offsets, committed: Offsets) -> str:
         group = self._settings.kafka.group_id
@@ -249,11 +284,16 @@ def _keep(message: Message, found: dict[str, dict[bytes, bytes]], reached: Offse
     reached[topic] = max(reached[topic], next_offset)
 
 
-def _task_snapshot(snapshots: Mapping[str, Mapping[bytes, bytes]]) -> TaskSnapshot | None:
-    for topic in snapshots.values():
-        if TASK_KEY in topic:
-            snapshot = decode(topic[TASK_KEY])
-            if not isinstance(snapshot, TaskSnapshot):
-                raise Stopped(f"the task's own key holds a {type(snapshot).__name__}")
-            return snapshot
-    return None
+def _decoded(value: bytes) -> Event:
+    """Raises DecodeError, also for a snapshot whose form is another one of the same schema."""
+    snapshot = decode(value)
+    form = getattr(snapshot, "schema_version", _SCHEMA_VERSION)
+    if form != _SCHEMA_VERSION:
+        raise DecodeError(f"a {type(snapshot).__name__} of schema_version {form}, and {_SCHEMA_VERSION} is known")
+    return snapshot
+
+
+def _writer(message: Message) -> str:
+    """The version that wrote a task snapshot; "" where it does not say."""
+    said = dict(message.headers() or ()).get(WRITER)
+    return said.decode(errors="replace") if isinstance(said, bytes) else ""
