@@ -13,11 +13,11 @@ from typing import Self, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from armstream.codec import DecodeError, decode
-from armstream.events import Header, Source, TaskSnapshot
+from armstream.events import Source, TaskSnapshot
 from armstream.keys import TASK_KEY
 from armstream.runtime.intake import Record
 from armstream.settings import Settings
-from armstream.verify.published import PartitionLog, first_settings
+from armstream.verify.published import PartitionLog, first_settings, why_not
 from armstream.verify.states import Unverifiable
 from armstream.waiting import Say, waiting
 
@@ -50,7 +50,7 @@ class _Scan:
         try:
             task = decode(source.value)
         except DecodeError as error:
-            raise Unverifiable(f"{source.topic}:{source.partition}:{source.offset}: {error}") from error
+            raise Unverifiable(f"{source.topic}:{source.partition}:{source.offset}: {why_not(error)}") from error
         if not isinstance(task, TaskSnapshot):
             raise Unverifiable(f"{source.topic}:{source.partition}:{source.offset}: a {type(task).__name__}, no task's")
         self.task, self.end = task, source.offset + 1
@@ -285,12 +285,6 @@ def _is_record(message: Message) -> bool:
 
 
 def _source(message: Message) -> Source:
-    headers = cast(list[tuple[str, str | bytes | None]], message.headers() or [])
-    return Source(
-        message.topic() or "",
-        message.partition() or 0,
-        message.offset() or 0,
-        message.key(),
-        message.value(),
-        tuple(Header(name, value.encode() if isinstance(value, str) else value) for name, value in headers),
-    )
+    """An output's record; nobody asks for its headers."""
+    topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
+    return Source(topic, partition, offset, message.key(), message.value())
