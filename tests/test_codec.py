@@ -387,7 +387,7 @@ def test_a_bad_record_is_refused_at_once_with_its_reason(record: bytes | None, e
 
 
 def test_blocks_with_their_size_and_blocks_in_a_row_are_legal() -> None:
-    record = framed("TaskSnapshot", b"\0" + b"\1\6\2a\2" + b"\2\2b\4" + b"\0" + b"\0" + b"\2")
+    record = framed("TaskSnapshot", b"\0" + b"\1\6\2a\2" + b"\2\2b\4" + b"\0" + b"\0" + b"\0\0\0" + b"\2")
     assert codec.decode(record) == TaskSnapshot(0, {"a": 1, "b": 2})
 
 
@@ -553,6 +553,12 @@ def test_a_task_snapshot_from_before_the_log_knew_settings_is_read() -> None:
     """By hand: task 3, next offsets {"t": 64}, schema_version 1."""
     record = bytes.fromhex("c301") + (0xBD98D10796216E6A).to_bytes(8, "little") + b"\6" + b"\2\2t\x80\1\0" + b"\2"
     assert codec.decode(record) == TaskSnapshot(3, {"t": 64}, "")
+
+
+def test_a_task_snapshot_from_before_it_named_its_group_and_topics_is_read() -> None:
+    """By hand: task 3, next offsets {"t": 64}, settings "{}", schema_version 1."""
+    record = bytes.fromhex("c301") + (0x7509EA8C6C0AA406).to_bytes(8, "little") + b"\6" + b"\2\2t\x80\1\0" + b"\4{}\2"
+    assert codec.decode(record) == TaskSnapshot(3, {"t": 64}, "{}", group="", topic_ids={}, partitions=0)
 
 
 def test_another_writers_record_is_checked_where_it_is_skipped_too(tmp_path: Path) -> None:

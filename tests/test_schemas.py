@@ -26,7 +26,7 @@ PINNED = {
     "PositionSnapshot": ("9fad0e5159c6e27d", "1821f0de16381084"),
     "Reward": ("7ef48ddc63f31b2a", "179362109a5abc72"),
     "TaskSettings": ("e18319d71bd57a37", "96f8703957b89f97"),
-    "TaskSnapshot": ("7509ea8c6c0aa406", "3b6456fea215bc3a"),
+    "TaskSnapshot": ("26609bb20dc8c839", "f867d12510b1691e"),
     "WeightVector": ("b8466ad6ae3d0b6b", "575d51e9033518d1"),
 }
 

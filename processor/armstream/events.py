@@ -260,12 +260,17 @@ class BanditSnapshot(Struct, frozen=True, gc=False):
 class TaskSnapshot(Struct, frozen=True, gc=False):
     """Where a task stands in each input topic; a topic that it lacks starts at its beginning.
 
-    `settings` are those of the task's newest TaskSettings, "" before the first.
+    `settings` are those of the task's newest TaskSettings, "" before the first. `group` is the consumer group whose
+    state this is, `topic_ids` are Kafka's ids of the input and output topics, by name, each of which has so many
+    `partitions`; "", empty and 0 where an older processor wrote it.
     """
 
     task: int
     next_offset: Mapping[str, int]
     settings: str = ""
+    group: str = ""
+    topic_ids: Mapping[str, str] = {}
+    partitions: int = 0
     schema_version: int = 1
 
 

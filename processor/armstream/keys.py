@@ -4,6 +4,17 @@ A bandit's records are keyed by its bandit_id, which holds no NUL: so a key with
 """
 
 TASK_KEY = b"\0task"  # what is about a task as a whole
+CLAIM_PREFIX = b"\0group\0"
+
+
+def claim_key(group: str, instance: str) -> bytes:
+    """Each process has its own, so that none is written twice and compaction keeps their order."""
+    return CLAIM_PREFIX + f"{group}\0{instance}".encode()
+
+
+def is_bandits(key: bytes) -> bool:
+    """Whether a snapshot with this key is a bandit's."""
+    return not key.startswith(b"\0")
 
 
 def position_key(bandit_id: str, position_id: str) -> str:

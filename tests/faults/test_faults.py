@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from armstream.runtime.failures import Stopped
+from armstream.runtime.identity import Watch
 from armstream.runtime.loop import Processor, Pulse
 from armstream.runtime.metrics import Metrics
 from deploy.kafka.broker import Broker, start_kafka
@@ -106,7 +107,7 @@ def test_a_member_that_heard_nothing_for_longer_than_its_session_blames_no_other
             }
         )
         pulse = Pulse()
-        processor = Processor(job.settings, 4, frozenset(), Metrics(job.settings), pulse)
+        processor = Processor(job.settings, Watch(job.settings), frozenset(), Metrics(job.settings), pulse)
 
         def ready() -> bool:
             processor.turn()

@@ -23,7 +23,7 @@ from armstream.events import (
     TaskSnapshot,
     WeightVector,
 )
-from armstream.keys import TASK_KEY, position_key
+from armstream.keys import TASK_KEY, is_bandits, position_key
 from armstream.settings import Settings
 from armstream.verify.partition import check_partition
 from armstream.verify.published import PartitionLog, first_settings
@@ -96,13 +96,17 @@ def partition_log(found: Found, number: int) -> PartitionLog:
         names.bandit_snapshots: found.snapshots,
     }
     sources = {name: [_source(one) for one in records if one.partition == number] for name, records in outputs.items()}
-    bandits = dict(found.bandit_snapshots.get(number, {}))
-    task = decode(bandits.pop(TASK_KEY)) if TASK_KEY in bandits else TaskSnapshot(number, {})
+    bandits = {key: value for key, value in found.bandit_snapshots.get(number, {}).items() if is_bandits(key)}
+    value = found.bandit_snapshots.get(number, {}).get(TASK_KEY)
+    task = decode(value) if value is not None else TaskSnapshot(number, {})
     assert isinstance(task, TaskSnapshot)
     return PartitionLog(
         number=number,
         partition_count=len(found.partitions),
         topics=names,
+        group=found.settings.kafka.group_id,
+        topic_ids=task.topic_ids,
+        newest=task,
         first=dict.fromkeys((*names.inputs, names.rewards, names.dead_letters), 0),
         begins={},
         settled=task.next_offset,

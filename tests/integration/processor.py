@@ -143,6 +143,9 @@ class Job:
     def set(self, overrides: Mapping[str, str]) -> None:
         """Settings of everything from now on."""
         self._overrides |= overrides
+        if "kafka.group_id" in overrides and self._log is not None:
+            self._log.close()
+            self._log = None
 
     @property
     def settings(self) -> Settings:

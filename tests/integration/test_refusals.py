@@ -144,7 +144,7 @@ def test_offsets_that_somebody_moved_are_named(job: Job) -> None:
     line = refusal_of(job.start())
     assert "200" in line
     assert "150" in line
-    assert "kafka-consumer-groups.sh" in line
+    assert "armstream reset to-snapshots" in line
 
 
 def has_no_members(job: Job, group: str) -> bool:

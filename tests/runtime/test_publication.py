@@ -6,6 +6,7 @@ import armstream
 from armstream.codec import decode, encode, encode_cut, encode_reward
 from armstream.events import Close, Fill, PositionPage, Reward, Source, TaskSettings, TaskSnapshot
 from armstream.keys import TASK_KEY, page_key
+from armstream.runtime.identity import Identity
 from armstream.runtime.publication import Publication, cuts_of, publish_settings, publish_task
 from armstream.settings import Settings
 from armstream.stages.pipeline import Pipeline
@@ -13,6 +14,7 @@ from armstream.stages.state import TaskState
 from tests.runtime.records import ReadRecord
 
 NOW = 1_700_000_000_000_000
+IDENTITY = Identity("desk", {"trades": "id"}, 4)
 REWARD = Reward("b", 1, "p", "f", "c", 1.0, 2.0, 1.0, False, False, 0, (), None, None, 5)
 
 
@@ -59,7 +61,7 @@ def test_settings_that_begin_to_hold_stand_before_what_is_published_under_them_a
     applied = pipeline.apply([fill, close], lambda _: pytest.fail("there is no dead letter"))
 
     publish_settings(publication, topics, 2, "{}", before)
-    publish_task(publication, topics, 2, applied, records, before, {}, "{}")
+    publish_task(publication, topics, 2, applied, records, before, {}, "{}", IDENTITY)
 
     first, reward = publication.records["rewards", 2]
     assert (first["key"], decode(first["value"])) == (TASK_KEY, TaskSettings(2, "{}", before))
@@ -67,7 +69,7 @@ def test_settings_that_begin_to_hold_stand_before_what_is_published_under_them_a
     snapshot = publication.records["bandit-snapshots", 2][-1]
     assert (snapshot["key"], decode(snapshot["value"])) == (
         TASK_KEY,
-        TaskSnapshot(2, {"trades": 5, "commands": 0}, "{}"),
+        TaskSnapshot(2, {"trades": 5, "commands": 0}, "{}", "desk", {"trades": "id"}, 4),
     )
     assert snapshot["headers"] == {"armstream.version": armstream.__version__}
     others = [record for records in publication.records.values() for record in records if record is not snapshot]
@@ -85,7 +87,7 @@ def test_pages_stand_before_their_position_and_what_is_forgotten_leaves_tombston
         records = [ReadRecord("trades", 2, at, b"book", encode(event)) for at, event in enumerate(events)]
         publication = Publication()
         applied = pipeline.apply(events, lambda index: Source("trades", 2, index, b"book", encode(events[index])))
-        publish_task(publication, topics, 2, applied, records, before, {}, "")
+        publish_task(publication, topics, 2, applied, records, before, {}, "", IDENTITY)
         pipeline.commit()
         return {
             at: [(record["key"], "value" in record) for record in outputs]

@@ -1,7 +1,8 @@
 """What a restore makes of snapshots, without Kafka: a position has the pages that it says, or nothing goes on."""
 
 from collections.abc import Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -10,8 +11,10 @@ from confluent_kafka import Consumer
 import armstream
 from armstream.codec import encode
 from armstream.events import BanditSnapshot, Paged, PositionFill, PositionPage, PositionSnapshot, TaskSnapshot
-from armstream.keys import TASK_KEY
+from armstream.keys import TASK_KEY, claim_key
 from armstream.runtime.failures import Stopped
+from armstream.runtime.identity import ANEW, Identity, Watch
+from armstream.runtime.ownership import first_claimant
 from armstream.runtime.restore import Restorer, _Pages
 from armstream.runtime.tasks import Progress
 from armstream.settings import Settings
@@ -60,7 +63,8 @@ def test_pages_that_are_missing_or_of_nobody_stop_the_restore(snapshots: list[An
 def restorer() -> Iterator[Restorer]:
     client = {"bootstrap.servers": "127.0.0.1:1", "group.id": "g", "log_level": 0}
     consumer = Consumer(client)
-    restorer = Restorer(Settings(), consumer, client)
+    watch = cast(Watch, SimpleNamespace(identity=Identity("g", {}, 4)))
+    restorer = Restorer(Settings(), consumer, watch, client)
     yield restorer
     restorer.close()
     consumer.close()
@@ -84,7 +88,7 @@ def newer(snapshot: BanditSnapshot | PositionSnapshot | PositionPage | TaskSnaps
 def says_how_to_go_on(stopped: Stopped, place: str, reason: str, wrote: str) -> None:
     line = str(stopped)
     assert line.startswith(f"{place}: {reason}; {wrote}, and this is {armstream.__version__}: nothing was changed.")
-    assert "Go on with the version that wrote it, or a later one; how to go back stands in docs/operating/up" in line
+    assert line.endswith(f" Go on with the version that wrote it, or a later one; to stay with this one, {ANEW}")
     assert "\n" not in line
 
 
@@ -117,3 +121,12 @@ def test_a_newer_snapshot_of_a_bandit_a_position_or_a_page_stops_the_restore(
         list(restorer._build(3, snapshots, {}, {}, Progress()))
     place = f"{topic}:3, the newest of {key.decode()!r}"
     says_how_to_go_on(raised.value, place, reason, "the newest there does not say who wrote it")
+
+
+@pytest.mark.parametrize(("value", "reason"), newer(TaskSnapshot(0, {}, "", "g")))
+def test_a_newer_claim_stops_the_restore(value: bytes, reason: str) -> None:
+    with pytest.raises(Stopped) as raised:
+        first_claimant({claim_key("g", "a"): value})
+    says_how_to_go_on(
+        raised.value, "the first claim of these topics", reason, "the newest there does not say who wrote it"
+    )

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from armstream.codec import DecodeError, Event, decode, encode
-from armstream.events import Close, Command, Fill, Input, Rejected, Source
-from armstream.keys import TASK_KEY
+from armstream.events import Close, Command, Fill, Input, Rejected, Source, TaskSnapshot
+from armstream.keys import TASK_KEY, is_bandits
+from armstream.runtime.identity import Identity
 from armstream.runtime.intake import Intake
 from armstream.runtime.publication import Publication, publish_task
 from armstream.settings import Settings
@@ -26,6 +27,7 @@ from armstream.verify.states import require_reachable
 from tests.runtime.records import ReadRecord
 
 NUMBER, PARTITIONS = 0, 1
+TOPIC_IDS = {"trades": "trades-id", "rewards": "rewards-id"}
 APPENDED_MS = 1_900_000_000_000  # after every event
 ARMS = ("ridge", "mlp", "boost")
 APART = {"topics": {"trades": ["fills", "closes"]}}
@@ -68,7 +70,8 @@ class Desk:
         applied = self.pipeline.apply(intake.read(records), lambda index: intake.source_of(records[index]))
         publication = Publication()
         self.next_offset = publish_task(
-            publication, self.names, NUMBER, applied, records, self.next_offset, {}, self.in_force
+            *(publication, self.names, NUMBER, applied, records, self.next_offset, {}, self.in_force),
+            Identity(self.settings.kafka.group_id, TOPIC_IDS, PARTITIONS),
         )
         self.pipeline.commit()
         for (topic, _), outputs in publication.records.items():
@@ -136,11 +139,17 @@ class Desk:
             name: [one for one in self.topics[name] if one.offset >= begin.get(name, 0)]
             for name in (*names.inputs, names.rewards, names.dead_letters, names.weights, names.bandit_snapshots)
         }
-        bandits = {key: value for key, value in latest(self.topics[names.bandit_snapshots]).items() if key != TASK_KEY}
+        snapshots = latest(self.topics[names.bandit_snapshots])
+        bandits = {key: value for key, value in snapshots.items() if is_bandits(key)}
+        newest = decode(snapshots[TASK_KEY]) if TASK_KEY in snapshots else None
+        assert newest is None or isinstance(newest, TaskSnapshot)
         return PartitionLog(
             number=NUMBER,
             partition_count=PARTITIONS,
             topics=names,
+            group=self.settings.kafka.group_id,
+            topic_ids=TOPIC_IDS,
+            newest=newest,
             first={name: self.first[name] for name in (*names.inputs, names.rewards, names.dead_letters)},
             begins=begin,
             settled=self.next_offset if settled is None else settled,

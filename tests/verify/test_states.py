@@ -19,7 +19,7 @@ from armstream.verify.states import States, Unverifiable
 from tests.stages.events import START, close, fill, short_rules
 from tests.stages.histories import histories
 from tests.stages.test_history import cut, splits
-from tests.verify.desk import APART, NUMBER, PARTITIONS, Desk, settings_of
+from tests.verify.desk import APART, NUMBER, PARTITIONS, TOPIC_IDS, Desk, settings_of
 from tests.verify.test_commands import restarted_under
 from tests.verify.test_history import AUTOMATIC, IMPORTANCE, TRADED, TSALLIS
 from tests.verify.test_history import named_by_content as named
@@ -29,8 +29,8 @@ ADVISED = {"online_learning": {"algorithm": "exp4", "experts": {"bandit": "exp3i
 
 def kept(desk: Desk, folder: Path, state: State) -> State:
     """As the next run reads it."""
-    States(folder, desk.settings, PARTITIONS).save(0, state)
-    loaded = States(folder, desk.settings, PARTITIONS).load(0)
+    States(folder, desk.settings, PARTITIONS, TOPIC_IDS).save(0, state)
+    loaded = States(folder, desk.settings, PARTITIONS, TOPIC_IDS).load(0)
     assert loaded is not None
     return loaded
 
@@ -115,7 +115,7 @@ def test_a_state_that_was_altered_or_cut_off_is_refused(tmp_path: Path) -> None:
     ):
         path.write_bytes(wrong)
         with pytest.raises(Unverifiable, match=r"partition-0\.state is not whole, or was altered: remove it"):
-            States(tmp_path, desk.settings, PARTITIONS).load(0)
+            States(tmp_path, desk.settings, PARTITIONS, TOPIC_IDS).load(0)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_the_state_of_something_else_is_refused(
     desk = traded_on(Desk(), TRADED)
     kept(desk, tmp_path, state_of(desk))
     with pytest.raises(Unverifiable, match=what):
-        States(tmp_path, settings_of(**sections), partitions).load(0)
+        States(tmp_path, settings_of(**sections), partitions, TOPIC_IDS).load(0)
 
 
 def test_a_state_of_another_form_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def test_a_state_of_another_form_is_refused(tmp_path: Path, monkeypatch: pytest.
     kept(desk, tmp_path, state_of(desk))
     monkeypatch.undo()
     with pytest.raises(Unverifiable, match=r"another format: 0, not 1"):
-        States(tmp_path, desk.settings, PARTITIONS).load(0)
+        States(tmp_path, desk.settings, PARTITIONS, TOPIC_IDS).load(0)
 
 
 def test_a_state_that_is_older_than_what_is_kept_is_refused_with_the_way_out() -> None:

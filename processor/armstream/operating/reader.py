@@ -10,7 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 import armstream
 from armstream.codec import DecodeError, Event, decode
-from armstream.keys import TASK_KEY
+from armstream.keys import is_bandits
 from armstream.runtime.failures import Stopped
 from armstream.runtime.intake import Record
 from armstream.settings import Settings
@@ -117,7 +117,7 @@ def latest(consumer: Consumer, topic: str, numbers: Sequence[int]) -> dict[bytes
 
 def _keep(record: Record, found: dict[bytes, Record]) -> None:
     key = record.key()
-    if key is None or key == TASK_KEY:
+    if key is None or not is_bandits(key):
         return
     if record.value() is None:
         found.pop(key, None)

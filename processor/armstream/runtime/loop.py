@@ -13,18 +13,26 @@ from typing import cast
 
 from confluent_kafka import KafkaError, TopicPartition
 
-from armstream.events import Source
+from armstream.events import Source, WeightVector
 from armstream.runtime.commit import Committer, Outcome
 from armstream.runtime.failures import Stopped
 from armstream.runtime.hold_back import HoldBack
+from armstream.runtime.identity import Watch
 from armstream.runtime.in_force import settings_in_force
 from armstream.runtime.intake import Intake, Record
 from armstream.runtime.member import SEEK_DEADLINE_SECONDS, Member
 from armstream.runtime.metrics import Metrics
-from armstream.runtime.publication import Publication, publish_settings, publish_task
+from armstream.runtime.publication import (
+    Publication,
+    publish_claim,
+    publish_settings,
+    publish_task,
+    publish_vectors,
+)
 from armstream.runtime.restore import Restorer
 from armstream.runtime.tasks import Offsets, Progress, Steps, Task, Tasks
 from armstream.settings import Settings
+from armstream.stages.bandit import weight_vector
 from armstream.stages.pipeline import Applied, ApplyFailure
 
 log = logging.getLogger(__name__)
@@ -49,12 +57,13 @@ class TaskRead:
 
 @dataclass(frozen=True, slots=True)
 class TaskBatch:
-    """One task's part of a batch, applied and not yet committed."""
+    """One task's part of a batch, applied and not yet committed, and the settings that the log has last after it."""
 
     task: Task
     records: list[Record]
     applied: Applied
     next_offset: Offsets
+    settings: str
 
 
 @dataclass(slots=True)
@@ -71,7 +80,7 @@ class Processor:
     def __init__(
         self,
         settings: Settings,
-        partition_count: int,
+        watch: Watch,
         skip: frozenset[tuple[str, int, int]],
         metrics: Metrics,
         pulse: Pulse,
@@ -81,11 +90,12 @@ class Processor:
         self._in_force = settings_in_force(settings)
         self._metrics = metrics
         self._pulse = pulse
+        self._watch = watch
         self._tasks = Tasks()
         self._aborts_in_a_row = 0
         self._lag_at = 0.0
         self._told_at = time.monotonic()
-        self._member = Member(settings, self._tasks, metrics)
+        self._member = Member(settings, self._tasks, metrics, watch)
         errors = self._member.errors
         # The producer comes first: opening it settles what a crashed predecessor left, which would hold the offsets.
         self._committer = Committer({**errors, **settings.producer_configuration()})
@@ -93,6 +103,7 @@ class Processor:
         self._restorer = Restorer(
             settings,
             self._consumer,
+            watch,
             {
                 **errors,
                 **settings.kafka.connection(),
@@ -101,12 +112,24 @@ class Processor:
             },
         )
         self._hold_back = HoldBack(self._consumer, self._topics.trades, settings.limits)
-        self._intake = Intake(partition_count, settings.limits.record_bytes, settings.max_future_micros, skip)
+        self._intake = Intake(watch.identity.partitions, settings.limits.record_bytes, settings.max_future_micros, skip)
 
     def turn(self) -> None:
         """Advances the restores by a slice and commits at most one batch. Raises Stopped where it cannot go on."""
+        try:
+            self._turn()
+        except Stopped as stopped:
+            # Much looks like something else where a topic is not what it was.
+            reason = self._watch.true_reason()
+            if reason and reason != str(stopped):
+                raise Stopped(reason) from stopped
+            raise
+
+    def _turn(self) -> None:
         self._pulse.turned_at = time.monotonic()
+        self._watch.step()
         self._step_restores()
+        self._claim()
         self._tell_of_restores()
         read = self._read()
         if read:
@@ -144,6 +167,9 @@ class Processor:
                 by_task.setdefault(number, TaskRead()).records.append(record)
             elif offset > task.next_offset[topic]:
                 by_task.setdefault(number, TaskRead()).ends[topic] = offset
+        for number, task in ready.items():
+            if task.is_due:
+                by_task.setdefault(number, TaskRead())
         return by_task
 
     def _hold_back_and_observe(self) -> None:
@@ -188,6 +214,8 @@ class Processor:
         def record(index: int) -> Source:
             return self._intake.source_of(records[index])
 
+        if task.lacks_vectors:
+            publish_vectors(publication, self._topics, task.number, _vectors(task))
         inputs = self._intake.read(records)
         try:
             applied = task.pipeline.apply(inputs, record)
@@ -198,13 +226,16 @@ class Processor:
                 f"the record at {at} could not be applied: {failure.__cause__!r}; "
                 f"`armstream run --skip {at}` sends it to dead letters"
             ) from failure
-        if task.settings != self._in_force:
-            publish_settings(publication, self._topics, task.number, self._in_force, task.next_offset)
+        settings = task.settings
+        if settings != self._in_force and (records or read.ends):
+            settings = self._in_force
+            publish_settings(publication, self._topics, task.number, settings, task.next_offset)
         next_offset = publish_task(
-            publication, self._topics, task.number, applied, records, task.next_offset, read.ends, self._in_force
+            *(publication, self._topics, task.number, applied, records, task.next_offset, read.ends),
+            *(settings, self._watch.identity),
         )
         self._hold_back.note(task.number, records, inputs)
-        return TaskBatch(task, records, applied, next_offset)
+        return TaskBatch(task, records, applied, next_offset, settings)
 
     def _keep(self, batch: Iterable[TaskBatch]) -> None:
         """The transaction is committed: the overlay becomes the state."""
@@ -212,7 +243,8 @@ class Processor:
         for part in batch:
             part.task.pipeline.commit()
             part.task.next_offset = part.next_offset
-            part.task.settings = self._in_force
+            part.task.settings = part.settings
+            part.task.is_due = part.task.lacks_vectors = False
             self._metrics.observe_batch(part.task.number, part.records, part.applied)
 
     def _drop(self, batch: Iterable[TaskBatch]) -> None:
@@ -234,17 +266,18 @@ class Processor:
         time.sleep(min(0.05 * 2**self._aborts_in_a_row, _LONGEST_PAUSE_SECONDS))
 
     def _settle(self, batch: list[TaskBatch]) -> None:
-        """Asks the broker what became of a transaction whose outcome is unknown."""
+        """Asks the broker what became of a transaction whose outcome is unknown; of one that moves no offset, the next
+        restore does."""
         self._serve()
         self._committer.renew(self._serve)
         kept, dropped = [], []
         for part in batch:
-            committed = self._committed(part)
-            if committed == part.next_offset:
+            committed, tells = self._committed(part), part.next_offset != part.task.next_offset
+            if tells and committed == part.next_offset:
                 kept.append(part)
                 continue
             dropped.append(part)
-            if committed != part.task.next_offset:
+            if not tells or committed != part.task.next_offset:
                 self._doubt(part.task.number)
         if kept:
             self._keep(kept)
@@ -256,6 +289,7 @@ class Processor:
 
     def _serve(self) -> None:
         self._pulse.turned_at = time.monotonic()
+        self._watch.step()
         self._member.serve()
 
     def _committed(self, part: TaskBatch) -> Offsets:
@@ -282,6 +316,20 @@ class Processor:
                 seconds = time.monotonic() - restore.started_at
                 log.info("task %d is ready at %s after %.2f s", number, task.next_offset, seconds)
             self._metrics.set_restore_remaining(number, restore.progress.remaining_records)
+
+    def _claim(self) -> None:
+        """Writes what restores want claimed; each of them reads what came of it."""
+        wanted = self._restorer.claims_wanted
+        if not wanted:
+            return
+        publication = Publication()
+        publish_claim(publication, self._topics, self._watch.identity, self._settings.instance)
+        outcome = self._committer.commit(publication, [], self._consumer, self._serve)
+        if outcome is Outcome.UNKNOWN:
+            self._committer.renew(self._serve)
+        wanted.clear()
+        if self._member.has_left_records:
+            self._member.seek_back(self._serve)
 
     def _tell_of_restores(self) -> None:
         """A line every five seconds, for each task that is still read back."""
@@ -312,3 +360,8 @@ class Processor:
         if number in self._tasks.ready:  # else its next restore asks
             self._member.pause(number)
             self._tasks.doubt(number)
+
+
+def _vectors(task: Task) -> list[WeightVector]:
+    """Those of all bandits that had one, as the state is before the batch."""
+    return [weight_vector(one) for one in task.pipeline.state.bandits() if one.learner is not None and one.version]

@@ -12,6 +12,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from armstream.runtime.failures import Stopped
 from armstream.runtime.fence import cause_of_fence, is_fence
+from armstream.runtime.identity import Watch
 from armstream.runtime.metrics import Metrics
 from armstream.runtime.tasks import Offsets, Task, Tasks
 from armstream.settings import Settings
@@ -24,11 +25,12 @@ SEEK_DEADLINE_SECONDS = 30.0
 class Member:
     """Owns the group's consumer, and marks in `tasks` what the group gives and takes."""
 
-    def __init__(self, settings: Settings, tasks: Tasks, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, tasks: Tasks, metrics: Metrics, watch: Watch) -> None:
         self._settings = settings
         self._inputs = settings.topics.names.inputs
         self._tasks = tasks
         self._metrics = metrics
+        self._watch = watch
         self._refusal: str | None = None
         self._fatal: KafkaError | None = None
         self._ids: set[str] = set()
@@ -78,6 +80,7 @@ class Member:
         log.info("revoked tasks %s", sorted(numbers))
 
     def _on_error(self, error: KafkaError) -> None:
+        self._watch.hear(error)
         if _is_fatal(error):
             self._fatal = error
         else:
@@ -110,6 +113,7 @@ class Member:
 
     def heed(self, message: Message, error: KafkaError) -> None:
         """An error that came in a record's place: said and passed over, or Stopped is raised."""
+        self._watch.hear(error)
         if _is_fatal(error):
             raise Stopped(self._why_fatal(error))
         if error.code() == KafkaError._AUTO_OFFSET_RESET:

@@ -5,20 +5,21 @@ offsets that only the runtime knows. The task snapshot says in a header which ve
 cannot read the schema can read that.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from armstream import __version__
 from armstream.codec import encode, encode_audited, encode_cut, encode_dead_letter
-from armstream.events import TaskSettings, TaskSnapshot
-from armstream.keys import TASK_KEY, page_key, position_key
+from armstream.events import TaskSettings, TaskSnapshot, WeightVector
+from armstream.keys import TASK_KEY, claim_key, page_key, position_key
+from armstream.runtime.identity import Identity
 from armstream.runtime.intake import Record
+from armstream.runtime.snapshots import WRITER
 from armstream.settings import Topics
 from armstream.stages.pipeline import Applied
 
 Output = dict[str, Any]  # a key and a value, as produce_batch takes them; no value is a tombstone
-WRITER: Final = "armstream.version"  # the header's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,19 @@ def publish_settings(
     publication.add(topics.rewards, task, [{"key": TASK_KEY, "value": encode(record)}])
 
 
+def publish_claim(publication: Publication, topics: Topics, identity: Identity, instance: str) -> None:
+    """Adds that this process's group wants to be the one that these topics serve."""
+    claim = TaskSnapshot(0, {}, "", identity.group, identity.topic_ids, identity.partitions)
+    record = {"key": claim_key(identity.group, instance), "value": encode(claim)}
+    publication.add(topics.bandit_snapshots, 0, [record])
+
+
+def publish_vectors(publication: Publication, topics: Topics, task: int, vectors: Iterable[WeightVector]) -> None:
+    """Adds vectors, in the order in which they are to be read."""
+    records = [{"key": vector.bandit_id.encode(), "value": encode(vector)} for vector in vectors]
+    publication.add(topics.weights, task, records)
+
+
 def publish_task(
     publication: Publication,
     topics: Topics,
@@ -69,10 +83,11 @@ def publish_task(
     next_offset: Mapping[str, int],
     ends: Mapping[str, int],
     settings: str,
+    identity: Identity,
 ) -> dict[str, int]:
     """Adds all that one task's part of a batch publishes; gives the task's next offsets after it.
 
-    `settings` are those that it was applied under, as the audit log has them.
+    `settings` are those that it was applied under, as the audit log has them; `identity` says whose the task is.
     `ends` are the ends of partitions that were reached: behind the last record stand no records, but maybe the marks
     of a producer's transactions, which must not look like input to come.
     """
@@ -87,11 +102,7 @@ def publish_task(
             for audited, cut in zip(applied.audit, audit_cuts, strict=True)
         ],
     )
-    publication.add(
-        topics.weights,
-        task,
-        [{"key": vector.bandit_id.encode(), "value": encode(vector)} for vector in applied.weight_vectors],
-    )
+    publish_vectors(publication, topics, task, applied.weight_vectors)
     publication.add(
         topics.position_snapshots,
         task,
@@ -107,13 +118,14 @@ def publish_task(
             *({"key": key.encode()} for key in applied.forgotten),
         ],
     )
+    snapshot = TaskSnapshot(task, after, settings, identity.group, identity.topic_ids, identity.partitions)
     publication.add(
         topics.bandit_snapshots,
         task,
         [
             *({"key": bandit.bandit_id.encode(), "value": encode(bandit)} for bandit in applied.bandit_snapshots),
             *({"key": bandit_id.encode()} for bandit_id in applied.forgotten_bandits),
-            {"key": TASK_KEY, "value": encode(TaskSnapshot(task, after, settings)), "headers": {WRITER: __version__}},
+            {"key": TASK_KEY, "value": encode(snapshot), "headers": {WRITER: __version__}},
         ],
     )
     publication.add(

@@ -1,26 +1,27 @@
 """A task's state is read back from its snapshots, in slices, so that the rest of the processor keeps flowing.
 
-In this order, each step's reason beside it: committed offsets (stable ones only), then the ends of the snapshot
-partitions, then the snapshots up to those ends. The task snapshot and the committed offsets left one transaction
-together, so they must agree; where they do not, nothing is guessed. Nor is it where a newer version wrote a snapshot
-that this one does not know: the line names that version.
+In this order, each step's reason beside it: the topics' ids, committed offsets (stable ones only), then the ends of the
+snapshot partitions, then the snapshots up to those ends. The task snapshot and the committed offsets left one
+transaction together, so they must agree, and the snapshot names its group and topics; where something is not so,
+nothing is guessed. Nor is it where a newer version wrote a snapshot that this one does not know.
 """
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Generator, Iterable, Mapping
-from typing import Final, cast
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from armstream import __version__
-from armstream.codec import DecodeError, Event, decode
+from armstream.codec import DecodeError
 from armstream.events import BanditSnapshot, PositionPage, PositionSnapshot, TaskSnapshot
-from armstream.keys import TASK_KEY, position_key
+from armstream.keys import CLAIM_PREFIX, TASK_KEY, position_key
+from armstream.runtime import ownership
 from armstream.runtime.failures import Stopped
+from armstream.runtime.identity import Watch, made_anew
 from armstream.runtime.intake import Record
-from armstream.runtime.publication import WRITER
+from armstream.runtime.snapshots import Values, decoded, unreadable, writer_of
 from armstream.runtime.tasks import Offsets, Progress, Steps, Task
 from armstream.settings import Settings
 from armstream.stages.pipeline import Pipeline
@@ -32,15 +33,24 @@ _STABLE_OFFSETS_SECONDS = 0.2
 _WATERMARK_SECONDS = 0.5
 _BROKER_CLEAN_UP_SECONDS = 10.0  # transaction.abort.timed.out.transaction.cleanup.interval.ms
 _AGREE_TRIES = 20
-_SCHEMA_VERSION: Final = 1
 
 
 class Restorer:
-    """Restores tasks. `committed_consumer` is the group's own read_committed consumer."""
+    """Restores tasks. `committed_consumer` is the group's own read_committed consumer.
 
-    def __init__(self, settings: Settings, committed_consumer: Consumer, configuration: Mapping[str, object]) -> None:
+    `claims_wanted` are tasks that wait for a claim of this process: whoever writes it clears them.
+    """
+
+    def __init__(
+        self, settings: Settings, committed_consumer: Consumer, watch: Watch, configuration: Mapping[str, object]
+    ) -> None:
         self._settings = settings
+        self._watch = watch
+        self._identity = watch.identity
+        self._told: set[str] = set()
+        self.claims_wanted: set[int] = set()
         self._topics = settings.topics.names
+        self._state_topics = (self._topics.bandit_snapshots, self._topics.position_snapshots)
         self._committed_consumer = committed_consumer
         self._configuration = {**configuration, "enable.auto.commit": False, "enable.partition.eof": True}
         # The end that a read_committed consumer reports is the last stable offset: stopping there loses committed
@@ -57,23 +67,132 @@ class Restorer:
 
     def ready(self, number: int, kept: Task | None, progress: Progress) -> Steps:
         """Steps until the task can go on; a kept one is valid as it is where the committed offsets equal its own."""
+        yield from self._look(progress)
         committed = yield from self.stable_offsets(number, progress)
         starts = yield from self._starts(number, progress)
         if kept is not None and kept.next_offset == {**starts, **committed}:
             return kept
         for _ in range(_AGREE_TRIES):
-            snapshots = yield from self._snapshots(number, progress)
+            snapshots = yield from self._snapshots(number, self._state_topics, progress)
             task_snapshot = self._task_snapshot(number, snapshots)
+            if task_snapshot is not None:
+                ownership.refuse_anothers(number, task_snapshot, self._identity, self._topics)
+            elif not committed:
+                yield from self._own(number, snapshots, progress)
             stands = dict(task_snapshot.next_offset) if task_snapshot else {}
             if {name: stands[name] for name in stands if name in starts} == committed:
                 task = yield from self._build(number, snapshots, starts, committed, progress)
-                task.settings = task_snapshot.settings if task_snapshot else ""
+                self._say_whose(task, task_snapshot)
                 return task
             moved = yield from self.stable_offsets(number, progress)
             if moved == committed:
-                raise Stopped(self._disagreement(number, stands, committed))
+                raise Stopped(ownership.disagreement(number, task_snapshot, committed, self._identity.group))
             committed = moved
         raise Stopped(f"task {number}: the committed offsets moved {_AGREE_TRIES} times during the restore")
+
+    def _look(self, progress: Progress) -> Generator[None, None, None]:
+        """Until the topics were seen to be what they are, from now on."""
+        begun_at = time.monotonic()
+        self._watch.hurry()
+        while not self._watch.has_looked_since(begun_at):
+            self._wait(progress, "the topics' ids")
+            yield
+
+    # Whose it is.
+
+    def _say_whose(self, task: Task, snapshot: TaskSnapshot | None) -> None:
+        """What of its snapshot is to be said anew at once."""
+        now, names = self._identity, self._topics
+        if snapshot is None:
+            task.is_due = True
+            return
+        task.settings = snapshot.settings
+        said = (snapshot.group, snapshot.topic_ids, snapshot.partitions)
+        task.is_due = said != (now.group, now.topic_ids, now.partitions)
+        anew = {name for name, before in snapshot.topic_ids.items() if before != now.topic_ids.get(name, before)}
+        task.lacks_vectors = names.weights in anew
+        if names.rewards in anew:
+            task.settings = ""  # the log that knew them is gone
+        for name in sorted(anew - self._told):
+            self._told.add(name)
+            log.warning("%s", made_anew(name, snapshot.topic_ids[name], now.topic_ids[name]))
+
+    def _own(self, number: int, left: Mapping[str, Values], progress: Progress) -> Generator[None, None, None]:
+        """Until these topics are known to be this group's, of a task without state and offsets. Raises Stopped.
+
+        `left` are the snapshots that there are none the less.
+        """
+        for name, values in left.items():
+            if not all(key.startswith(CLAIM_PREFIX) for key in values):
+                ownership.refuse_leftovers(number, f"{name}:{number}")
+        for name in (self._topics.weights, self._topics.rewards):
+            if (yield from self._holds_records(name, number, progress)):
+                ownership.refuse_leftovers(number, f"{name}:{number}")
+        name = self._topics.bandit_snapshots
+        for _ in range(_AGREE_TRIES):
+            snapshots = yield from self._snapshots(0, (name,), progress)
+            owner = yield from self._owner(snapshots[name], progress)
+            if owner is not None:
+                ownership.refuse_another_group(number, owner, self._identity)
+                return
+            yield from self._claim(number, progress)
+        raise Stopped(f"task {number}: no claim of these topics could be written in {_AGREE_TRIES} tries")
+
+    def _owner(self, values: Values, progress: Progress) -> Generator[None, None, str | None]:
+        """The group that partition 0's snapshots name, None where nobody has claimed it. Raises Stopped."""
+        snapshot = self._task_snapshot(0, {self._topics.bandit_snapshots: values})
+        if snapshot is None:
+            return ownership.first_claimant(values)
+        ownership.refuse_anothers(0, snapshot, self._identity, self._topics)
+        committed = yield from self.stable_offsets(0, progress)
+        if not committed:
+            raise Stopped(ownership.disagreement(0, snapshot, committed, self._identity.group))
+        return self._identity.group
+
+    def _claim(self, number: int, progress: Progress) -> Generator[None, None, None]:
+        """Until a claim was written, or not: the log says so. Raises Stopped where another group published here."""
+        yield from self._refuse_others_outputs(number, progress)
+        self.claims_wanted.add(number)
+        try:
+            while number in self.claims_wanted:
+                yield
+        finally:
+            self.claims_wanted.discard(number)
+
+    def _refuse_others_outputs(self, number: int, progress: Progress) -> Generator[None, None, None]:
+        """An older processor wrote no claim: what it published says that the topics are not new, and its offsets are
+        its group's."""
+        for other in range(self._identity.partitions):
+            if (yield from self.stable_offsets(other, progress)):
+                return
+        for other in range(self._identity.partitions):
+            for name in (self._topics.weights, self._topics.rewards):
+                if (yield from self._holds_records(name, other, progress)):
+                    ownership.refuse_leftovers(number, f"{name}:{other}")
+
+    def _holds_records(self, name: str, number: int, progress: Progress) -> Generator[None, None, bool]:
+        """Whether anything committed stands there: an aborted transaction leaves offsets, and no record."""
+        marks = yield from self._watermarks(number, (name,), progress)
+        reached, end = marks[name]
+        if reached == end:
+            return False
+        consumer = Consumer({**self._configuration, "isolation.level": "read_committed"}, logger=log)
+        try:
+            consumer.assign([TopicPartition(name, number, OFFSET_BEGINNING)])
+            while reached < end:
+                message = consumer.poll(0.01)
+                if message is None:
+                    self._wait(progress, self._blocked(number, {name: reached}, {name: end}))
+                elif message.error() is None:
+                    return True
+                else:
+                    reached = _end_of(message)
+                yield
+        finally:
+            consumer.close()
+        return False
+
+    # Reading.
 
     def stable_offsets(self, number: int, progress: Progress) -> Generator[None, None, Offsets]:
         """The group's committed offsets of one task, by topic; waits while an open transaction holds them."""
@@ -122,9 +241,11 @@ class Restorer:
                     yield
         return marks
 
-    def _snapshots(self, number: int, progress: Progress) -> Generator[None, None, dict[str, dict[bytes, bytes]]]:
-        """The last value of each key of the task's snapshot topics, by topic; a tombstone removes its key."""
-        names = (self._topics.bandit_snapshots, self._topics.position_snapshots)
+    def _snapshots(
+        self, number: int, names: Sequence[str], progress: Progress
+    ) -> Generator[None, None, dict[str, dict[bytes, bytes]]]:
+        """The last value of each key of one partition, by topic, in the order in which keys came; a tombstone removes
+        its key. What is returned is decided: it waits for every transaction that was open there."""
         marks = yield from self._watermarks(number, names, progress)
         ends = {name: high for name, (low, high) in marks.items() if high > low}
         found: dict[str, dict[bytes, bytes]] = {name: {} for name in names}
@@ -139,7 +260,7 @@ class Restorer:
                 for message in messages:
                     _keep(message, found, reached)
                     if message.key() == TASK_KEY:
-                        self._writers[number] = _writer(message)
+                        self._writers[number] = writer_of(message)
                 if messages:
                     progress.blocked_by = ""
                     progress.moved(sum(max(0, end - reached[name]) for name, end in ends.items()))
@@ -176,7 +297,7 @@ class Restorer:
                 try:
                     self._put_back(state, value, number, lacking)
                 except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-                    raise Stopped(self._unreadable(number, snapshots, value, error)) from error
+                    raise self._unreadable(number, snapshots, value, error) from error
             progress.moved(len(values) - start)
             yield
         lacking.refuse()
@@ -185,7 +306,7 @@ class Restorer:
 
     @staticmethod
     def _put_back(state: TaskState, value: bytes, number: int, lacking: "_Pages") -> None:
-        snapshot = _decoded(value)
+        snapshot = decoded(value)
         try:
             if isinstance(snapshot, BanditSnapshot):
                 state.restore_bandit(snapshot)
@@ -208,39 +329,18 @@ class Restorer:
                     "raise the topic's retention"
                 )
 
-    def _task_snapshot(self, number: int, snapshots: Mapping[str, Mapping[bytes, bytes]]) -> TaskSnapshot | None:
-        value = next((topic[TASK_KEY] for topic in snapshots.values() if TASK_KEY in topic), None)
-        if value is None:
-            return None
+    def _task_snapshot(self, number: int, snapshots: Mapping[str, Values]) -> TaskSnapshot | None:
+        values = snapshots[self._topics.bandit_snapshots]
         try:
-            snapshot = _decoded(value)
+            return ownership.task_snapshot_in(values)
         except DecodeError as error:
-            raise Stopped(self._unreadable(number, snapshots, value, error)) from error
-        if not isinstance(snapshot, TaskSnapshot):
-            raise Stopped(f"the task's own key holds a {type(snapshot).__name__}")
-        return snapshot
+            raise self._unreadable(number, snapshots, values[TASK_KEY], error) from error
 
-    def _unreadable(
-        self, number: int, snapshots: Mapping[str, Mapping[bytes, bytes]], value: bytes, error: Exception
-    ) -> str:
-        """Which snapshot this version cannot restore, which one wrote the task's newest, and how to go on or back."""
+    def _unreadable(self, number: int, snapshots: Mapping[str, Values], value: bytes, error: Exception) -> Stopped:
+        """Of the snapshot in the place where `value` itself stands."""
         topic, key = next((topic, key) for topic, by_key in snapshots.items() for key in by_key if by_key[key] is value)
-        writer = self._writers.get(number)
-        wrote = f"armstream {writer} wrote the newest there" if writer else "the newest there does not say who wrote it"
-        return (
-            f"{topic}:{number}, the newest of {key.decode(errors='replace')!r}: {error}; {wrote}, and this is "
-            f"{__version__}: nothing was changed. Go on with the version that wrote it, or a later one; how to go back "
-            "stands in docs/operating/upgrading.md"
-        )
-
-    def _disagreement(self, number: int, stands: Offsets, committed: Offsets) -> str:
-        group = self._settings.kafka.group_id
-        command = f"kafka-consumer-groups.sh --group {group} --reset-offsets --to-offset N --topic NAME:{number}"
-        return (
-            f"task {number}: the snapshot stands at {stands or 'nothing'} and group {group!r} at "
-            f"{committed or 'nothing'}; if only the group's offsets were lost or moved, set them back to the "
-            f"snapshot's with `{command}`"
-        )
+        place = f"{topic}:{number}, the newest of {key.decode(errors='replace')!r}"
+        return Stopped(unreadable(place, error, self._writers.get(number, "")))
 
 
 class _Pages:
@@ -279,21 +379,14 @@ def _keep(message: Message, found: dict[str, dict[bytes, bytes]], reached: Offse
         else:
             found[topic][key] = value
         next_offset += 1
-    elif error.code() != KafkaError._PARTITION_EOF:
-        raise KafkaException(error)
+    else:
+        next_offset = _end_of(message)
     reached[topic] = max(reached[topic], next_offset)
 
 
-def _decoded(value: bytes) -> Event:
-    """Raises DecodeError, also for a snapshot whose form is another one of the same schema."""
-    snapshot = decode(value)
-    form = getattr(snapshot, "schema_version", _SCHEMA_VERSION)
-    if form != _SCHEMA_VERSION:
-        raise DecodeError(f"a {type(snapshot).__name__} of schema_version {form}, and {_SCHEMA_VERSION} is known")
-    return snapshot
-
-
-def _writer(message: Message) -> str:
-    """The version that wrote a task snapshot; "" where it does not say."""
-    said = dict(message.headers() or ()).get(WRITER)
-    return said.decode(errors="replace") if isinstance(said, bytes) else ""
+def _end_of(message: Message) -> int:
+    """The offset of the end of a partition. Raises KafkaException for another error."""
+    error, record = message.error(), cast(Record, message)
+    if error is None or error.code() != KafkaError._PARTITION_EOF:
+        raise KafkaException(error)
+    return record.offset()

@@ -10,9 +10,10 @@ from types import FrameType
 
 from armstream.runtime.failures import Stopped
 from armstream.runtime.http import serve_http
+from armstream.runtime.identity import Watch
 from armstream.runtime.loop import Processor, Pulse
 from armstream.runtime.metrics import Metrics
-from armstream.runtime.topics import check, partition_count
+from armstream.runtime.start import refuse_differences
 from armstream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ def _serve(settings: Settings, skip: frozenset[tuple[str, int, int]], stopping: 
         alive=lambda: time.monotonic() - pulse.turned_at < limit_seconds,
         ready=lambda: pulse.is_ready,
     ):
-        processor = Processor(settings, _checked_partition_count(settings), skip, metrics, pulse)
+        refuse_differences(settings)
+        processor = Processor(settings, Watch(settings), skip, metrics, pulse)
         try:
             while not stopping.is_set():
                 processor.turn()
@@ -84,15 +86,3 @@ def _watch(pulse: Pulse, limit_seconds: float) -> None:
                 os._exit(1)
 
     threading.Thread(target=end_when_stuck, name="watchdog", daemon=True).start()
-
-
-def _checked_partition_count(settings: Settings) -> int:
-    """The partition count that all topics share. Raises Stopped where a topic is not what the guarantee needs."""
-    differences = check(settings)
-    for difference in differences:
-        if not difference.blocks:
-            log.warning("%s", difference)
-    blocking = [str(difference) for difference in differences if difference.blocks]
-    if blocking:
-        raise Stopped("; ".join(blocking))
-    return partition_count(settings)

@@ -29,13 +29,17 @@ Offsets = dict[str, int]
 class Task:
     """One partition number's state across the co-partitioned topics.
 
-    `settings` are those that the audit log has last, as settings_in_force gives them; "" where it has none.
+    `settings` are those that the audit log has last, as settings_in_force gives them; "" where it has none. It
+    `is_due` where its snapshot does not say yet whose it is: that is committed without waiting for input, and with it
+    every vector where it `lacks_vectors`.
     """
 
     number: int
     pipeline: Pipeline
     next_offset: Offsets
     settings: str = ""
+    is_due: bool = False
+    lacks_vectors: bool = False
 
 
 @dataclass(slots=True)

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Self, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from armstream.codec import DecodeError, decode
 from armstream.events import Source, TaskSnapshot
-from armstream.keys import TASK_KEY
+from armstream.keys import TASK_KEY, is_bandits
 from armstream.runtime.intake import Record
 from armstream.settings import Settings
 from armstream.verify.published import PartitionLog, first_settings, why_not
@@ -45,7 +46,8 @@ class _Scan:
 
     def take(self, source: Source) -> None:
         if source.key != TASK_KEY:
-            self.open[source.key or b""] = source.value
+            if is_bandits(source.key or b""):  # else it is a claim, which says nothing of a state
+                self.open[source.key or b""] = source.value
             return
         try:
             task = decode(source.value)
@@ -76,12 +78,14 @@ class Cluster:
         self._patience_seconds = settings.kafka.transaction_timeout_ms / 1_000 + _BROKER_CLEAN_UP_SECONDS
         self._consumers: dict[str, Consumer] = {}
         self.partition_count = 0
+        self.topic_ids: Mapping[str, str] = {}
 
     def __enter__(self) -> Self:
         """Raises Unverifiable: no broker answers, topics are missing or differ, the group has no offsets."""
         try:
             with waiting(self._kafka, _REQUEST_SECONDS, self._say):
                 self.partition_count = self._checked_partition_count()
+                self.topic_ids = self._ask_topic_ids()
             numbers = range(self.partition_count)
             if not any(self._committed(number) for number in numbers):
                 group, inputs = self._settings.kafka.group_id, ", ".join(self._names.inputs)
@@ -120,6 +124,10 @@ class Cluster:
     def read(self, number: int, begins: Mapping[str, int]) -> PartitionLog:
         """One partition, from `begins` or its first record to where its task stands. Raises Unverifiable."""
         names, scan = self._names, _Scan()
+        if self._ask_topic_ids() != self.topic_ids:
+            raise Unverifiable(
+                "a topic was deleted and made anew meanwhile: what was read is of two topics; run it again"
+            )
         at, end = self._span(names.bandit_snapshots, number)
         self._scan(scan, number, at, end)
         settled = scan.next_offset
@@ -147,6 +155,9 @@ class Cluster:
             number=number,
             partition_count=self.partition_count,
             topics=names,
+            group=self._settings.kafka.group_id,
+            topic_ids=self.topic_ids,
+            newest=scan.task,
             first={name: spans[name][0] for name in (*names.inputs, names.rewards, names.dead_letters)},
             begins=begins,
             settled=settled,
@@ -256,6 +267,13 @@ class Cluster:
             if time.monotonic() >= deadline:
                 raise Unverifiable(f"the group's offsets of partition {number}: {failed.str()}")
             time.sleep(_POLL_SECONDS)
+
+    def _ask_topic_ids(self) -> dict[str, str]:
+        """By name. Raises KafkaException."""
+        admin = AdminClient({"log_level": 0, **self._settings.kafka.connection()})
+        asked = admin.describe_topics(TopicCollection(list(self._names.all)), request_timeout=_REQUEST_SECONDS)
+        as_kafkas_tools = str.maketrans("+/", "-_")
+        return {name: str(future.result().topic_id).translate(as_kafkas_tools) for name, future in asked.items()}
 
     def _checked_partition_count(self) -> int:
         consumer = self._consumer("ends", "read_uncommitted")

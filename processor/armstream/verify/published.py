@@ -25,7 +25,7 @@ from armstream.events import (
     TaskSettings,
     TaskSnapshot,
 )
-from armstream.keys import TASK_KEY
+from armstream.keys import TASK_KEY, is_bandits
 from armstream.oracle.comparison import Difference, require
 from armstream.runtime.intake import Record
 from armstream.settings import Topics
@@ -48,6 +48,7 @@ class PartitionLog:
     snapshot's before positions were read: all three are one where nothing runs. `ends` are the offsets up to which
     the outputs were decided before that snapshot was read, so that none below can be of a later transaction.
     `positions`, pages among them, and `bandits` are the last value of each key, those of bandits as of that snapshot.
+    `newest`, the task's snapshot, must name `group` and `topic_ids`: the settings' and the brokers'.
     `first_settings` are those that a bandit's learner was first made under, where the log tells. `begins` are the
     offsets that records are read from, where a state of verify's own stands before them; nothing: from the first that
     is kept.
@@ -56,6 +57,9 @@ class PartitionLog:
     number: int
     partition_count: int
     topics: Topics
+    group: str
+    topic_ids: Mapping[str, str]
+    newest: TaskSnapshot | None
     first: Offsets  # of the inputs, rewards and dead letters
     begins: Offsets
     settled: Offsets
@@ -152,6 +156,7 @@ class Published:
 
     def by_cut(self) -> Iterator[list[Timed]]:
         """What has the same cut, one cut after the other. Raises Difference."""
+        self._check_topics()
         self._check_offsets()
         moments = [self._timed(4, "", offsets, None) for offsets in (self._log.settled, self._log.stands_at)]
         streams = (self._read_audit(), self._read_letters(), self._read_snapshots(), iter(moments))
@@ -201,10 +206,12 @@ class Published:
         bandits: list[Source] = []
         for source in self._log.bandit_snapshots:
             if source.key != TASK_KEY:
-                bandits.append(source)
+                if is_bandits(source.key or b""):  # else it is a claim, which says nothing of a state
+                    bandits.append(source)
                 continue
             task = decoded(source, TaskSnapshot)
-            require(place(source), [("task", task.task, self._log.number)])
+            group = task.group or self._log.group  # an older processor did not say
+            require(place(source), [("task", task.task, self._log.number), ("group", group, self._log.group)])
             timed = self._timed(2, place(source), task.next_offset, Snapshots(task, tuple(bandits)))
             if self._is_beyond(source, timed.cut):
                 return
@@ -241,6 +248,14 @@ class Published:
         if source.offset < self._log.ends[source.topic]:
             stands_at = dict(self._log.stands_at)
             raise Difference(place(source), published, f"nothing: the task's newest snapshot stands at {stands_at}")
+
+    def _check_topics(self) -> None:
+        """The state was learned from these topics, and not from others of their names."""
+        told = {} if self._log.newest is None else self._log.newest.topic_ids
+        for name, now in self._log.topic_ids.items():
+            if told.get(name, now) != now:
+                where = f"partition {self._log.number}, the task's newest snapshot"
+                raise Difference(where, f"{told[name]} as the id of {name}", f"{now}: the topic was made anew")
 
     def _check_offsets(self) -> None:
         """The group's offsets and the task snapshot leave one transaction, so none can be ahead of the other."""

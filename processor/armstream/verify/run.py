@@ -23,7 +23,7 @@ def run(settings: Settings, *, as_json: bool, state: Path | None = None, follow:
     try:
         with Cluster(settings, progress.moved, progress.say) as cluster:
             keeps = state is not None or follow
-            states = States(state, settings, cluster.partition_count) if keeps else None
+            states = States(state, settings, cluster.partition_count, cluster.topic_ids) if keeps else None
             code = _pass(cluster, settings, states, progress, as_json)
             if follow and code == 0:
                 code = _follow(cluster, settings, states, progress, as_json)

@@ -7,6 +7,7 @@ is refused by name, and never begun anew in silence. What is read through is not
 import hashlib
 import json
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ class Unverifiable(Exception):
 class States:
     """Those of one group's partitions, in a folder; without one, in memory."""
 
-    def __init__(self, folder: Path | None, settings: Settings, partition_count: int) -> None:
+    def __init__(
+        self, folder: Path | None, settings: Settings, partition_count: int, topic_ids: Mapping[str, str]
+    ) -> None:
         self._folder = folder
         self._kept: dict[int, State] = {}
         self._of: dict[str, Any] = {
@@ -34,6 +37,7 @@ class States:
             "group": settings.kafka.group_id,
             "topics": list(settings.topics.names.all),
             "partitions": partition_count,
+            "topic_ids": dict(topic_ids),
         }
 
     def load(self, number: int) -> State | None:
@@ -81,6 +85,7 @@ class States:
             head = json.loads(body)
         except ValueError as error:
             raise Unverifiable(f"{path} was written by another version: {error}; remove it") from error
+        head.setdefault("topic_ids", self._of["topic_ids"])  # an older version did not say
         for name, ours in {**self._of, "partition": number}.items():
             if head.get(name) != ours:
                 raise Unverifiable(
