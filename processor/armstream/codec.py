@@ -75,6 +75,10 @@ class DecodeError(ValueError):
     """The bytes are not a record that this program can read; the text says why."""
 
 
+class UnknownSchemaError(DecodeError):
+    """They are well framed, and of a schema that this version does not know: a newer one may have written them."""
+
+
 # --- schemas ----------------------------------------------------------------------------------------------------------
 
 Check = Callable[[bytes, int], int]  # from where a value begins to where it ends; raises DecodeError
@@ -374,7 +378,7 @@ def decode_slowly(record: bytes | None, writers: Mapping[bytes, Writer] = WRITER
         raise DecodeError("no value" if record is None else "an empty value")
     writer = writers.get(record[:_HEADER_SIZE])
     if writer is None:
-        raise DecodeError(_framing_error(record))
+        raise _framing_error(record)
     end = writer.check(record, _HEADER_SIZE)
     if end != len(record):
         raise DecodeError(f"{len(record) - end} bytes after the {writer.event_type.__name__}, which ends at byte {end}")
@@ -422,16 +426,17 @@ def _decode_input(value: bytes | None) -> Fill | Close | Command | DecodeError:
     return DecodeError(f"a {type(event).__name__} is no input")
 
 
-def _framing_error(record: bytes) -> str:
+def _framing_error(record: bytes) -> DecodeError:
     if record[:1] == b"\0":
         if len(record) < 5:
-            return "Confluent framing that ends within the schema id"
-        return f"Confluent framing (schema id {int.from_bytes(record[1:5])}), and no schema registry is set"
+            return DecodeError("Confluent framing that ends within the schema id")
+        schema_id = int.from_bytes(record[1:5])
+        return DecodeError(f"Confluent framing (schema id {schema_id}), and no schema registry is set")
     if record[:2] != _MAGIC:
-        return f"neither single-object nor Confluent framing: begins with {record[:2].hex(' ')}"
+        return DecodeError(f"neither single-object nor Confluent framing: begins with {record[:2].hex(' ')}")
     if len(record) < _HEADER_SIZE:
-        return f"single-object framing that ends within the fingerprint, after {len(record)} bytes"
-    return f"fingerprint {int.from_bytes(record[2:10], 'little'):016x} is that of no known schema"
+        return DecodeError(f"single-object framing that ends within the fingerprint, after {len(record)} bytes")
+    return UnknownSchemaError(f"fingerprint {int.from_bytes(record[2:10], 'little'):016x} is that of no known schema")
 
 
 _READERS: Final[Mapping[bytes, Callable[[bytes], Event]]] = {

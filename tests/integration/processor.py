@@ -26,7 +26,7 @@ from deploy.kafka.node import free_port
 from tests.integration.load import Event, Sender
 from tests.integration.log import Log, Record
 
-_SOURCE_ROOT = Path(__file__).parents[2] / "processor"
+SOURCE_ROOT = Path(__file__).parents[2] / "processor"
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _APPLY_SECONDS = 90.0
@@ -180,8 +180,10 @@ class Job:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ARMSTREAM__")}
         for path, value in {**self._overrides, **overrides}.items():
             environment["ARMSTREAM__" + path.upper().replace(".", "__")] = value
-        python_path = os.pathsep.join(filter(None, (self.python_path, str(_SOURCE_ROOT))))
-        return environment | {"PYTHONPATH": python_path, "PYTHONUNBUFFERED": "1"}
+        return environment | {"PYTHONPATH": self._python_path(SOURCE_ROOT), "PYTHONUNBUFFERED": "1"}
+
+    def _python_path(self, source_root: Path) -> str:
+        return os.pathsep.join(filter(None, (self.python_path, str(source_root))))
 
     # Processes.
 
@@ -191,19 +193,27 @@ class Job:
         *arguments: str,
         overrides: Mapping[str, str] | None = None,
         variables: Mapping[str, str] | None = None,
+        source_root: Path = SOURCE_ROOT,
     ) -> Process:
-        """`armstream run`; not ready yet. `variables` of its environment are beside its settings."""
+        """`armstream run`, of this version or of the one in `source_root`; not ready yet.
+
+        `variables` of its environment are beside its settings.
+        """
         with_instance = {"instance": instance, **(overrides or {})}
-        return self.command("run", *arguments, overrides=with_instance, variables=variables)
+        return self.command(
+            "run", *arguments, overrides=with_instance, variables=variables, source_root=source_root
+        )
 
     def command(
         self,
         *arguments: str,
         overrides: Mapping[str, str] | None = None,
         variables: Mapping[str, str] | None = None,
+        source_root: Path = SOURCE_ROOT,
     ) -> Process:
         port = free_port()
-        environment = self._environment({"metrics.port": str(port), **(overrides or {})}) | {**(variables or {})}
+        environment = self._environment({"metrics.port": str(port), **(overrides or {})})
+        environment |= {"PYTHONPATH": self._python_path(source_root), **(variables or {})}
         log = self._folder / f"{len(self._processes):02d}-{arguments[0]}.log"
         process = Process(arguments, environment, log, port)
         self._processes.append(process)

@@ -150,7 +150,7 @@ def test_nothing_that_may_lie_there_stops_it_and_what_is_of_others_changes_nothi
 
 
 def random_records(seed: int, count: int) -> Iterator[tuple[bytes | None, bytes | None]]:
-    """Keys and values: of wild bytes, of mutated vectors and of other events, under keys of all kinds but the ground's."""
+    """Keys and values: of wild bytes, of mutated vectors and of other events, under keys of all kinds."""
     rng = random.Random(seed)
     ids = [f"wild-{number}" for number in range(40)]
     events = [encode(vector_of(name, rng.randrange(1, 99))) for name in ids]

@@ -2,6 +2,7 @@
 
 import pytest
 
+import armstream
 from armstream.codec import decode, encode, encode_cut, encode_reward
 from armstream.events import Close, Fill, PositionPage, Reward, Source, TaskSettings, TaskSnapshot
 from armstream.keys import TASK_KEY, page_key
@@ -70,6 +71,9 @@ def test_settings_that_begin_to_hold_stand_before_what_is_published_under_them_a
         TASK_KEY,
         TaskSnapshot(2, {"trades": 5, "commands": 0}, "{}", "desk", {"trades": "id"}, 4),
     )
+    assert snapshot["headers"] == {"armstream.version": armstream.__version__}
+    others = [record for records in publication.records.values() for record in records if record is not snapshot]
+    assert not any("headers" in record for record in others)
 
 
 def test_pages_stand_before_their_position_and_what_is_forgotten_leaves_tombstones() -> None:

@@ -1,13 +1,16 @@
-"""Bandits as lines for a terminal. Law: a line says what the processors published, and nothing that was worked out."""
+"""Bandits as lines for a terminal. Law: a line says what the processors published, and nothing that was worked out.
+
+A bandit that cannot be read is a line that says why, and the others follow.
+"""
 
 from collections.abc import Iterator
 
-from armstream.codec import decode
 from armstream.events import BanditSnapshot, DeadLetter, WeightVector
 from armstream.keys import partition_of
-from armstream.operating.reader import REQUEST_SECONDS, latest, reader
+from armstream.operating.reader import REQUEST_SECONDS, UPGRADE, Unreadable, latest, read_as, reader
 from armstream.rules import UnknownRule, clips
 from armstream.runtime.failures import Stopped
+from armstream.runtime.intake import Record
 from armstream.runtime.topics import partition_count
 from armstream.settings import Settings
 from armstream.waiting import Say, waiting
@@ -16,8 +19,8 @@ from armstream.waiting import Say, waiting
 def listed(settings: Settings, bandit_id: str | None, say: Say) -> Iterator[str]:
     """A line for each bandit, or for one, and for its arms and experts; `say` is told of waits.
 
-    Raises Stopped where Kafka does not answer, or has no weights of the one that is asked for, and for a bandit whose
-    rule this version does not know.
+    Raises Stopped where Kafka does not answer, or has no weights of the one that is asked for, and at the end where
+    some could not be read.
     """
     names, count = settings.topics.names, partition_count(settings, say)
     numbers = range(count) if bandit_id is None else [partition_of(bandit_id.encode(), count)]
@@ -33,19 +36,26 @@ def listed(settings: Settings, bandit_id: str | None, say: Say) -> Iterator[str]
         raise Stopped(f"no weights of {bandit_id!r} yet{refused}; the same command without it lists all that there are")
     if not found:
         yield "no bandit has published weights yet"
+    unreadable = 0
     for key in sorted(found.keys() & snapshots.keys()):
-        vector, snapshot = decode(found[key]), decode(snapshots[key])
-        if isinstance(vector, WeightVector) and isinstance(snapshot, BanditSnapshot):
-            try:
-                yield from _lines(vector, snapshot)
-            except UnknownRule as unknown:
-                raise Stopped(f"bandit {vector.bandit_id!r}: {unknown}") from unknown
+        try:
+            yield from _lines(read_as(found[key], WeightVector), read_as(snapshots[key], BanditSnapshot))
+        except (Unreadable, UnknownRule) as error:
+            unreadable += 1
+            yield f"{key.decode(errors='replace')}  cannot be read: {error}"
+    if unreadable:
+        raise Stopped(f"{unreadable} could not be read: {UPGRADE}")
 
 
-def _refused(letter: bytes | None) -> str:
+def _refused(letter: Record | None) -> str:
     """What became of the last input of a bandit that was a dead letter."""
-    event = None if letter is None else decode(letter)
-    return f": its last dead letter is {event.error_class}, {event.error}" if isinstance(event, DeadLetter) else ""
+    if letter is None:
+        return ""
+    try:
+        event = read_as(letter, DeadLetter)
+    except Unreadable as error:
+        return f": its last dead letter cannot be read: {error}: {UPGRADE}"
+    return f": its last dead letter is {event.error_class}, {event.error}"
 
 
 def _lines(vector: WeightVector, snapshot: BanditSnapshot) -> Iterator[str]:
@@ -54,7 +64,7 @@ def _lines(vector: WeightVector, snapshot: BanditSnapshot) -> Iterator[str]:
     clipped = f"  reward bound {bound}" if clips(vector) else ""
     yield f"{vector.bandit_id}  {state}  version {vector.version}  {vector.total_steps} decisions{clipped}"
     earned = {arm.name: arm for arm in snapshot.arms}
-    width = max(len(arm.name) for arm in vector.arms)
+    width = max((len(arm.name) for arm in vector.arms), default=0)
     for arm in vector.arms:
         kept = earned.get(arm.name)
         pulls = "" if kept is None else f"  {kept.pulls} pulls  {kept.cumulative_reward_bps:+.1f} bps"

@@ -1,7 +1,8 @@
 """A command goes to the processors, and what became of it is read from their outputs.
 
 Law: nothing is changed here. A command is a record like any other, applied in order with the data; who does not hear
-of it in time may ask again with the same id, which changes things once.
+of it in time may ask again with the same id, which changes things once. What cannot be read is no answer, and is named
+where no other comes.
 """
 
 import time
@@ -9,10 +10,10 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, Producer, TopicPartition
 
-from armstream.codec import decode, encode
+from armstream.codec import DecodeError, decode, encode
 from armstream.events import Command, CommandApplied, DeadLetter
 from armstream.keys import partition_of
-from armstream.operating.reader import REQUEST_SECONDS, reader, records, watermarks
+from armstream.operating.reader import REQUEST_SECONDS, UPGRADE, place_of, reader, records, watermarks
 from armstream.runtime.failures import Stopped
 from armstream.runtime.intake import Record
 from armstream.runtime.topics import partition_count
@@ -43,15 +44,22 @@ def send(settings: Settings, command: Command, wait_seconds: float, say: Say) ->
             ends = {name: watermarks(consumer, name, number)[1] for name in outputs}
             _deliver(settings, names.commands, number, command)
         consumer.assign([TopicPartition(name, number, end) for name, end in ends.items()])
-        started, said = time.monotonic(), False
+        started, said, unreadable = time.monotonic(), False, ""
         while (waited := time.monotonic() - started) < wait_seconds:
             if waited > _SAY_AFTER_SECONDS and not said:
                 said = True
                 say(f"{command.command_id}: sent; waiting for the processor of partition {number}")
             for record in records(consumer):
-                answer = _answer(command, record, names.commands)
+                try:
+                    answer = _answer(command, record, names.commands)
+                except DecodeError as error:
+                    if record.key() == command.bandit_id.encode():
+                        unreadable = f"{place_of(record)}: {error}"
+                    continue
                 if answer is not None:
                     return answer
+    if unreadable:
+        raise Stopped(f"{command.command_id}: sent, and what may answer it cannot be read: {unreadable}; {UPGRADE}")
     raise Stopped(
         f"{command.command_id}: sent, and no processor has taken it within {wait_seconds:g} s; it waits in "
         f"{names.commands}:{number}. To ask again: --id {command.command_id}"
@@ -59,7 +67,7 @@ def send(settings: Settings, command: Command, wait_seconds: float, say: Say) ->
 
 
 def _answer(command: Command, record: Record, commands_topic: str) -> Answer | None:
-    """What the record says of the command; None where it is about something else."""
+    """What the record says of the command; None where it is about something else. Raises DecodeError."""
     event = decode(record.value())
     if isinstance(event, CommandApplied):
         if (event.bandit_id, event.command_id) != (command.bandit_id, command.command_id):

@@ -1,12 +1,15 @@
-"""Topics read to their ends, committed records alone. Law: it belongs to no group, and moves no offset."""
+"""Topics read to their ends, committed records alone. Law: it belongs to no group, and moves no offset; a record that
+cannot be read is named by its place."""
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import Final, TypeVar, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
+import armstream
+from armstream.codec import DecodeError, Event, decode
 from armstream.keys import is_bandits
 from armstream.runtime.failures import Stopped
 from armstream.runtime.intake import Record
@@ -17,6 +20,30 @@ REQUEST_SECONDS = 10.0
 _POLL_SECONDS = 0.2
 _NO_TOPIC = (KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART)
 _NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+
+UPGRADE: Final = f"upgrade armstream, {armstream.__version__}, where the processors have a newer one"
+
+E = TypeVar("E", bound=Event)
+
+
+class Unreadable(ValueError):
+    """A record that this version cannot read; the text names its place, and says why."""
+
+
+def place_of(record: Record) -> str:
+    """TOPIC:PARTITION:OFFSET."""
+    return f"{record.topic()}:{record.partition()}:{record.offset()}"
+
+
+def read_as(record: Record, kind: type[E]) -> E:
+    """Raises Unreadable."""
+    try:
+        event = decode(record.value())
+    except DecodeError as error:
+        raise Unreadable(f"{place_of(record)}: {error}") from error
+    if not isinstance(event, kind):
+        raise Unreadable(f"{place_of(record)}: a {type(event).__name__}, no {kind.__name__}")
+    return event
 
 
 @contextmanager
@@ -64,14 +91,14 @@ def watermarks(consumer: Consumer, topic: str, number: int) -> tuple[int, int]:
         return found
 
 
-def latest(consumer: Consumer, topic: str, numbers: Sequence[int]) -> dict[bytes, bytes]:
-    """The last value of each key but the tasks' own, in partitions read to their ends."""
+def latest(consumer: Consumer, topic: str, numbers: Sequence[int]) -> dict[bytes, Record]:
+    """The last record of each key but the tasks' own, in partitions read to their ends."""
     waiting = set()
     for number in numbers:
         low, high = watermarks(consumer, topic, number)
         if high > low:
             waiting.add(number)
-    found: dict[bytes, bytes] = {}
+    found: dict[bytes, Record] = {}
     consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in waiting])
     deadline = time.monotonic() + REQUEST_SECONDS
     while waiting:
@@ -90,14 +117,14 @@ def latest(consumer: Consumer, topic: str, numbers: Sequence[int]) -> dict[bytes
     return found
 
 
-def _keep(record: Record, found: dict[bytes, bytes]) -> None:
-    key, value = record.key(), record.value()
+def _keep(record: Record, found: dict[bytes, Record]) -> None:
+    key = record.key()
     if key is None or not is_bandits(key):
         return
-    if value is None:
+    if record.value() is None:
         found.pop(key, None)
     else:
-        found[key] = value
+        found[key] = record
 
 
 def records(consumer: Consumer) -> Iterator[Record]:

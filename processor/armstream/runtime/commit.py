@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from armstream.runtime.failures import Stopped
-from armstream.runtime.publication import Publication
+from armstream.runtime.publication import Output, Publication
 from armstream.waiting import waiting
 
 log = logging.getLogger(__name__)
@@ -239,15 +239,26 @@ def _flush(producer: Producer, serve: Serve) -> None:
 def _produce(producer: Producer, publication: Publication) -> None:
     """Queues every record. Raises KafkaException with the first error, naming topic, key and size."""
     for (topic, partition), records in publication.records.items():
-        queued = producer.produce_batch(topic, records, partition=partition)
-        if queued == len(records):
-            continue
-        record = next(record for record in records if "_error" in record)
-        error: KafkaError = record["_error"]
-        size_bytes = len(record.get("value") or b"") + len(record.get("key") or b"")
-        raise KafkaException(
-            KafkaError(error.code(), f"{error.str()}: topic {topic}, key {record.get('key')!r}, {size_bytes} bytes")
-        )
+        *plain, last = records
+        headed = [last] if "headers" in last else []  # which produce_batch does not take
+        batch = plain if headed else records
+        if producer.produce_batch(topic, batch, partition=partition) < len(batch):
+            record = next(record for record in batch if "_error" in record)
+            raise _not_queued(topic, record, record["_error"])
+        for record in headed:
+            try:
+                producer.produce(topic, partition=partition, **record)
+            except KafkaException as failure:
+                raise _not_queued(topic, record, failure.args[0]) from failure
+            except BufferError as failure:
+                raise _not_queued(topic, record, KafkaError(KafkaError._QUEUE_FULL)) from failure
+
+
+def _not_queued(topic: str, record: Output, error: KafkaError) -> KafkaException:
+    size_bytes = len(record.get("value") or b"") + len(record.get("key") or b"")
+    return KafkaException(
+        KafkaError(error.code(), f"{error.str()}: topic {topic}, key {record.get('key')!r}, {size_bytes} bytes")
+    )
 
 
 def _generation(metadata: bytes) -> int:

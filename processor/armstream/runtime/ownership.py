@@ -8,18 +8,18 @@ order wins, and everybody reads the same order. Compaction keeps it, since no ke
 from collections.abc import Mapping
 from typing import NoReturn
 
-from armstream.codec import decode
+from armstream.codec import DecodeError
 from armstream.events import TaskSnapshot
 from armstream.keys import CLAIM_PREFIX, TASK_KEY
 from armstream.runtime.failures import Stopped
 from armstream.runtime.identity import ANEW, Identity, grown, learned_from_another
+from armstream.runtime.snapshots import Values, decoded, unreadable
 from armstream.settings import Topics
-
-Values = Mapping[bytes, bytes]
 
 
 def task_snapshot_in(values: Values) -> TaskSnapshot | None:
-    """The task's own among the last values of a snapshot topic's keys. Raises Stopped where it is none."""
+    """The task's own among the last values of a snapshot topic's keys. Raises Stopped where it is none, and
+    DecodeError."""
     return _task_snapshot(values[TASK_KEY]) if TASK_KEY in values else None
 
 
@@ -27,11 +27,14 @@ def first_claimant(values: Values) -> str | None:
     """The group whose claim stands first; `values` are in the log's order. Raises Stopped."""
     claims = (value for key, value in values.items() if key.startswith(CLAIM_PREFIX))
     first = next(claims, None)
-    return None if first is None else _task_snapshot(first).group
+    try:
+        return None if first is None else _task_snapshot(first).group
+    except DecodeError as error:
+        raise Stopped(unreadable("the first claim of these topics", error)) from error
 
 
 def _task_snapshot(value: bytes) -> TaskSnapshot:
-    snapshot = decode(value)
+    snapshot = decoded(value)
     if not isinstance(snapshot, TaskSnapshot):
         raise Stopped(f"the task's own key holds a {type(snapshot).__name__}")
     return snapshot

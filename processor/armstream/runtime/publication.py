@@ -1,18 +1,21 @@
 """What one transaction publishes: the stages' outputs as bytes, by topic and partition.
 
 Every output goes to its task's own partition. A cut is made here, from the batch index that the stage names and the
-offsets that only the runtime knows.
+offsets that only the runtime knows. The task snapshot says in a header which version of the program wrote it: who
+cannot read the schema can read that.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from armstream import __version__
 from armstream.codec import encode, encode_audited, encode_cut, encode_dead_letter
 from armstream.events import TaskSettings, TaskSnapshot, WeightVector
 from armstream.keys import TASK_KEY, claim_key, page_key, position_key
 from armstream.runtime.identity import Identity
 from armstream.runtime.intake import Record
+from armstream.runtime.snapshots import WRITER
 from armstream.settings import Topics
 from armstream.stages.pipeline import Applied
 
@@ -21,7 +24,7 @@ Output = dict[str, Any]  # a key and a value, as produce_batch takes them; no va
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """Records by (topic, partition), in the order in which they are to be read."""
+    """Records by (topic, partition), in the order in which they are to be read; only a last one may have headers."""
 
     records: dict[tuple[str, int], list[Output]] = field(default_factory=dict)
 
@@ -122,7 +125,7 @@ def publish_task(
         [
             *({"key": bandit.bandit_id.encode(), "value": encode(bandit)} for bandit in applied.bandit_snapshots),
             *({"key": bandit_id.encode()} for bandit_id in applied.forgotten_bandits),
-            {"key": TASK_KEY, "value": encode(snapshot)},
+            {"key": TASK_KEY, "value": encode(snapshot), "headers": {WRITER: __version__}},
         ],
     )
     publication.add(

@@ -3,7 +3,7 @@
 In this order, each step's reason beside it: the topics' ids, committed offsets (stable ones only), then the ends of the
 snapshot partitions, then the snapshots up to those ends. The task snapshot and the committed offsets left one
 transaction together, so they must agree, and the snapshot names its group and topics; where something is not so,
-nothing is guessed.
+nothing is guessed. Nor is it where a newer version wrote a snapshot that this one does not know.
 """
 
 import logging
@@ -14,13 +14,14 @@ from typing import cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from armstream.codec import decode
+from armstream.codec import DecodeError
 from armstream.events import BanditSnapshot, PositionPage, PositionSnapshot, TaskSnapshot
-from armstream.keys import CLAIM_PREFIX, position_key
+from armstream.keys import CLAIM_PREFIX, TASK_KEY, position_key
 from armstream.runtime import ownership
 from armstream.runtime.failures import Stopped
 from armstream.runtime.identity import Watch, made_anew
 from armstream.runtime.intake import Record
+from armstream.runtime.snapshots import Values, decoded, unreadable, writer_of
 from armstream.runtime.tasks import Offsets, Progress, Steps, Task
 from armstream.settings import Settings
 from armstream.stages.pipeline import Pipeline
@@ -59,6 +60,7 @@ class Restorer:
         )
         self._patience_seconds = settings.kafka.transaction_timeout_ms / 1_000 + _BROKER_CLEAN_UP_SECONDS
         self._bandit_registry = settings.bandit_registry()
+        self._writers: dict[int, str] = {}  # by task, the version that wrote the newest task snapshot
 
     def close(self) -> None:
         self._ends_consumer.close()
@@ -72,7 +74,7 @@ class Restorer:
             return kept
         for _ in range(_AGREE_TRIES):
             snapshots = yield from self._snapshots(number, self._state_topics, progress)
-            task_snapshot = ownership.task_snapshot_in(snapshots[self._topics.bandit_snapshots])
+            task_snapshot = self._task_snapshot(number, snapshots)
             if task_snapshot is not None:
                 ownership.refuse_anothers(number, task_snapshot, self._identity, self._topics)
             elif not committed:
@@ -115,9 +117,7 @@ class Restorer:
             self._told.add(name)
             log.warning("%s", made_anew(name, snapshot.topic_ids[name], now.topic_ids[name]))
 
-    def _own(
-        self, number: int, left: Mapping[str, ownership.Values], progress: Progress
-    ) -> Generator[None, None, None]:
+    def _own(self, number: int, left: Mapping[str, Values], progress: Progress) -> Generator[None, None, None]:
         """Until these topics are known to be this group's, of a task without state and offsets. Raises Stopped.
 
         `left` are the snapshots that there are none the less.
@@ -138,9 +138,9 @@ class Restorer:
             yield from self._claim(number, progress)
         raise Stopped(f"task {number}: no claim of these topics could be written in {_AGREE_TRIES} tries")
 
-    def _owner(self, values: ownership.Values, progress: Progress) -> Generator[None, None, str | None]:
+    def _owner(self, values: Values, progress: Progress) -> Generator[None, None, str | None]:
         """The group that partition 0's snapshots name, None where nobody has claimed it. Raises Stopped."""
-        snapshot = ownership.task_snapshot_in(values)
+        snapshot = self._task_snapshot(0, {self._topics.bandit_snapshots: values})
         if snapshot is None:
             return ownership.first_claimant(values)
         ownership.refuse_anothers(0, snapshot, self._identity, self._topics)
@@ -259,6 +259,8 @@ class Restorer:
                 messages = consumer.consume(self._settings.limits.restore_slice_records, 0.01)
                 for message in messages:
                     _keep(message, found, reached)
+                    if message.key() == TASK_KEY:
+                        self._writers[number] = writer_of(message)
                 if messages:
                     progress.blocked_by = ""
                     progress.moved(sum(max(0, end - reached[name]) for name, end in ends.items()))
@@ -292,7 +294,10 @@ class Restorer:
         slice_records = self._settings.limits.restore_slice_records
         for start in range(0, len(values), slice_records):
             for value in values[start : start + slice_records]:
-                self._put_back(state, value, number, lacking)
+                try:
+                    self._put_back(state, value, number, lacking)
+                except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                    raise self._unreadable(number, snapshots, value, error) from error
             progress.moved(len(values) - start)
             yield
         lacking.refuse()
@@ -301,7 +306,7 @@ class Restorer:
 
     @staticmethod
     def _put_back(state: TaskState, value: bytes, number: int, lacking: "_Pages") -> None:
-        snapshot = decode(value)
+        snapshot = decoded(value)
         try:
             if isinstance(snapshot, BanditSnapshot):
                 state.restore_bandit(snapshot)
@@ -323,6 +328,19 @@ class Restorer:
                     f"{name}:{number}: records {next_offset[name]} to {first - 1} were deleted before they were read; "
                     "raise the topic's retention"
                 )
+
+    def _task_snapshot(self, number: int, snapshots: Mapping[str, Values]) -> TaskSnapshot | None:
+        values = snapshots[self._topics.bandit_snapshots]
+        try:
+            return ownership.task_snapshot_in(values)
+        except DecodeError as error:
+            raise self._unreadable(number, snapshots, values[TASK_KEY], error) from error
+
+    def _unreadable(self, number: int, snapshots: Mapping[str, Values], value: bytes, error: Exception) -> Stopped:
+        """Of the snapshot in the place where `value` itself stands."""
+        topic, key = next((topic, key) for topic, by_key in snapshots.items() for key in by_key if by_key[key] is value)
+        place = f"{topic}:{number}, the newest of {key.decode(errors='replace')!r}"
+        return Stopped(unreadable(place, error, self._writers.get(number, "")))
 
 
 class _Pages:

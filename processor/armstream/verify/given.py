@@ -64,18 +64,18 @@ def given(log: PartitionLog) -> Newest:
     """Raises Difference for what is no snapshot, and for a position that has not the pages that it says."""
     topics, newest = log.topics, Newest([], [], [])
     for key, value in log.bandits.items():
-        where = f"{topics.bandit_snapshots}:{log.number}, the newest of {key.decode()!r}"
+        where = f"{topics.bandit_snapshots}:{log.number}, the newest of {_text(key)!r}"
         newest.bandits.append(decode_as(where, value, BanditSnapshot))
-        require(where, [("bandit_id", newest.bandits[-1].bandit_id, key.decode())])
+        require(where, [("bandit_id", newest.bandits[-1].bandit_id, _text(key))])
     for key, value in log.positions.items():
-        where = f"{topics.position_snapshots}:{log.number}, {key.decode()!r}"
+        where = f"{topics.position_snapshots}:{log.number}, {_text(key)!r}"
         if key.startswith(b"\0"):
             page = decode_as(where, value, PositionPage)
-            require(where, [("its key", page_key(page.bandit_id, page.position_id, page.number), key.decode())])
+            require(where, [("its key", page_key(page.bandit_id, page.position_id, page.number), _text(key))])
             newest.pages.append(page)
         else:
             position = decode_as(where, value, PositionSnapshot)
-            require(where, [("its key", position_key(position.bandit_id, position.position_id), key.decode())])
+            require(where, [("its key", position_key(position.bandit_id, position.position_id), _text(key))])
             newest.positions.append(position)
     if dict(log.settled) == dict(log.stands_at):  # else they were read while they moved
         _require_pages(f"{topics.position_snapshots}:{log.number}", newest)
@@ -282,6 +282,10 @@ class Given:
             rows.append(("slippage", kept.slippage, 0.0 if event.slippage_in_price else event.slippage))
         require(f"{where}, {kept.event_id!r}", rows)
         return True
+
+
+def _text(key: bytes) -> str:
+    return key.decode(errors="replace")
 
 
 def _id_of(event: Event) -> EventId:

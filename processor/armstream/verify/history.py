@@ -530,7 +530,7 @@ class History:
         if letter.source.topic:
             self._end_wait(oracle, letter)
         else:
-            position = oracle.memory.forget((letter.source.key or b"").partition(b"\0")[2].decode())
+            position = oracle.memory.forget((letter.source.key or b"").partition(b"\0")[2].decode(errors="replace"))
             self.account.counts["expired"] += 0 if position is None else position.part_count
         oracle.forget_old()
         if oracle.is_gone:

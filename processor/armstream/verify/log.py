@@ -16,9 +16,9 @@ from confluent_kafka.admin import AdminClient
 from armstream.codec import DecodeError, decode
 from armstream.events import Source, TaskSnapshot
 from armstream.keys import TASK_KEY, is_bandits
-from armstream.runtime.intake import Record, headers_of
+from armstream.runtime.intake import Record
 from armstream.settings import Settings
-from armstream.verify.published import PartitionLog, first_settings
+from armstream.verify.published import PartitionLog, first_settings, why_not
 from armstream.verify.states import Unverifiable
 from armstream.waiting import Say, waiting
 
@@ -52,7 +52,7 @@ class _Scan:
         try:
             task = decode(source.value)
         except DecodeError as error:
-            raise Unverifiable(f"{source.topic}:{source.partition}:{source.offset}: {error}") from error
+            raise Unverifiable(f"{source.topic}:{source.partition}:{source.offset}: {why_not(error)}") from error
         if not isinstance(task, TaskSnapshot):
             raise Unverifiable(f"{source.topic}:{source.partition}:{source.offset}: a {type(task).__name__}, no task's")
         self.task, self.end = task, source.offset + 1
@@ -303,11 +303,6 @@ def _is_record(message: Message) -> bool:
 
 
 def _source(message: Message) -> Source:
-    return Source(
-        message.topic() or "",
-        message.partition() or 0,
-        message.offset() or 0,
-        message.key(),
-        message.value(),
-        headers_of(cast(Record, message)),
-    )
+    """An output's record; nobody asks for its headers."""
+    topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
+    return Source(topic, partition, offset, message.key(), message.value())

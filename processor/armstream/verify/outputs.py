@@ -172,7 +172,7 @@ class Outputs:
     def _finish_bandits(self) -> None:
         """The newest snapshot of each bandit is its state where the task stands."""
         names = f"{self._log.topics.bandit_snapshots}:{self._log.number}"
-        newest = {key.decode(): value for key, value in self._log.bandits.items()}
+        newest = {key.decode(errors="replace"): value for key, value in self._log.bandits.items()}
         self._account.counts["bandits"] = len(self._shadow.bandits)
         for bandit_id, value in newest.items():
             if bandit_id not in self._history.left_out:
@@ -185,7 +185,7 @@ class Outputs:
     def _finish_positions(self) -> None:
         """The last snapshot of each position is its state, and there is one of each that is not forgotten."""
         names, counts = f"{self._log.topics.position_snapshots}:{self._log.number}", self._account.counts
-        all_of_them = {key.decode(): value for key, value in self._log.positions.items()}
+        all_of_them = {key.decode(errors="replace"): value for key, value in self._log.positions.items()}
         published = {key: value for key, value in all_of_them.items() if not key.startswith("\0")}
         for key in published.keys() | self._shadow.positions.keys():
             bandit_id, _, position_id = key.partition("\0")

@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Generic, NamedTuple, TypeVar
 
-from armstream.codec import HEADERS, DecodeError, Event, decode
+from armstream.codec import HEADERS, DecodeError, Event, UnknownSchemaError, decode
 from armstream.events import (
     BanditSnapshot,
     CommandApplied,
@@ -324,10 +324,19 @@ def _decode(where: str, value: bytes | None, *kinds: type) -> Event:
     try:
         event = decode(value)
     except DecodeError as error:
-        raise Difference(where, f"bytes that are not {wanted}: {error}", wanted) from error
+        newer = (
+            "; where a newer armstream wrote it, verify with that one" if isinstance(error, UnknownSchemaError) else ""
+        )
+        raise Difference(where, f"bytes that are not {wanted}: {error}{newer}", wanted) from error
     if not isinstance(event, kinds):
         raise Difference(where, f"a {type(event).__name__}", wanted)
     return event
+
+
+def why_not(error: DecodeError) -> str:
+    """Why a record cannot be read, and what to do where a newer version may have written it."""
+    is_newer = isinstance(error, UnknownSchemaError)
+    return f"{error}; where a newer armstream wrote it, verify with that one" if is_newer else str(error)
 
 
 def settings_changed(where: str, applied: CommandApplied) -> tuple[str, str]:
@@ -344,7 +353,7 @@ def first_settings(newest: Mapping[bytes, bytes], audit: Iterable[Source]) -> di
     snapshot. Raises Difference for a record that cannot be read."""
     settings = {}
     for key, value in newest.items():
-        snapshot = decode_as(f"the newest snapshot of {key.decode()!r}", value, BanditSnapshot)
+        snapshot = decode_as(f"the newest snapshot of {key.decode(errors='replace')!r}", value, BanditSnapshot)
         if snapshot.arms:
             settings[snapshot.bandit_id] = snapshot.settings
     changed = set()
