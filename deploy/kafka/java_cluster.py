@@ -168,6 +168,9 @@ class JavaCluster:
                 self._mount(folder / "log", disk_mib)
             settings = TOGETHER | {
                 "node.id": str(node),
+                # Three nodes share two cores: one that is slow for 3 s is not dead.
+                "broker.session.timeout.ms": "6000",
+                "broker.heartbeat.interval.ms": "1000",
                 "listeners": f"PLAINTEXT://{self._addresses[node]},CONTROLLER://{controllers[node]}",
                 "advertised.listeners": f"PLAINTEXT://{self._addresses[node]}",
                 "controller.quorum.voters": ",".join(f"{voter}@{at}" for voter, at in controllers.items()),

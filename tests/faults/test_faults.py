@@ -16,10 +16,12 @@ from armstream.runtime.failures import Stopped
 from armstream.runtime.loop import Processor, Pulse
 from armstream.runtime.metrics import Metrics
 from deploy.kafka.broker import Broker, start_kafka
+from deploy.kafka.java_cluster import start_cluster
+from tests.faults import brokers
 from tests.faults.connections import answer_cut, delayed, dropped, late, on_requests
 from tests.faults.proxy import Api, CutAnswer, Delay, Proxy
 from tests.faults.schedule import NAMES
-from tests.faults.trial import Fault, attempt
+from tests.faults.trial import Fault, Trial, attempt
 from tests.integration.check import check
 from tests.integration.load import history
 from tests.integration.processor import Job, eventually
@@ -39,6 +41,21 @@ def own_kafka() -> Iterator[Broker]:
 def proxy(own_kafka: Broker) -> Iterator[Proxy]:
     with Proxy(own_kafka.proxied.advertised, own_kafka.proxied.address) as proxy:
         yield proxy
+
+
+def one_of_three(trial: Trial, times: int) -> list[float]:
+    """Every leader moved, and one broker killed."""
+    return brokers.move_leaders(trial, times) + brokers.kill_one(trial, times)
+
+
+def test_three_brokers_of_which_one_dies_after_every_leader_moved_lose_nothing(proxy: Proxy, tmp_path: Path) -> None:
+    seed = random.SystemRandom().randrange(1_000_000)
+    print(f"seed {seed}")  # noqa: T201 - shown where the test fails
+    fault = Fault("one of three", one_of_three, "each", brokers.SETTINGS, brokers=3)
+    with start_cluster(print) as cluster:
+        outcome = attempt(fault, 1, seed, cluster, proxy, tmp_path)
+        assert len(outcome.seconds) == 2
+        assert cluster.alive()
 
 
 SINGLE_REQUESTS = Fault(
