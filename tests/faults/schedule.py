@@ -52,7 +52,7 @@ FAULTS: dict[Fault, int] = {
     Fault("EndTxn delayed by 31 to 36 s", on_requests((Api.END_TXN, delayed_for_long)), "its release"): 1,
     Fault("Produce delayed by 31 to 36 s", on_requests((Api.PRODUCE, delayed_for_long)), "its release"): 1,
 }
-# These take long, root, or libfaketime: each is tried by its name.
+# These take long, root, or a C compiler: each is tried by its name.
 BY_NAME: dict[Fault, int] = {
     Fault("an hour of load", memory.soak(3_600), "the end of the hour", pace=Pace(60.0, 4_200.0)): 1,
     Fault("tasks moved, memory flat", memory.moved, "start or SIGTERM", pace=Pace(50.0, 1_500.0)): 100,
