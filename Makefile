@@ -39,7 +39,7 @@ compose-check: $(ENVIRONMENT) ## deploy/compose.yaml built, brought up, checked 
 	@$(BIN)/python -m deploy.compose_check
 
 faults: $(ENVIRONMENT) ## kills, zombies, cut and late requests for MINUTES=10; SEED=.. replays a schedule, FAULT=.. takes one
-	@$(BIN)/python -m tests.faults --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(FAULT),--fault $(FAULT))
+	@$(BIN)/python -m tests.faults --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(TIMES),--times $(TIMES)) $(if $(FAULT),--fault '$(FAULT)') $(ARGS)
 
 lint: $(ENVIRONMENT) ## ruff: rules and format
 	@$(BIN)/ruff check

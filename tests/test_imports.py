@@ -38,11 +38,12 @@ MAY_IMPORT = {
     "intake": {"intake", "events", "codec", "keys"},
     "verify": {
         *("verify", "oracle", "rules", "stages", "facts", "intake"),
-        *("events", "codec", "keys", "settings", "persistence", "waiting", "printable"),
+        *("events", "codec", "keys", "settings", "persistence", "waiting", "watermarks", "printable"),
     },
     "engine": {"engine", "learning", "rules", "events", "codec", "plain", "waiting"},
     "operating": {"operating", "runtime", "intake", "events", "codec", "keys", "rules", "settings", "waiting"},
     "waiting": {"waiting"},
+    "watermarks": {"watermarks"},
 }
 # Modules that are a part of their own: settings as plain facts, what judges a record without state, state in a file.
 OWN_PARTS = {

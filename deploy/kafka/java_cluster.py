@@ -4,12 +4,13 @@ Law: they end with the thread that made them. A node may have a small disk of it
 Linux): that one can be filled.
 """
 
-import os
+import errno
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import RawIOBase
 from pathlib import Path
 
 from confluent_kafka import ElectionType
@@ -23,7 +24,7 @@ from deploy.kafka.three import NODES, SMALL_HEAP, TOGETHER, assign_replicas, quo
 _STOP_SECONDS = 20.0
 _LED_SECONDS = 60.0
 _FILLER = "filler"
-_PAGE_BYTES = 4096
+_MIB, _PAGE_BYTES = 1_048_576, 4_096
 
 
 @contextmanager
@@ -148,17 +149,11 @@ class JavaCluster:
     def fill_disk(self, node: int) -> None:
         """Nothing more can be written there; what is written may be lost or cut off, as on any full disk."""
         with (self._folders[node] / "log" / _FILLER).open("wb", buffering=0) as filler:
-            os.posix_fallocate(filler.fileno(), 0, self._free_bytes(node))
-            while self._free_bytes(node):  # the broker deletes meanwhile
-                filler.seek(0, os.SEEK_END)
-                filler.write(bytes(_PAGE_BYTES))
+            for size in (_MIB, _PAGE_BYTES):
+                _write_until_full(filler, bytes(size))
 
     def free_disk(self, node: int) -> None:
         (self._folders[node] / "log" / _FILLER).unlink()
-
-    def _free_bytes(self, node: int) -> int:
-        disk = os.statvfs(self._folders[node] / "log")
-        return disk.f_bavail * disk.f_frsize
 
     def _format(self, disk_mib: int | None) -> None:
         controllers = {node: f"127.0.0.1:{free_port()}" for node in NODES}
@@ -168,6 +163,9 @@ class JavaCluster:
                 self._mount(folder / "log", disk_mib)
             settings = TOGETHER | {
                 "node.id": str(node),
+                # Three nodes share two cores: one that is slow for 3 s is not dead.
+                "broker.session.timeout.ms": "6000",
+                "broker.heartbeat.interval.ms": "1000",
                 "listeners": f"PLAINTEXT://{self._addresses[node]},CONTROLLER://{controllers[node]}",
                 "advertised.listeners": f"PLAINTEXT://{self._addresses[node]}",
                 "controller.quorum.voters": ",".join(f"{voter}@{at}" for voter, at in controllers.items()),
@@ -200,6 +198,17 @@ class JavaCluster:
 
     def _admin(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+
+
+def _write_until_full(file: RawIOBase, block: bytes) -> None:
+    """Beside a broker that writes to the same disk."""
+    while True:
+        try:
+            file.write(block)
+        except OSError as failure:
+            if failure.errno == errno.ENOSPC:
+                return
+            raise
 
 
 def _eventually(condition: Callable[[], bool], seconds: float, what: str) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from deploy.kafka.broker import Broker, start_kafka
 from deploy.kafka.java_cluster import start_cluster
+from deploy.kafka.node import Proxied, free_port
 from tests.faults.proxy import Proxy
 from tests.faults.results import Result, append, table
 from tests.faults.schedule import BY_NAME, FAULTS, NAMES, schedule
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=None, help="of the schedule; with --fault, of that one's trial")
     named = f"this one, and others where it is said again: of {', '.join(NAMES)}"
     parser.add_argument("--fault", choices=list(NAMES), action="append", metavar="NAME", help=named)
+    parser.add_argument("--times", type=int, default=None, help="how often a trial does it, in place of what is usual")
     parser.add_argument("--results", type=Path, default=None, metavar="FILE", help="a JSON line more for each trial")
     options = parser.parse_args(arguments)
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _say(f"seed {seed}")
     with ExitStack() as started:
         sites = _start(faults, started)
-        results = _run(seed, faults, time.monotonic() + options.minutes * 60, options.results, sites)
+        results = _run(seed, faults, time.monotonic() + options.minutes * 60, options.times, options.results, sites)
     _say("\n".join(["", *table(results)]))
     return 1 if any(result.failure for result in results) else 0
 
@@ -56,21 +58,26 @@ class Sites:
 
 
 def _start(faults: Sequence[Fault], started: ExitStack) -> Sites:
-    """The lone broker, and three where a fault needs them."""
+    """One broker, and three, where a fault needs them."""
     environment = {name: value for name, value in os.environ.items() if name != "KAFKA_BOOTSTRAP_SERVERS"}
-    lone = started.enter_context(start_kafka(say=_say, environment=environment))
-    kafka: dict[int, Broker] = {1: lone}
+    kafka: dict[int, Broker] = {}
+    proxied = Proxied(f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")  # nobody calls that of three brokers
+    if any(fault.brokers == 1 for fault in faults):
+        kafka[1] = started.enter_context(start_kafka(say=_say, environment=environment))
+        proxied = kafka[1].proxied
     if any(fault.brokers == 3 for fault in faults):
         disk_mib = next((fault.disk_mib for fault in faults if fault.disk_mib is not None), None)
         kafka[3] = started.enter_context(start_cluster(_say, disk_mib))
-    return Sites(kafka, started.enter_context(Proxy(lone.proxied.advertised, lone.proxied.address)))
+    return Sites(kafka, started.enter_context(Proxy(proxied.advertised, proxied.address)))
 
 
-def _run(seed: int, faults: Sequence[Fault], until: float, file: Path | None, sites: Sites) -> list[Result]:
+def _run(
+    seed: int, faults: Sequence[Fault], until: float, times: int | None, file: Path | None, sites: Sites
+) -> list[Result]:
     results: list[Result] = []
     commit = _commit()
     for fault, trial_seed in schedule(seed, faults):
-        results.append(_try(fault, trial_seed, commit, sites))
+        results.append(_try(fault, times or (FAULTS | BY_NAME)[fault], trial_seed, commit, sites))
         if file is not None:
             append(file, results[-1])
         if time.monotonic() >= until:
@@ -78,8 +85,8 @@ def _run(seed: int, faults: Sequence[Fault], until: float, file: Path | None, si
     raise AssertionError("a schedule has no end")
 
 
-def _try(fault: Fault, seed: int, commit: str, sites: Sites) -> Result:
-    started, times = time.monotonic(), (FAULTS | BY_NAME)[fault]
+def _try(fault: Fault, times: int, seed: int, commit: str, sites: Sites) -> Result:
+    started = time.monotonic()
     said = io.StringIO()  # what the processes said, for a trial that failed
     with tempfile.TemporaryDirectory(prefix="armstream-faults-") as folder:
         try:
@@ -87,7 +94,7 @@ def _try(fault: Fault, seed: int, commit: str, sites: Sites) -> Result:
                 outcome = attempt(fault, times, seed, sites.kafka[fault.brokers], sites.proxy, Path(folder))
         except Exception as failure:
             _say(f"{said.getvalue()}\n{traceback.format_exc()}")
-            _say(f'FAILED {fault.name}; again: make faults MINUTES=0 SEED={seed} FAULT="{fault.name}"')
+            _say(f'FAILED {fault.name}; again: make faults MINUTES=0 SEED={seed} TIMES={times} FAULT="{fault.name}"')
             return Result(fault.name, times, seed, commit, time.monotonic() - started, failure=repr(failure))
     seconds = time.monotonic() - started
     listed = " ".join(f"{one:.2f}" for one in outcome.seconds)

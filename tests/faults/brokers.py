@@ -5,14 +5,13 @@ from collections.abc import Callable
 
 from deploy.kafka.java_cluster import JavaCluster
 from deploy.kafka.three import NODES
-from tests.faults.trial import Pace, Trial
+from tests.faults.trial import Trial
 from tests.integration.processor import eventually
 
 _ENDS_SECONDS = 60.0
 _AHEAD_SECONDS = 1.0
 
 SETTINGS = {"topics.replication_factor": "3", "kafka.session_timeout_ms": "10000"}
-PACE = Pace(100.0, 560.0)  # a node takes its time to come back
 DISK_MIB = 1_024
 
 
@@ -20,7 +19,7 @@ def kill_one(trial: Trial, times: int) -> list[float]:
     """Signal 9 to a broker, the active controller half of the time; the others go on, and it comes back."""
     seconds: list[float] = []
     cluster = cluster_of(trial)
-    trial.start().wait_until_ready()
+    trial.running()
     for _ in range(times):
         trial.wait_for_a_commit()
         trial.sleep(0.0, _AHEAD_SECONDS)
@@ -35,7 +34,7 @@ def move_leaders(trial: Trial, times: int) -> list[float]:
     """Every partition gets another leader, those of the group and of the transactions too."""
     seconds: list[float] = []
     cluster = cluster_of(trial)
-    trial.start().wait_until_ready()
+    trial.running()
     for _ in range(times):
         trial.wait_for_a_commit()
         trial.sleep(0.0, _AHEAD_SECONDS)
@@ -53,7 +52,7 @@ def full_disks(count: int) -> Callable[[Trial, int], list[float]]:
     def inflict(trial: Trial, times: int) -> list[float]:
         seconds: list[float] = []
         cluster = cluster_of(trial)
-        trial.start().wait_until_ready()
+        trial.running()
         for _ in range(times):
             trial.wait_for_a_commit()
             trial.sleep(0.0, _AHEAD_SECONDS)

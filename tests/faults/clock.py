@@ -1,9 +1,12 @@
-"""Wall clocks that jump, forwards and backwards, while a processor and an engine run: libfaketime gives each its own.
+"""Wall clocks that jump, forwards and backwards, while a processor and an engine run.
 
-Law: a jump moves the wall clock alone. The monotonic clock goes on, as it does on a machine whose clock is set.
+Law: a jump moves the wall clock alone. The monotonic clock goes on, as it does on a machine whose clock is set:
+libfaketime 0.9.10 cannot do so, since Python's sleep by the monotonic clock is then refused.
 """
 
 import os
+import struct
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -13,40 +16,35 @@ from pathlib import Path
 from deploy.child import Child
 from tests.faults.trial import Trial
 
-_LIBRARY = "*/faketime/libfaketimeMT.so.1"
-_SEEN_SECONDS = 1.0  # the file is read again after that
+_SOURCE = Path(__file__).with_name("wall_clock.c")
 _AHEAD_SECONDS = 2.0
 _STOP_SECONDS = 60.0
-_OFFSETS = ("-1d", "-1h", "+0", "+1h", "+1d")
+_HOUR_SECONDS, _DAY_SECONDS = 3_600, 86_400
+_OFFSETS_SECONDS = (-_DAY_SECONDS, -_HOUR_SECONDS, 0, _HOUR_SECONDS, _DAY_SECONDS)
 
 
 class Clock:
-    """Of the processes that start with its `environment`."""
+    """Of the processes that start with its `environment`, so many seconds ahead of the machine's."""
 
     def __init__(self, file: Path) -> None:
-        """Right at first. Fails where libfaketime is not installed."""
-        library = next(Path("/usr/lib").glob(_LIBRARY), None)
-        assert library is not None, "libfaketime is not here: apt-get install faketime"
+        """Right at first. Fails without a C compiler, as `cc`, and glibc."""
+        library = file.with_suffix(".so")
+        command = ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(_SOURCE), "-ldl"]
+        subprocess.run(command, check=True, timeout=60)
         self._file = file
-        self._offset = "+0"
-        self.set(self._offset)
-        self.environment: Mapping[str, str] = {
-            "LD_PRELOAD": str(library),
-            "FAKETIME_TIMESTAMP_FILE": str(file),
-            "FAKETIME_CACHE_DURATION": str(round(_SEEN_SECONDS)),
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+        self._file.write_bytes(bytes(8))
+        self._ahead_seconds = 0
+        self.environment: Mapping[str, str] = {"LD_PRELOAD": str(library), "WALL_CLOCK": str(file)}
 
-    def set(self, offset: str) -> None:
-        """Whole or not at all: who reads it meanwhile sees the old one."""
-        part = self._file.with_suffix(".part")
-        part.write_text(offset + "\n")
-        part.replace(self._file)
-        self._offset = offset
+    def set(self, ahead_seconds: int) -> None:
+        """At once: who runs has the file in its memory."""
+        with self._file.open("r+b", buffering=0) as file:
+            file.write(struct.pack("=q", ahead_seconds))
+        self._ahead_seconds = ahead_seconds
 
     def jump(self, trial: Trial) -> None:
         """By an hour or more, to where it was not."""
-        self.set(trial.draw.choice([offset for offset in _OFFSETS if offset != self._offset]))
+        self.set(trial.draw.choice([one for one in _OFFSETS_SECONDS if one != self._ahead_seconds]))
 
 
 def jumps(trial: Trial, times: int) -> list[float]:
@@ -61,9 +59,7 @@ def jumps(trial: Trial, times: int) -> list[float]:
             trial.sleep(0.0, _AHEAD_SECONDS)
             for clock in trial.draw.choice(((processors,), (engines,), (processors, engines))):
                 clock.jump(trial)
-            jumped_at = time.monotonic() + _SEEN_SECONDS
-            time.sleep(_SEEN_SECONDS)
-            seconds.append(trial.seconds_to_next_commit(jumped_at))
+            seconds.append(trial.seconds_to_next_commit(time.monotonic()))
     assert process.is_alive, process.text
     return seconds
 

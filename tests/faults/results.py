@@ -3,12 +3,14 @@
 Law: the table says nothing that is not in the lines, so that pieces run at different times make one table.
 """
 
-import sys
+import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from matplotlib import rcParams
+from matplotlib.figure import Figure
 
 from tests.bench.report import percentile
 from tests.faults.schedule import BY_NAME, FAULTS
@@ -67,5 +69,33 @@ def _row(name: str, since: str, results: Sequence[Result]) -> str:
     return f"| {name} | {sum(result.times for result in results)} | {said} | {since} | {p50} | {p99} |"
 
 
+def plot(results: Sequence[Result], file: Path) -> None:
+    """The memory of every process that was watched, over time, as SVG."""
+    rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "faults"})  # small, and the same every time
+    figure = Figure(figsize=(9.5, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    for result in results:
+        if result.memory:
+            seconds, mib = zip(*result.memory, strict=True)
+            axes.plot([one / 60 for one in seconds], mib, linewidth=1.2, label=result.fault)
+    axes.set(xlabel="minutes", ylabel="resident memory, MiB", ylim=(0, None))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(file, format="svg", metadata={"Date": None})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults.results", description="The table of lines of results."
+    )
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="what `--results FILE` of faults wrote")
+    parser.add_argument("--plot", type=Path, metavar="SVG", help="draw the memory of the processes that were watched")
+    options = parser.parse_args(arguments)
+    results = read(options.files)
+    print("\n".join(table(results)))  # noqa: T201 - a command prints
+    if options.plot is not None:
+        plot(results, options.plot)
+
+
 if __name__ == "__main__":
-    print("\n".join(table(read(map(Path, sys.argv[1:])))))  # noqa: T201 - a command prints
+    main()

@@ -40,15 +40,8 @@ FAULTS: dict[Fault, int] = {
     Fault("broker killed", connections.kill_broker, "it answers again"): 10,
     Fault("broker out of reach, session lost", connections.out_of_reach, "it is back"): 5,
     Fault("session lost in a commit", connections.session_lost_in_a_commit, "the commit's release"): 2,
-    Fault("a broker of three killed", brokers.kill_one, "the kill", brokers.SETTINGS, brokers.PACE, brokers=3): 8,
-    Fault(
-        "every leader of three brokers moved",
-        brokers.move_leaders,
-        "the move",
-        brokers.SETTINGS,
-        brokers.PACE,
-        brokers=3,
-    ): 10,
+    Fault("a broker of three killed", brokers.kill_one, "the kill", brokers.SETTINGS, brokers=3): 8,
+    Fault("every leader of three brokers moved", brokers.move_leaders, "the move", brokers.SETTINGS, brokers=3): 10,
     Fault("output refused as too large", state.oversize, "its next start"): 2,
     Fault("restore of 100,000 positions", state.restore(100_000), "its next start"): 2,
     **{
@@ -59,7 +52,7 @@ FAULTS: dict[Fault, int] = {
     Fault("EndTxn delayed by 31 to 36 s", on_requests((Api.END_TXN, delayed_for_long)), "its release"): 1,
     Fault("Produce delayed by 31 to 36 s", on_requests((Api.PRODUCE, delayed_for_long)), "its release"): 1,
 }
-# These take long, root, or libfaketime: each is tried by its name.
+# These take long, root, or a C compiler: each is tried by its name.
 BY_NAME: dict[Fault, int] = {
     Fault("an hour of load", memory.soak(3_600), "the end of the hour", pace=Pace(60.0, 4_200.0)): 1,
     Fault("tasks moved, memory flat", memory.moved, "start or SIGTERM", pace=Pace(50.0, 1_500.0)): 100,
@@ -69,7 +62,6 @@ BY_NAME: dict[Fault, int] = {
         brokers.full_disks(1),
         "its broker's end",
         brokers.SETTINGS,
-        brokers.PACE,
         brokers=3,
         disk_mib=brokers.DISK_MIB,
     ): 3,
@@ -78,7 +70,6 @@ BY_NAME: dict[Fault, int] = {
         brokers.full_disks(2),
         "both are back",
         brokers.SETTINGS,
-        brokers.PACE,
         brokers=3,
         disk_mib=brokers.DISK_MIB,
     ): 3,

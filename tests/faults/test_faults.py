@@ -7,20 +7,27 @@ import os
 import random
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from armstream.runtime.failures import Stopped
 from armstream.runtime.identity import Watch
 from armstream.runtime.loop import Processor, Pulse
 from armstream.runtime.metrics import Metrics
+from armstream.watermarks import watermarks
 from deploy.kafka.broker import Broker, start_kafka
+from deploy.kafka.java_cluster import JavaCluster, start_cluster
+from deploy.kafka.three import NODES
+from tests.faults import brokers
 from tests.faults.connections import answer_cut, delayed, dropped, late, on_requests
 from tests.faults.proxy import Api, CutAnswer, Delay, Proxy
 from tests.faults.schedule import NAMES
-from tests.faults.trial import Fault, attempt
+from tests.faults.trial import Fault, Trial, attempt
 from tests.integration.check import check
 from tests.integration.load import history
 from tests.integration.processor import Job, eventually
@@ -40,6 +47,50 @@ def own_kafka() -> Iterator[Broker]:
 def proxy(own_kafka: Broker) -> Iterator[Proxy]:
     with Proxy(own_kafka.proxied.advertised, own_kafka.proxied.address) as proxy:
         yield proxy
+
+
+def one_of_three(trial: Trial, times: int) -> list[float]:
+    """Every leader moved, and one broker killed."""
+    return brokers.move_leaders(trial, times) + brokers.kill_one(trial, times)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[JavaCluster]:
+    with start_cluster(print) as cluster:
+        yield cluster
+
+
+def test_a_partition_whose_leader_died_is_asked_of_the_next_one(cluster: JavaCluster) -> None:
+    """By a consumer that knows the dead one."""
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})
+    admin.create_topics([NewTopic("led", 1, 3)])["led"].result(30)
+    eventually(lambda: leader_of(admin, "led") in NODES, 30, "a leader")
+    consumer = Consumer({"bootstrap.servers": cluster.bootstrap_servers, "group.id": "none", "log_level": 0})
+    assert watermarks(consumer, "led", 0, 10.0) == (0, 0)
+    cluster.kill_node(leader_of(admin, "led"))
+
+    def told() -> bool:
+        with suppress(KafkaException):  # nobody leads for a while
+            return watermarks(consumer, "led", 0, 0.5) == (0, 0)
+        return False
+
+    eventually(told, 40, "the next leader tells")
+    consumer.close()
+    cluster.restart()
+
+
+def leader_of(admin: AdminClient, topic: str) -> int:
+    return int(admin.list_topics(topic, timeout=30).topics[topic].partitions[0].leader)
+
+
+def test_three_brokers_of_which_one_dies_after_every_leader_moved_lose_nothing(
+    cluster: JavaCluster, proxy: Proxy, tmp_path: Path
+) -> None:
+    seed = random.SystemRandom().randrange(1_000_000)
+    print(f"seed {seed}")  # noqa: T201 - shown where the test fails
+    fault = Fault("one of three", one_of_three, "each", brokers.SETTINGS, brokers=3)
+    assert len(attempt(fault, 1, seed, cluster, proxy, tmp_path).seconds) == 2
+    assert cluster.alive()
 
 
 SINGLE_REQUESTS = Fault(

@@ -26,6 +26,7 @@ from armstream.runtime.tasks import Offsets, Progress, Steps, Task
 from armstream.settings import Settings
 from armstream.stages.pipeline import Pipeline
 from armstream.stages.state import SettingsMismatch, TaskState
+from armstream.watermarks import watermarks
 
 log = logging.getLogger(__name__)
 
@@ -228,7 +229,7 @@ class Restorer:
         for name in names:
             while name not in marks:
                 try:
-                    found = self._ends_consumer.get_watermark_offsets(TopicPartition(name, number), _WATERMARK_SECONDS)
+                    found = watermarks(self._ends_consumer, name, number, _WATERMARK_SECONDS)
                 except KafkaException as failure:
                     self._wait(progress, f"the offsets of {name}:{number}: {failure.args[0].str()}")
                     yield

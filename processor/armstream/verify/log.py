@@ -21,6 +21,7 @@ from armstream.settings import Settings
 from armstream.verify.published import PartitionLog, first_settings, why_not
 from armstream.verify.states import Unverifiable
 from armstream.waiting import Say, waiting
+from armstream.watermarks import watermarks
 
 _REQUEST_SECONDS = 10.0
 _POLL_SECONDS = 0.1
@@ -247,7 +248,7 @@ class Cluster:
 
     def _watermarks(self, use: str, isolation: str, name: str, number: int) -> tuple[int, int]:
         consumer = self._consumer(use, isolation)
-        found = consumer.get_watermark_offsets(TopicPartition(name, number), timeout=_REQUEST_SECONDS)
+        found = watermarks(consumer, name, number, _REQUEST_SECONDS)
         if found is None:
             raise Unverifiable(f"{name}:{number}: no broker told its offsets in {_REQUEST_SECONDS:.0f} s")
         return found
