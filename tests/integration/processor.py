@@ -200,9 +200,7 @@ class Job:
         `variables` of its environment are beside its settings.
         """
         with_instance = {"instance": instance, **(overrides or {})}
-        return self.command(
-            "run", *arguments, overrides=with_instance, variables=variables, source_root=source_root
-        )
+        return self.command("run", *arguments, overrides=with_instance, variables=variables, source_root=source_root)
 
     def command(
         self,
