@@ -41,7 +41,10 @@ MAY_IMPORT = {
         *("events", "codec", "keys", "settings", "persistence", "waiting", "watermarks", "printable"),
     },
     "engine": {"engine", "learning", "rules", "events", "codec", "plain", "waiting"},
-    "operating": {"operating", "runtime", "intake", "events", "codec", "keys", "rules", "settings", "waiting"},
+    "operating": {
+        *("operating", "runtime", "intake", "events", "codec", "keys", "rules"),
+        *("settings", "kafka_settings", "waiting", "watermarks"),
+    },
     "waiting": {"waiting"},
     "watermarks": {"watermarks"},
 }

@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from armstream.kafka_settings import KafkaSettings
 from armstream.resources import resource
 from armstream.rules import new_learner
-from armstream.settings import MOST_ERRORS, KafkaSettings, Settings, SettingsError, load, rows
+from armstream.settings import MOST_ERRORS, Settings, SettingsError, load, rows
 
 
 def file_with(folder: Path, text: str) -> Path:

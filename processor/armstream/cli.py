@@ -170,7 +170,7 @@ def _add_arms(commands: "argparse._SubParsersAction[Parser]") -> None:
         _ask(_add(actions, name, purpose, f"armstream experts {example}"), action, "expert")
 
 
-def _add_reset(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_reset(commands: "argparse._SubParsersAction[Parser]") -> None:
     reset = commands.add_parser(
         "reset", help="the ways out where a start refuses", epilog="example: armstream reset to-snapshots --dry-run"
     )

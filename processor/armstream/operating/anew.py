@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
+from armstream.kafka_settings import KafkaSettings
 from armstream.operating.group import refuse_members, refuse_offsets
 from armstream.operating.reader import reader, watermarks
 from armstream.runtime.failures import Stopped
 from armstream.runtime.topics import create, partition_count, partition_counts
-from armstream.settings import KafkaSettings, Settings, TopicSettings
+from armstream.settings import Settings, TopicSettings
 from armstream.waiting import Say
 
 _OUTPUTS = ("weights", "rewards", "bandit_snapshots", "position_snapshots", "dead_letters")

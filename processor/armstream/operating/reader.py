@@ -14,6 +14,7 @@ from armstream.keys import is_bandits
 from armstream.runtime.failures import Stopped
 from armstream.runtime.intake import Record
 from armstream.settings import Settings
+from armstream.watermarks import watermarks as ask_watermarks
 
 REQUEST_SECONDS = 10.0
 
@@ -78,7 +79,7 @@ def watermarks(consumer: Consumer, topic: str, number: int) -> tuple[int, int]:
     deadline = time.monotonic() + REQUEST_SECONDS
     while True:
         try:
-            found = consumer.get_watermark_offsets(TopicPartition(topic, number), REQUEST_SECONDS)
+            found = ask_watermarks(consumer, topic, number, REQUEST_SECONDS)
         except KafkaException as failure:
             if failure.args[0].code() in _NO_TOPIC:
                 raise Stopped(f"there is no topic {topic}: `armstream topics create`") from failure
