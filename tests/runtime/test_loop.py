@@ -12,8 +12,9 @@ from armstream.keys import partition_of
 from armstream.learning import LearningSettings
 from armstream.runtime import publication
 from armstream.runtime.failures import Stopped
+from armstream.runtime.identity import Identity
 from armstream.runtime.intake import Intake
-from armstream.runtime.loop import Processor, Pulse, TaskRead
+from armstream.runtime.loop import Processor, Pulse, TaskBatch, TaskRead
 from armstream.runtime.publication import Publication
 from armstream.runtime.tasks import Progress, Restore, Steps, Task
 from armstream.settings import Settings
@@ -62,6 +63,7 @@ def applying() -> Any:
     processor._topics, processor._in_force = Settings().topics.names, "{}"
     processor._intake = Intake(1, 10_000, 300_000_000, frozenset())
     processor._hold_back = SimpleNamespace(note=lambda *_: None)
+    processor._watch = SimpleNamespace(identity=Identity("desk", {}, 1))
     return processor
 
 
@@ -114,3 +116,24 @@ def test_a_batch_that_fails_though_each_record_alone_does_not_says_where_it_begi
     processor._hold_back = SimpleNamespace(note=fail_together)
     with pytest.raises(Stopped, match=r"^5 records, trades:0:0 the first, could not be applied: RuntimeError"):
         processor._apply(task, TaskRead(records), Publication())
+
+
+@pytest.mark.parametrize(("moved_to", "is_kept"), [(7, False), (9, True)])
+def test_of_a_batch_that_moves_no_offset_the_committed_ones_tell_nothing(moved_to: int, is_kept: bool) -> None:
+    """A task that only says whose it is has the same offsets before and after: the next restore reads what was said."""
+    pipeline = SimpleNamespace(rollback=lambda: None)
+    task = Task(3, cast(Any, pipeline), {"trades": 7})
+    batch = [TaskBatch(task, [], cast(Any, None), {"trades": moved_to}, "")]
+    kept: list[TaskBatch] = []
+    doubted: list[int] = []
+    processor = cast(Any, object.__new__(Processor))
+    processor._serve = lambda: None
+    processor._committer = SimpleNamespace(
+        renew=lambda serve: serve(), group_refused=False, is_of_a_record=False, error=""
+    )
+    processor._member = SimpleNamespace(seek_back=lambda serve: serve())
+    processor._committed = lambda part: dict(part.next_offset)
+    processor._keep, processor._doubt = kept.extend, doubted.append
+    processor._aborts_in_a_row = 0
+    processor._settle(batch)
+    assert (kept, doubted) == ((batch, []) if is_kept else ([], [3]))
