@@ -2,7 +2,7 @@
 
 import pytest
 
-from armstream.codec import encode
+from armstream.codec import DecodeError, encode
 from armstream.events import Command, CommandApplied, DeadLetter, Source, TaskSettings
 from armstream.operating.command import Answer, _answer
 from tests.runtime.records import ReadRecord
@@ -39,3 +39,10 @@ def test_a_command_that_became_a_dead_letter_is_answered_with_the_reason() -> No
 )
 def test_what_is_about_something_else_is_no_answer(event: CommandApplied | DeadLetter | TaskSettings) -> None:
     assert answer_of(event) is None
+
+
+def test_what_cannot_be_read_is_left_to_the_caller_to_name() -> None:
+    newer = b"\xc3\x01\x01\x02\x03\x04\x05\x06\x07\x08" + encode(APPLIED)[10:]
+    for value in (newer, b"garbage", None):
+        with pytest.raises(DecodeError):
+            _answer(COMMAND, ReadRecord("outputs", 0, 0, b"book", value), "commands")

@@ -393,21 +393,20 @@ class WeightsFollower:
         if value is None:
             self._view.forget(bandit_named(key) or "", partition)
             return
-        where = f"{record.topic()}:{partition}:{record.offset()}"
         try:
             vector = vector_of(key, value)
         except Unreadable as unreadable:
-            self._lose(unreadable, where, partition)
+            self._lose(unreadable, record, partition)
             return
         if self._view.take(partition, vector) and self._on_vector is not None:
             try:
                 self._on_vector(vector, record.timestamp()[1] / 1_000)
             except BaseException as error:
-                raise FollowerError(f"on_vector ended the following at {where}: {error!r}") from error
+                raise FollowerError(f"on_vector ended the following at {_place(record)}: {error!r}") from error
 
-    def _lose(self, unreadable: Unreadable, where: str, partition: int) -> None:
+    def _lose(self, unreadable: Unreadable, record: Message, partition: int) -> None:
         """The bandits that the record is of are STALE; one of nobody is counted. A line tells of it, once a minute."""
-        reason = f"{where}: {unreadable}"
+        reason = f"{_place(record)}: {unreadable}"
         self._unreadable_count += 1
         for bandit_id, version in unreadable.of.items():
             self._view.lose(partition, bandit_id, reason, version)
@@ -452,6 +451,10 @@ class WeightsFollower:
             self._trouble = None
         elif trouble.lasts and time.monotonic() > trouble.since_seconds + patience_seconds:
             raise FollowerError(f"{self._where}: {trouble.text}")
+
+
+def _place(record: Message) -> str:
+    return f"{record.topic()}:{record.partition()}:{record.offset()}"
 
 
 def _read(consumer: Consumer) -> list[Message]:
