@@ -247,6 +247,16 @@ def test_what_to_paste_stands_in_the_border_and_takes_no_line_from_bandits() -> 
     assert max(map(len, screen(watch.view(0.0), 20, 24))) <= 20
 
 
+def test_no_control_character_of_a_name_reaches_the_terminal() -> None:
+    watch = Watch("Kafka", hint="\x1b[2J")
+    odd = vector_of("\x1b[31mbook\n", 1, (0.5, 0.5), ("\u202ea", "b\x9b"))
+    watch.add_vector(structs.replace(odd, experts=(ExpertWeight("\x1b]0;c\x07", 1.0, ()),)), is_new=True)
+    shown = "\n".join(screen(watch.view(0.0), 120, 24))
+    for name in ("\\x1b[2J", "\\x1b[31mbook\\n", "\\u202ea", "b\\x9b", "\\x1b]0;c\\x07 100%"):
+        assert name in shown
+    assert not {"\x1b", "\u202e", "\x9b", "\x07"} & set(shown)
+
+
 def test_a_latency_of_a_second_or_more_is_shown_in_seconds() -> None:
     watch = Watch("")
     watch.add_figures(Figures(commit_seconds={2.0: 0.0, 4.0: 0.0}), 0.0)

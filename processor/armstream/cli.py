@@ -240,8 +240,8 @@ def _text(text: str) -> str:
 
 def _seconds(text: str) -> float:
     seconds = float(text)  # a ValueError is argparse's to show
-    if not 0 < seconds <= _LONGEST_WAIT_SECONDS:
-        raise argparse.ArgumentTypeError(f"must be above 0 and at most {_LONGEST_WAIT_SECONDS:.0f} seconds")
+    if not 0 <= seconds <= _LONGEST_WAIT_SECONDS:
+        raise argparse.ArgumentTypeError(f"must be from 0 to {_LONGEST_WAIT_SECONDS:.0f} seconds")
     return seconds
 
 

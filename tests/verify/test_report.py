@@ -8,6 +8,18 @@ from armstream.oracle.comparison import Difference
 from armstream.verify.published import NAMED_AT_MOST, Account
 from armstream.verify.report import Progress, Report
 
+CONTROLS, SHOWN = "a\x1b[31m\n\u202e\x7f", "a\\x1b[31m\\n\\u202e\\x7f"
+
+
+def test_no_control_character_of_a_record_reaches_a_terminal() -> None:
+    report = Report(difference=Difference(CONTROLS, "b", "c"), different_partition=3)
+    assert report.lines() == [f"different: partition 3: {SHOWN}: published was b; from the log follows c"]
+    assert report.as_json().isprintable()
+    assert json.loads(report.as_json())["difference"]["where"] == CONTROLS
+    stream = io.StringIO()
+    Progress(stream).say(CONTROLS)
+    assert stream.getvalue() == f"{SHOWN}\n"
+
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:

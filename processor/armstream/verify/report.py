@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from armstream.oracle.comparison import Difference
-from armstream.printable import printable
+from armstream.printable import json_printable, printable
 from armstream.verify.published import Account
 
 NAMED_AT_MOST = 50  # of what was not checked
@@ -60,7 +60,7 @@ class Report:
                 "derived": self.difference.derived,
                 "text": str(self.difference),
             }
-        return json.dumps(
+        line = json.dumps(
             {
                 "result": self.result,
                 "partitions": self.partitions,
@@ -75,9 +75,13 @@ class Report:
                 "seconds": round(self.seconds, 3),
             }
         )
+        return json_printable(line)
 
     def lines(self) -> list[str]:
-        """A few, for people."""
+        """A few, for people's terminals."""
+        return list(map(printable, self._lines()))
+
+    def _lines(self) -> list[str]:
         if self.difference is not None:
             return [f"different: partition {self.different_partition}: {self.difference}"]
         counts = self.counts

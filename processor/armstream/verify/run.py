@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from armstream.oracle.comparison import Difference
-from armstream.printable import json_printable, printable
+from armstream.printable import printable
 from armstream.settings import Settings
 from armstream.verify.log import Cluster
 from armstream.verify.partition import check_partition
@@ -59,8 +59,7 @@ def _follow(cluster: Cluster, settings: Settings, states: States | None, progres
 def _pass(cluster: Cluster, settings: Settings, states: States | None, progress: Progress, as_json: bool) -> int:
     report = _verify(cluster, settings, states, progress)
     progress.close()
-    lines = [json_printable(report.as_json())] if as_json else map(printable, report.lines())
-    print("\n".join(lines), flush=True)  # noqa: T201 - the command's result
+    print(report.as_json() if as_json else "\n".join(report.lines()), flush=True)  # noqa: T201 - the command's result
     return 1 if report.difference is not None else 0
 
 
