@@ -128,10 +128,10 @@ def launch(java: Sequence[str], properties: Path, log: Path, pass_fds: Collectio
         )
 
 
-def wait_or_end(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+def wait_or_end(process: subprocess.Popen[bytes], address: str, log: Path, seconds: float = START_SECONDS) -> None:
     """Returns when the node answers; else ends it and raises WayError, with the log's path."""
     try:
-        wait_until_it_answers(address, START_SECONDS, alive=lambda: process.poll() is None)
+        wait_until_it_answers(address, seconds, alive=lambda: process.poll() is None)
     except BaseException as error:
         process.kill()
         process.wait()

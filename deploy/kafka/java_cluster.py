@@ -18,9 +18,10 @@ from confluent_kafka.admin import AdminClient
 
 from deploy.kafka.broker import CACHE
 from deploy.kafka.java import HERE, find_jars, find_java, format_storage, launch, wait_or_end
-from deploy.kafka.node import START_SECONDS, Proxied, WayError, free_port
+from deploy.kafka.node import Proxied, WayError, free_port
 from deploy.kafka.three import NODES, SMALL_HEAP, TOGETHER, assign_replicas, quorum_leader, sees_all_in_sync
 
+_START_SECONDS = 240.0  # three share what one has
 _STOP_SECONDS = 20.0
 _LED_SECONDS = 60.0
 _FILLER = "filler"
@@ -43,8 +44,8 @@ class JavaCluster:
     """Nodes 1, 2 and 3, running."""
 
     def __init__(self, folder: Path, jars: Path, java: str, disk_mib: int | None = None) -> None:
-        """Starts them on data in `folder`; returns when each has every partition. Raises WayError: a node stopped, 90 s
-        went by, or a disk of `disk_mib` could not be mounted."""
+        """Starts them on data in `folder`; returns when each has every partition. Raises WayError: a node stopped, 240
+        s went by, or a disk of `disk_mib` could not be mounted."""
         self._java = [
             java,
             *SMALL_HEAP.split(),
@@ -188,13 +189,13 @@ class JavaCluster:
 
     def _wait_until_whole(self) -> None:
         for node, address in self._addresses.items():
-            wait_or_end(self._processes[node], address, self._folders[node] / "broker.log")
+            wait_or_end(self._processes[node], address, self._folders[node] / "broker.log", _START_SECONDS)
 
         def whole() -> bool:
             """Asks each: who came back knows it first, and another may still tell of the time before."""
             return all(map(sees_all_in_sync, self._addresses.values()))
 
-        _eventually(whole, START_SECONDS, "three nodes in sync")
+        _eventually(whole, _START_SECONDS, "three nodes in sync")
 
     def _admin(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})

@@ -56,7 +56,7 @@ FAULTS: dict[Fault, int] = {
 BY_NAME: dict[Fault, int] = {
     Fault("an hour of load", memory.soak(3_600), "the end of the hour", pace=Pace(60.0, 4_200.0)): 1,
     Fault("tasks moved, memory flat", memory.moved, "start or SIGTERM", pace=Pace(50.0, 1_500.0)): 100,
-    Fault("clocks jump by an hour or a day", clock.jumps, "the jump"): 10,
+    Fault("clocks jump by an hour or a day", clock.jumps, "the clock is right"): 10,
     Fault(
         "one disk of three full",
         brokers.full_disks(1),

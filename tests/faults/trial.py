@@ -29,8 +29,9 @@ _NEXT_COMMIT_SECONDS = 300.0  # a wall clock set back makes librdkafka wait for 
 _DAY_SECONDS = 86_400
 _VERIFY_SECONDS = 900.0  # an hour of load on busy cores
 _VOID_TRIALS_AT_MOST = 3
-# A fenced consumer, a call of librdkafka's that never comes back, and a broker that says nothing of a partition.
-_GAVE_UP = ("start it again", "the loop has not turned", "no progress for")
+# A fenced consumer, a call of librdkafka that never comes back, a broker that is silent about a partition, and a clock
+# that was ahead of the broker's by more than an hour.
+_GAVE_UP = ("start it again", "the loop has not turned", "no progress for", "Invalid timestamp")
 
 
 @dataclass(frozen=True, slots=True)
