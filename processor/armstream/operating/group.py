@@ -88,7 +88,7 @@ def stable_offsets(settings: Settings, consumer: Consumer, places: Iterable[Plac
 def only_member(settings: Settings, partition_count: int, say: Say) -> Iterator[Consumer]:
     """Joins the group, and gives the consumer that holds all of it. It reads nothing.
 
-    Whoever else joins meanwhile ends what is asked in its name. Raises Stopped where it does not get everything.
+    Who else joins meanwhile waits until this one leaves, at the end. Raises Stopped where it does not get everything.
     """
     configuration = {**settings.consumer_configuration(), "log_level": 0}
     del configuration["group.instance.id"]  # it leaves at once when it is closed

@@ -1,7 +1,7 @@
 """The group's offsets set back to the task snapshots'. Law: an offset is never set past what its snapshot applied.
 
-Snapshots and offsets leave one transaction together, here as in a processor. While it runs, this is the group's only
-member: whoever joins meanwhile ends it, and nothing has changed then.
+Snapshots and offsets leave one transaction together, here as in a processor. Meanwhile this is the group's only member:
+who joins then gets partitions afterwards, and a process that was thrown out cannot commit.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -86,7 +86,7 @@ def plan(
             )
         offsets = {name: standing.snapshot.next_offset[name] for name in _stands_in(settings, standing)}
         moved = {name: offset for name, offset in offsets.items() if standing.committed.get(name) != offset}
-        written = _adopted(settings, standing.snapshot, topic_ids) if others else None
+        written = replace(standing.snapshot, topic_ids=topic_ids) if others else None
         if moved or written:
             steps.append(Step(standing.task, moved, standing.committed, written))
     return steps
@@ -118,13 +118,6 @@ def _other_topics(settings: Settings, snapshot: TaskSnapshot, topic_ids: Mapping
     names = settings.topics.names
     read = (*names.inputs, names.bandit_snapshots, names.position_snapshots)
     return [name for name in read if snapshot.topic_ids.get(name, topic_ids[name]) != topic_ids[name]]
-
-
-def _adopted(settings: Settings, snapshot: TaskSnapshot, topic_ids: Mapping[str, str]) -> TaskSnapshot:
-    """The snapshot with today's ids. That of `weights` stays: the next start then publishes every vector again, so that
-    engines have weights even where these were not copied."""
-    weights = settings.topics.names.weights
-    return replace(snapshot, topic_ids={**topic_ids, weights: snapshot.topic_ids.get(weights, "")})
 
 
 def _stands_in(settings: Settings, standing: Standing) -> Iterator[str]:
