@@ -17,7 +17,7 @@ from deploy.kafka.broker import Broker, start_kafka
 from tests.integration.check import check
 from tests.integration.load import history
 from tests.integration.log import Record
-from tests.integration.processor import Job
+from tests.integration.processor import Job, eventually
 from tests.integration.test_reset import refused, reset
 
 
@@ -66,10 +66,16 @@ def facts(record: Record) -> tuple[object, ...]:
 
 
 def date_records_by(job: Job, clock: str) -> None:
-    entry = ConfigEntry("message.timestamp.type", clock, incremental_operation=AlterConfigOpType.SET)
+    setting = "message.timestamp.type"
+    entry = ConfigEntry(setting, clock, incremental_operation=AlterConfigOpType.SET)
     for name in job.settings.topics.names.inputs:
         resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
         job.admin.incremental_alter_configs([resource])[resource].result(30)
+
+        def is_known(resource: ConfigResource = resource) -> bool:
+            return bool(job.admin.describe_configs([resource])[resource].result(30)[setting].value == clock)
+
+        eventually(is_known, 30, f"the broker dates records by {clock}")
 
 
 def test_a_copy_in_another_cluster_that_keeps_offsets_is_adopted_and_learned_on(job: Job, target: Job) -> None:

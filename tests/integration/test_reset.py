@@ -1,32 +1,42 @@
 """`armstream reset` as an operator uses it: what it refuses, what a dry run says, and that what follows is right."""
 
-import subprocess
-import sys
+import contextlib
+import io
+import logging
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # its public name, not declared so
 
+from armstream import cli
 from armstream import settings as armstream_settings
 from tests.integration.check import check
 from tests.integration.load import history
 from tests.integration.processor import Job, eventually
-from tests.integration.test_refusals import has_no_members
+from tests.integration.test_refusals import delete_up_to, has_no_members
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def reset(job: Job, *arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output, and standard error without what it waited for."""
-    done = subprocess.run(
-        [sys.executable, "-m", "armstream.cli", "reset", *arguments],
-        env=job._environment({}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    said = [line for line in done.stderr.splitlines() if not line.startswith("waiting for ")]
-    return done.returncode, done.stdout, "\n".join(said)
+    out, err = io.StringIO(), io.StringIO()
+    environment = mock.patch.dict(os.environ, job._environment({}), clear=True)
+    with environment, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.main(["reset", *arguments])
+    said = [line for line in err.getvalue().splitlines() if not line.startswith("waiting for ")]
+    return code, out.getvalue(), "\n".join(said)
 
 
 def refused(job: Job, *arguments: str) -> str:
@@ -70,9 +80,8 @@ def test_offsets_that_were_lost_or_moved_are_set_back_and_nothing_is_applied_twi
         "",
     )
     right = offsets(job)
-    wrong = {(trades, 0): right[trades, 0] - 7, (trades, 1): right[trades, 1] + 0}
     job.send(history(2, 60, bandits=6, arms=job.settings.online_learning.arms, name="q"))
-    wrong[trades, 1] = right[trades, 1] + 3  # past what was applied
+    wrong = {(trades, 0): right[trades, 0] - 7, (trades, 1): right[trades, 1] + 3}  # past what was applied
     move(job, wrong)
     before = offsets(job)
 
@@ -156,9 +165,36 @@ def test_a_new_group_learns_again_from_the_beginning_onto_new_topics(stopped: Jo
     assert job.verify()["result"] == "verified"
     assert len(job.audit()) == len(old_rewards)
 
-    assert "is not new" in refused(job, "anew", "--group", "other", "--suffix=-2") or True
-    job.set({"kafka.group_id": f"{job.settings.topics.prefix}group"})
-    assert f"group {group!r} is not new" in refused(job, "anew", "--group", group, "--suffix=-3")
+
+def test_a_group_or_topics_that_are_not_new_and_inputs_without_their_beginning_are_refused(stopped: Job) -> None:
+    job = stopped
+    names, group, prefix = job.settings.topics.names, job.settings.kafka.group_id, job.settings.topics.prefix
+    older = job.admin.create_topics([NewTopic(f"{names.weights}-2", 2, 1)])
+    older[f"{names.weights}-2"].result(30)
+    eventually(lambda: f"{names.weights}-2" in job.admin.list_topics(timeout=30).topics, 30, "made")
+    used = Producer({"bootstrap.servers": job.bootstrap_servers})
+    used.produce(f"{names.weights}-2", b"x", b"x", partition=1)
+    assert used.flush(30) == 0
+
+    def anew(name: str, suffix: str, *more: str) -> tuple[str, ...]:
+        return ("anew", "--group", name, f"--suffix={suffix}", *more)
+
+    assert f"topic {names.weights}-2 is not new" in refused(job, *anew(f"{prefix}other", "-2"))
+    assert "must name another group and other topics" in refused(job, *anew(group, "-3"))
+    assert "must name another group and other topics" in refused(job, *anew(f"{prefix}other", ""))
+    assert "should match pattern" in refused(job, *anew("a b", "-3"))
+    assert "should match pattern" in refused(job, *anew(f"{prefix}other", "/3"))
+    job.set({"kafka.group_id": f"{prefix}third"})
+    assert f"group {group!r} is not new: it has offsets of {names.commands}" in refused(job, *anew(group, "-3"))
+
+    delete_up_to(job, names.trades[0], 5)
+    lost = f"{names.trades[0]}:0 has lost its records 0 to 4"
+    assert refused(job, *anew(f"{prefix}other", "-3")).startswith(f"{lost}: ")
+    code, out, _ = reset(job, *anew(f"{prefix}other", "-3", "--accept-deleted", "--dry-run"))
+    assert code == 0
+    assert f"# lacking, and not learned from: {lost}\n" in out
+    made = set(job.admin.list_topics(timeout=30).topics)
+    assert not {name for name in made if name.startswith(prefix) and name.endswith("-3")}, "it was a dry run"
 
 
 OUTPUTS = ("weights", "rewards", "bandit_snapshots", "position_snapshots", "dead_letters")

@@ -88,7 +88,7 @@ def stable_offsets(settings: Settings, consumer: Consumer, places: Iterable[Plac
 def only_member(settings: Settings, partition_count: int, say: Say) -> Iterator[Consumer]:
     """Joins the group, and gives the consumer that holds all of it. It reads nothing.
 
-    Whoever else joins meanwhile ends what is asked in its name. Raises Stopped where it does not get everything.
+    Who else joins meanwhile waits until this one leaves, at the end. Raises Stopped where it does not get everything.
     """
     configuration = {**settings.consumer_configuration(), "log_level": 0}
     del configuration["group.instance.id"]  # it leaves at once when it is closed
@@ -128,6 +128,8 @@ def _wait_for(consumer: Consumer, wanted: int, settings: Settings) -> None:
 def _result(settings: Settings, future: Future[T]) -> T:
     try:
         return future.result(2 * REQUEST_SECONDS)
+    except TimeoutError as failure:
+        raise Stopped(f"{_where(settings)}: no answer within {2 * REQUEST_SECONDS:.0f} s") from failure
     except KafkaException as failure:
         raise Stopped(f"{_where(settings)}: {settings.kafka.masked(failure.args[0].str())}") from failure
 

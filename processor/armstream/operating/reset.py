@@ -1,7 +1,7 @@
 """The group's offsets set back to the task snapshots'. Law: an offset is never set past what its snapshot applied.
 
-Snapshots and offsets leave one transaction together, here as in a processor. While it runs, this is the group's only
-member: whoever joins meanwhile ends it, and nothing has changed then.
+Snapshots and offsets leave one transaction together, here as in a processor. Meanwhile this is the group's only member:
+who joins then gets partitions afterwards, and a process that was thrown out cannot commit.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -86,7 +86,13 @@ def plan(
             )
         offsets = {name: standing.snapshot.next_offset[name] for name in _stands_in(settings, standing)}
         moved = {name: offset for name, offset in offsets.items() if standing.committed.get(name) != offset}
-        written = _adopted(settings, standing.snapshot, topic_ids) if others else None
+        if moved and not standing.snapshot.topic_ids and not accept_topics:
+            raise Stopped(
+                f"task {standing.task}: the snapshot does not say of which topics it is: an older processor wrote it. "
+                f"Where none was deleted and made anew since: --accept-topics. Else: {ANEW}"
+            )
+        named = {name: topic_ids[name] for name in standing.snapshot.topic_ids if name in topic_ids}
+        written = replace(standing.snapshot, topic_ids=named) if others else None
         if moved or written:
             steps.append(Step(standing.task, moved, standing.committed, written))
     return steps
@@ -108,23 +114,21 @@ def _refuse_foreign(settings: Settings, snapshot: TaskSnapshot, count: int) -> N
             f"task {snapshot.task}: the snapshot is of group {snapshot.group!r}, and kafka.group_id is {group!r}: "
             f"set it to {snapshot.group!r}, or take other output topics"
         )
+    names = settings.topics.names
+    for name in (names.bandit_snapshots, names.position_snapshots):
+        if snapshot.topic_ids and name not in snapshot.topic_ids:
+            raise Stopped(
+                f"task {snapshot.task}: its state is not on {name}: set topics.prefix and the names back. Else: {ANEW}"
+            )
     if snapshot.partitions not in (0, count):
-        raise Stopped(grown(settings.topics.names.inputs[0], snapshot.partitions, count))
+        raise Stopped(grown(names.inputs[0], snapshot.partitions, count))
 
 
 def _other_topics(settings: Settings, snapshot: TaskSnapshot, topic_ids: Mapping[str, str]) -> list[str]:
-    """What is read, inputs and state, and is not the snapshot's; none where an older processor wrote it, which did not
-    say. A start takes other outputs as they are."""
+    """What is read, inputs and state, and is not the snapshot's. A start takes other outputs as they are."""
     names = settings.topics.names
     read = (*names.inputs, names.bandit_snapshots, names.position_snapshots)
     return [name for name in read if snapshot.topic_ids.get(name, topic_ids[name]) != topic_ids[name]]
-
-
-def _adopted(settings: Settings, snapshot: TaskSnapshot, topic_ids: Mapping[str, str]) -> TaskSnapshot:
-    """The snapshot with today's ids. That of `weights` stays: the next start then publishes every vector again, so that
-    engines have weights even where these were not copied."""
-    weights = settings.topics.names.weights
-    return replace(snapshot, topic_ids={**topic_ids, weights: snapshot.topic_ids.get(weights, "")})
 
 
 def _stands_in(settings: Settings, standing: Standing) -> Iterator[str]:
