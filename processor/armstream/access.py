@@ -20,7 +20,7 @@ from armstream.waiting import Say, waiting
 Operation = Literal["Create", "Describe", "DescribeConfigs", "Read", "Write"]
 Kind = Literal["topic", "group", "transactional id"]
 
-REQUEST_SECONDS = 10.0
+_REQUEST_SECONDS = 10.0
 _TRY_SECONDS = 2.0
 REFUSALS = frozenset(
     {
@@ -174,21 +174,23 @@ def admin_client(settings: Settings, more: Mapping[str, Any] | None = None) -> A
 def _lacking(settings: Settings, rights: Collection[Right], say: Say) -> list[Right]:
     wanted = [right for right in rights if right.kind == "topic"]
     names = sorted({right.name for right in wanted})
-    with waiting(kafka(settings), REQUEST_SECONDS, say):
+    with waiting(kafka(settings), _REQUEST_SECONDS, say):
         allowed = {name: _allowed(answer) for name, answer in _described(settings, names).items()}
     return [right for right in wanted if not _allows(allowed[right.name], right)]
 
 
 def _described(settings: Settings, names: list[str]) -> dict[str, TopicDescription | KafkaError]:
-    """What the cluster says of each topic. Raises NoAccess where it says nothing for REQUEST_SECONDS."""
+    """What the cluster says of each topic. Raises NoAccess where it says nothing for _REQUEST_SECONDS."""
     heard: list[KafkaError] = []
     admin = admin_client(settings, {"error_cb": heard.append, "log_level": 0})  # it is said once, here
-    deadline = time.monotonic() + REQUEST_SECONDS
+    try_seconds, deadline = min(_TRY_SECONDS, _REQUEST_SECONDS), time.monotonic() + _REQUEST_SECONDS
     while True:
         futures = admin.describe_topics(
-            TopicCollection(names), include_authorized_operations=True, request_timeout=_TRY_SECONDS
+            TopicCollection(names),
+            include_authorized_operations=True,
+            request_timeout=try_seconds,
         )
-        wait(futures.values(), REQUEST_SECONDS)
+        wait(futures.values(), _REQUEST_SECONDS)
         answers = {name: _answer(future) for name, future in futures.items()}
         silence = next((one for one in answers.values() if isinstance(one, KafkaError) and one.code() < 0), None)
         if silence is None:
