@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient, TopicDescription  # type: ignore[attr-defined]  # public, not declared so
+from confluent_kafka.admin import AdminClient
 
 from armstream.settings import Settings
 from armstream.waiting import Say, waiting
@@ -30,7 +30,7 @@ REFUSALS = frozenset(
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     }
 )
-_BY_OPERATION_OF_KAFKA: Mapping[str, Operation] = {
+_OPERATIONS_OF_KAFKA: Mapping[str, Operation] = {
     "CREATE": "Create",
     "DESCRIBE": "Describe",
     "DESCRIBE_CONFIGS": "DescribeConfigs",
@@ -49,13 +49,16 @@ class NoAccess(Exception):
     """The cluster does not answer, or does not allow what is needed; the text is one line without secrets."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Right:
     """One operation on one resource."""
 
     operation: Operation
     kind: Kind
     name: str
+
+
+_Answer = frozenset[Operation] | KafkaError
 
 
 def _topics(operations: Iterable[Operation], names: Iterable[str]) -> Iterator[Right]:
@@ -115,9 +118,9 @@ RIGHTS: Mapping[str, Callable[[Settings], tuple[Right, ...]]] = {
 
 
 def require(settings: Settings, rights: Collection[Right], say: Say) -> None:
-    """Asks the cluster for the rights on topics; `say` is told of the wait. Other resources say no when they are used.
+    """Asks the cluster for the rights on topics and groups; `say` is told of the wait. Raises NoAccess.
 
-    Passes topics that are not there, and clusters that do not tell rights. Raises NoAccess.
+    Passes what the cluster does not tell: rights on a topic that is not there, or on a transactional id. Its use does.
     """
     lacking = _lacking(settings, rights, say)
     if lacking:
@@ -172,55 +175,62 @@ def admin_client(settings: Settings, more: Mapping[str, Any] | None = None) -> A
 
 
 def _lacking(settings: Settings, rights: Collection[Right], say: Say) -> list[Right]:
-    wanted = [right for right in rights if right.kind == "topic"]
-    names = sorted({right.name for right in wanted})
-    with waiting(kafka(settings), _REQUEST_SECONDS, say):
-        allowed = {name: _allowed(answer) for name, answer in _described(settings, names).items()}
-    return [right for right in wanted if not _allows(allowed[right.name], right)]
-
-
-def _described(settings: Settings, names: list[str]) -> dict[str, TopicDescription | KafkaError]:
-    """What the cluster says of each topic. Raises NoAccess where it says nothing for _REQUEST_SECONDS."""
+    """Of topics and groups. Raises NoAccess where the cluster says nothing of the topics for _REQUEST_SECONDS."""
     heard: list[KafkaError] = []
     admin = admin_client(settings, {"error_cb": heard.append, "log_level": 0})  # it is said once, here
-    try_seconds, deadline = min(_TRY_SECONDS, _REQUEST_SECONDS), time.monotonic() + _REQUEST_SECONDS
-    while True:
-        futures = admin.describe_topics(
-            TopicCollection(names),
-            include_authorized_operations=True,
-            request_timeout=try_seconds,
-        )
-        wait(futures.values(), _REQUEST_SECONDS)
-        answers = {name: _answer(future) for name, future in futures.items()}
-        silence = next((one for one in answers.values() if isinstance(one, KafkaError) and one.code() < 0), None)
-        if silence is None:
-            return answers
-        admin.poll(0)  # it hears
-        if time.monotonic() >= deadline or any(map(_lasts, heard)):
-            raise NoAccess(f"{kafka(settings)}: {settings.kafka.masked(_cause(heard, silence))}")
+    deadline = time.monotonic() + _REQUEST_SECONDS
+    with waiting(kafka(settings), _REQUEST_SECONDS, say):
+        while True:
+            answers = _answers(admin, rights, min(_TRY_SECONDS, _REQUEST_SECONDS))
+            silence = next((answer for (kind, _), answer in answers.items() if _is_silence(kind, answer)), None)
+            if silence is None:
+                return [right for right in rights if not _allows(answers.get((right.kind, right.name)), right)]
+            admin.poll(0)  # it hears
+            if time.monotonic() >= deadline or any(map(_lasts, heard)):
+                raise NoAccess(f"{kafka(settings)}: {settings.kafka.masked(_cause(heard, silence))}")
 
 
-def _answer(future: "Future[TopicDescription]") -> TopicDescription | KafkaError:
+def _answers(admin: AdminClient, rights: Collection[Right], seconds: float) -> dict[tuple[Kind, str], _Answer]:
+    """What the cluster says of each topic and group."""
+    topics = TopicCollection(sorted({right.name for right in rights if right.kind == "topic"}))
+    groups = sorted({right.name for right in rights if right.kind == "group"})
+    futures: dict[tuple[Kind, str], Future[Any]] = {}
+    for name, future in admin.describe_topics(
+        topics, include_authorized_operations=True, request_timeout=seconds
+    ).items():
+        futures["topic", name] = future
+    if groups:
+        asked = admin.describe_consumer_groups(groups, include_authorized_operations=True, request_timeout=seconds)
+        futures |= {("group", name): future for name, future in asked.items()}
+    wait(futures.values(), 2 * seconds)
+    return {at: _answer(future) for at, future in futures.items()}
+
+
+def _answer(future: "Future[Any]") -> _Answer:
+    """The operations that are allowed, none where the cluster does not tell them, or its error."""
     try:
-        return future.result(timeout=0)
+        told = future.result(timeout=0).authorized_operations or ()
     except KafkaException as failure:
         error: KafkaError = failure.args[0]
         return error
     except TimeoutError:
         return KafkaError(KafkaError._TIMED_OUT)
+    return frozenset(_OPERATIONS_OF_KAFKA[one.name] for one in told if one.name in _OPERATIONS_OF_KAFKA)
 
 
-def _allowed(answer: TopicDescription | KafkaError) -> frozenset[Operation] | None:
-    """None where the cluster does not tell, or there is no such topic."""
+def _is_silence(kind: Kind, answer: _Answer) -> bool:
+    """A group's coordinator may be on its way: it is heard of again when the group is used."""
+    return kind == "topic" and isinstance(answer, KafkaError) and answer.code() < 0
+
+
+def _allows(answer: _Answer | None, right: Right) -> bool:
+    """Whether it is not refused: what nobody told, its first use will tell.
+
+    A refusal to describe a resource says that none of the rights is there that bring Describe.
+    """
     if isinstance(answer, KafkaError):
-        return frozenset() if answer.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED else None
-    told = answer.authorized_operations or ()
-    known = [_BY_OPERATION_OF_KAFKA[one.name] for one in told if one.name in _BY_OPERATION_OF_KAFKA]
-    return frozenset(known) if told else None
-
-
-def _allows(allowed: frozenset[Operation] | None, right: Right) -> bool:
-    return allowed is None or right.operation in allowed
+        return answer.code() not in REFUSALS or right.operation in {"Create", "DescribeConfigs"}
+    return not answer or right.operation in answer
 
 
 def _lasts(error: KafkaError) -> bool:

@@ -263,6 +263,7 @@ class Cluster:
                 return {one.topic: one.offset for one in found if one.offset >= 0}
             self._refuse(failed)
             if time.monotonic() >= deadline:
+                require(self._settings, verify_rights(self._settings), self._say)  # a client is not told of it
                 raise Unverifiable(f"the group's offsets of partition {number}: {failed.str()}")
             time.sleep(_POLL_SECONDS)
 
