@@ -182,12 +182,12 @@ def _lacking(settings: Settings, rights: Collection[Right], say: Say) -> list[Ri
     with waiting(kafka(settings), _REQUEST_SECONDS, say):
         while True:
             answers = _answers(admin, rights, min(_TRY_SECONDS, _REQUEST_SECONDS))
-            silence = next((answer for (kind, _), answer in answers.items() if _is_silence(kind, answer)), None)
-            if silence is None:
+            silences = list(_silences(answers))
+            if not silences:
                 return [right for right in rights if not _allows(answers.get((right.kind, right.name)), right)]
             admin.poll(0)  # it hears
             if time.monotonic() >= deadline or any(map(_lasts, heard)):
-                raise NoAccess(f"{kafka(settings)}: {settings.kafka.masked(_cause(heard, silence))}")
+                raise NoAccess(f"{kafka(settings)}: {settings.kafka.masked(_cause(heard, silences[0]))}")
 
 
 def _answers(admin: AdminClient, rights: Collection[Right], seconds: float) -> dict[tuple[Kind, str], _Answer]:
@@ -218,9 +218,11 @@ def _answer(future: "Future[Any]") -> _Answer:
     return frozenset(_OPERATIONS_OF_KAFKA[one.name] for one in told if one.name in _OPERATIONS_OF_KAFKA)
 
 
-def _is_silence(kind: Kind, answer: _Answer) -> bool:
-    """A group's coordinator may be on its way: it is heard of again when the group is used."""
-    return kind == "topic" and isinstance(answer, KafkaError) and answer.code() < 0
+def _silences(answers: Mapping[tuple[Kind, str], _Answer]) -> Iterator[KafkaError]:
+    """Of topics: a group's coordinator may be on its way, and is heard of again when the group is used."""
+    for (kind, _), answer in answers.items():
+        if kind == "topic" and isinstance(answer, KafkaError) and answer.code() < 0:
+            yield answer
 
 
 def _allows(answer: _Answer | None, right: Right) -> bool:
