@@ -14,7 +14,15 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
 
 from armstream import access, cli
 from armstream.access import RIGHTS, Right
@@ -216,7 +224,7 @@ def test_nobody_can_do_anothers_work(house: House) -> None:
         assert readable(house.client(user), prefix, everything) == read_by[user], user
         if user != "processor":
             assert not can_open(house.client(user), house.rights("processor")[-1].name), user
-            assert not can_join(house.client(user), house.job.settings.kafka.group_id, prefix + "weights"), user
+            assert not can_move(house.client(user), house.job.settings.kafka.group_id, prefix + "weights"), user
     for user in USERS:  # last: what is written is no record of ours
         assert writable(house.client(user), prefix, everything) == written_by[user], user
 
@@ -267,14 +275,12 @@ def can_open(client: Mapping[str, str], transactional_id: str) -> bool:
     return is_allowed(lambda: producer.init_transactions(20), KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
 
 
-def can_join(client: Mapping[str, str], group: str, topic: str) -> bool:
-    """Asks by moving the group's offsets, which a member may."""
-    stranger = Consumer({**client, "group.id": group, "log_level": 0, "enable.auto.commit": False})
-    offsets = [TopicPartition(topic, 0, 0)]
-    with closing(stranger):
-        return is_allowed(
-            lambda: stranger.commit(offsets=offsets, asynchronous=False), KafkaError.GROUP_AUTHORIZATION_FAILED
-        )
+def can_move(client: Mapping[str, str], group: str, topic: str) -> bool:
+    """Whether it may move the group's offsets, as a member may."""
+    moved = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, 0)])
+    admin = AdminClient({**client, "log_level": 0})
+    asked = admin.alter_consumer_group_offsets([moved], request_timeout=20)[group]
+    return is_allowed(lambda: asked.result(30), KafkaError.GROUP_AUTHORIZATION_FAILED)
 
 
 def is_allowed(call: Callable[[], object], refusal: int) -> bool:
