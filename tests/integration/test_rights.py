@@ -231,7 +231,8 @@ def test_nobody_can_do_anothers_work(house: House) -> None:
 
 def readable(client: Mapping[str, str], prefix: str, topics: Collection[str]) -> set[str]:
     """The topics that are shown, and whose first fetch is not refused."""
-    reader = Consumer({**client, "group.id": "none", "log_level": 0, "enable.partition.eof": True})
+    settings = {"group.id": "none", "enable.auto.commit": False, "enable.partition.eof": True, "log_level": 0}
+    reader = Consumer({**client, **settings})
     with closing(reader):
         shown = {
             topic for topic in topics if reader.list_topics(prefix + topic, 20).topics[prefix + topic].error is None
@@ -280,7 +281,13 @@ def can_move(client: Mapping[str, str], group: str, topic: str) -> bool:
     moved = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, 0)])
     admin = AdminClient({**client, "log_level": 0})
     asked = admin.alter_consumer_group_offsets([moved], request_timeout=20)[group]
-    return is_allowed(lambda: asked.result(30), KafkaError.GROUP_AUTHORIZATION_FAILED)
+
+    def move() -> None:
+        (answer,) = asked.result(30).topic_partitions
+        if answer.error is not None:
+            raise KafkaException(answer.error)
+
+    return is_allowed(move, KafkaError.GROUP_AUTHORIZATION_FAILED)
 
 
 def is_allowed(call: Callable[[], object], refusal: int) -> bool:
