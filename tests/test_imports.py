@@ -38,13 +38,14 @@ MAY_IMPORT = {
     "intake": {"intake", "events", "codec", "keys"},
     "verify": {
         *("verify", "oracle", "rules", "stages", "facts", "intake"),
-        *("events", "codec", "keys", "settings", "persistence", "waiting", "watermarks", "printable"),
+        *("events", "codec", "keys", "settings", "persistence", "waiting", "watermarks", "printable", "access"),
     },
     "engine": {"engine", "learning", "rules", "events", "codec", "plain", "waiting"},
     "operating": {
         *("operating", "runtime", "intake", "events", "codec", "keys", "rules"),
-        *("settings", "kafka_settings", "waiting", "watermarks"),
+        *("settings", "kafka_settings", "waiting", "watermarks", "access"),
     },
+    "access": {"access", "settings", "waiting"},
     "waiting": {"waiting"},
     "watermarks": {"watermarks"},
 }

@@ -49,6 +49,18 @@ class Proxied:
     advertised: str
 
 
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """Client listeners beside the plain one, by name and protocol ({"SCRAM": "SASL_SSL"}), and what they need in
+    server.properties, an authorizer for instance."""
+
+    protocols: Mapping[str, str]
+    settings: Mapping[str, str]
+
+
+NOT_SECURED = Secured({}, {})
+
+
 class WayError(Exception):
     """Kafka cannot be had in this way; the text is one line that says why."""
 

@@ -155,7 +155,7 @@ class Job:
     @property
     def settings(self) -> Settings:
         """What a process of this job gets."""
-        return armstream_settings.load(None, self._environment({}))
+        return armstream_settings.load(None, self.environment({}))
 
     def create_topics(self) -> None:
         topics.create(self.settings)
@@ -176,7 +176,7 @@ class Job:
             self._log = Log(self.bootstrap_servers, self.settings.kafka.group_id)
         return self._log
 
-    def _environment(self, overrides: Mapping[str, str]) -> dict[str, str]:
+    def environment(self, overrides: Mapping[str, str]) -> dict[str, str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ARMSTREAM__")}
         for path, value in {**self._overrides, **overrides}.items():
             environment["ARMSTREAM__" + path.upper().replace(".", "__")] = value
@@ -210,7 +210,7 @@ class Job:
         source_root: Path = SOURCE_ROOT,
     ) -> Process:
         port = free_port()
-        environment = self._environment({"metrics.port": str(port), **(overrides or {})})
+        environment = self.environment({"metrics.port": str(port), **(overrides or {})})
         environment |= {"PYTHONPATH": self._python_path(source_root), **(variables or {})}
         log = self._folder / f"{len(self._processes):02d}-{arguments[0]}.log"
         process = Process(arguments, environment, log, port)
@@ -229,7 +229,7 @@ class Job:
         """
         done = subprocess.run(
             [sys.executable, "-m", "armstream.cli", "verify", "--json", *arguments],
-            env=self._environment({}),
+            env=self.environment({}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -32,7 +32,7 @@ def _logging_as_before() -> Iterator[None]:
 def reset(job: Job, *arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output, and standard error without what it waited for."""
     out, err = io.StringIO(), io.StringIO()
-    environment = mock.patch.dict(os.environ, job._environment({}), clear=True)
+    environment = mock.patch.dict(os.environ, job.environment({}), clear=True)
     with environment, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = cli.main(["reset", *arguments])
     said = [line for line in err.getvalue().splitlines() if not line.startswith("waiting for ")]
@@ -153,7 +153,7 @@ def test_a_new_group_learns_again_from_the_beginning_onto_new_topics(stopped: Jo
     old_rewards = [record.value for record in job.audit()]
     del job._overrides["kafka.group_id"]
     assert job.command("check-config", "--config", str(path)).exit_code() == 0
-    new = armstream_settings.load(path, job._environment({}))
+    new = armstream_settings.load(path, job.environment({}))
     assert new.kafka.group_id == group
     assert new.topics.names.inputs == names.inputs
     processor = job.command("run", "--config", str(path), overrides={"instance": "a"}).wait_until_ready()

@@ -25,7 +25,7 @@ def anew(
     where Kafka does not answer, and where it refuses: a group that is not new, topics that hold something, inputs that
     lack their beginning, unless `accept_deleted`.
     """
-    count = partition_count(settings, say)
+    count = partition_count(settings, settings.topics.names.inputs[0], say)
     new = _renamed(settings, group, suffix, count)
     refuse_members(settings, group, say)
     refuse_offsets(settings, group, say)

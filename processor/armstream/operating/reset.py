@@ -50,7 +50,7 @@ def to_snapshots(settings: Settings, *, accept_topics: bool, dry_run: bool, say:
     if blocking is not None:
         raise Stopped(str(blocking))
     refuse_members(settings, settings.kafka.group_id, say)
-    count = partition_count(settings, say)
+    count = partition_count(settings, settings.topics.names.inputs[0], say)
     topic_ids = _topic_ids(settings, say)
     steps = plan(settings, standings(settings, count, say), topic_ids, accept_topics)
     if not steps:

@@ -21,7 +21,8 @@ from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from armstream.runtime.failures import Stopped
+from armstream.access import REFUSALS
+from armstream.runtime.failures import Stopped, stop_if_refused
 from armstream.runtime.publication import Output, Publication
 from armstream.waiting import waiting
 
@@ -110,7 +111,8 @@ class Committer:
 
     Of the last commit, `error` is why it failed, "" where it did not. `group_refused` says that the group did not take
     its offsets: the consumer is about to learn that it was thrown out, which is no fault of the batch;
-    `is_of_a_record`, that a record cannot be published, or all of them together.
+    `is_of_a_record`, that a record cannot be published, or all of them together. `not_allowed` is the refusal of a
+    right that lacks, if any.
     """
 
     def __init__(self, configuration: Mapping[str, Any], serve: Serve) -> None:
@@ -119,6 +121,7 @@ class Committer:
         self._name: str = self._configuration["transactional.id"]
         self._fences: deque[float] = deque()
         self.error, self.group_refused, self.is_of_a_record = "", False, False
+        self.not_allowed: KafkaError | None = None
         self._producer = self._open(serve)
 
     def commit(
@@ -126,6 +129,7 @@ class Committer:
     ) -> Outcome:
         """Publishes the records and the input offsets in one transaction; serves the consumer while it waits."""
         producer, self.error, self.group_refused, self.is_of_a_record = self._producer, "", False, False
+        self.not_allowed = None
         try:
             producer.begin_transaction()
             _produce(producer, publication)
@@ -170,7 +174,7 @@ class Committer:
         try:
             until_deadline(lambda: self._producer.abort_transaction(_CALL_SECONDS), _CALL_DEADLINE_SECONDS, serve)
         except KafkaException as failure:
-            self._note_fence(failure.args[0])
+            self._note_error(failure.args[0])
             log.warning("the abort failed: %s", failure.args[0].str())
             return Outcome.UNKNOWN
         self._renew_after_trouble(time.monotonic() - started, serve)
@@ -203,6 +207,7 @@ class Committer:
             with waiting(f"Kafka to open transactional id {self._name!r}", _RENEW_DEADLINE_SECONDS, log.warning):
                 until_deadline(lambda: producer.init_transactions(_CALL_SECONDS), _RENEW_DEADLINE_SECONDS, serve)
         except KafkaException as failure:
+            stop_if_refused(failure.args[0])
             raise Stopped(
                 f"transactional id {self._name!r} could not be opened within {_RENEW_DEADLINE_SECONDS:.0f} s: "
                 f"{failure.args[0].str()}"
@@ -210,10 +215,13 @@ class Committer:
         return producer
 
     def _note_error(self, error: KafkaError) -> None:
+        """Raises Stopped where one fence follows the other."""
         self._note_fence(error)
         self.error = error.str()
         self.group_refused = error.code() in _GROUP_REFUSES
         self.is_of_a_record = error.code() in _OF_A_RECORD
+        if error.code() in REFUSALS:
+            self.not_allowed = error
 
     def _note_fence(self, error: KafkaError) -> None:
         if error.code() not in _FENCED:

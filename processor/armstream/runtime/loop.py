@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, TopicPartition
 
 from armstream.events import Source, WeightVector
 from armstream.runtime.commit import Committer, Outcome
-from armstream.runtime.failures import Stopped
+from armstream.runtime.failures import NotAllowed, Stopped
 from armstream.runtime.hold_back import HoldBack
 from armstream.runtime.identity import Watch
 from armstream.runtime.in_force import settings_in_force
@@ -119,7 +119,7 @@ class Processor:
         self._intake = Intake(watch.identity.partitions, settings.limits.record_bytes, settings.max_future_micros, skip)
 
     def turn(self) -> None:
-        """Advances the restores by a slice and commits at most one batch. Raises Stopped where it cannot go on."""
+        """Advances the restores by a slice and commits at most one batch. Raises Stopped or NotAllowed."""
         try:
             self._turn()
         except Stopped as stopped:
@@ -281,6 +281,8 @@ class Processor:
 
     def _note_abort(self, batch: Sequence[TaskBatch]) -> None:
         """Raises Stopped where no later try would go better."""
+        if self._committer.not_allowed is not None:
+            raise NotAllowed(self._committer.not_allowed)
         committer, records = self._committer, [record for part in batch for record in part.records]
         if committer.is_of_a_record and len(records) > 1:
             self._narrowing.note_abort(len(records), {part.task.number: part.next_offset for part in batch})

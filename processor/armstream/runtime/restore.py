@@ -18,7 +18,7 @@ from armstream.codec import DecodeError
 from armstream.events import BanditSnapshot, PositionPage, PositionSnapshot, TaskSnapshot
 from armstream.keys import CLAIM_PREFIX, TASK_KEY, position_key
 from armstream.runtime import ownership
-from armstream.runtime.failures import Stopped
+from armstream.runtime.failures import Stopped, stop_if_refused
 from armstream.runtime.identity import Watch, made_anew
 from armstream.runtime.intake import Record
 from armstream.runtime.snapshots import Values, decoded, unreadable, writer_of
@@ -203,12 +203,14 @@ class Restorer:
             try:
                 found = self._committed_consumer.committed(wanted, _STABLE_OFFSETS_SECONDS)
             except KafkaException as failure:
+                stop_if_refused(failure.args[0])
                 self._wait(progress, f"the committed offsets of task {number}: {failure.args[0].str()}")
             else:
                 failed = next((one.error for one in found if one.error), None)
                 if failed is None:
                     progress.moved(progress.remaining_records)
                     return {one.topic: one.offset for one in found if one.offset >= 0}
+                stop_if_refused(failed)
                 self._wait(progress, f"the committed offsets of task {number}: {failed.str()}")
             yield
 
@@ -232,6 +234,7 @@ class Restorer:
                 try:
                     found = watermarks(self._ends_consumer, name, number, _WATERMARK_SECONDS)
                 except KafkaException as failure:
+                    stop_if_refused(failure.args[0])
                     self._wait(progress, f"the offsets of {name}:{number}: {failure.args[0].str()}")
                     yield
                     continue
@@ -389,6 +392,9 @@ def _keep(message: Message, found: dict[str, dict[bytes, bytes]], reached: Offse
 def _end_of(message: Message) -> int:
     """The offset of the end of a partition. Raises KafkaException for another error."""
     error, record = message.error(), cast(Record, message)
-    if error is None or error.code() != KafkaError._PARTITION_EOF:
+    if error is None:
+        raise KafkaException(KafkaError(KafkaError._FAIL, "a record where the end of a partition was expected"))
+    if error.code() != KafkaError._PARTITION_EOF:
+        stop_if_refused(error)
         raise KafkaException(error)
     return record.offset()

@@ -6,7 +6,8 @@ import os
 import threading
 import time
 
-from armstream.runtime.failures import Leaving, Stopped
+from armstream.access import processor_rights, why_refused
+from armstream.runtime.failures import Leaving, NotAllowed, Stopped
 from armstream.runtime.http import serve_http
 from armstream.runtime.identity import Watch
 from armstream.runtime.loop import Processor, Pulse
@@ -32,6 +33,9 @@ def run(settings: Settings, *, skip: frozenset[tuple[str, int, int]] = frozenset
         return 0
     except Stopped as stopped:
         log.error("%s", stopped)
+        return 1
+    except NotAllowed as refused:
+        log.error("%s", why_refused(settings, refused.error, processor_rights(settings), log.warning))
         return 1
     except Exception:
         log.exception("the processor crashed; the next start restores what was committed")

@@ -8,13 +8,14 @@ from typing import cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
+from armstream.access import processor_rights
 from armstream.codec import DecodeError, decode
 from armstream.events import TaskSnapshot
 from armstream.keys import TASK_KEY
 from armstream.runtime.failures import Stopped
 from armstream.runtime.identity import ask, grown, identities, learned_from_another
 from armstream.runtime.intake import Record
-from armstream.runtime.topics import admin_client, check
+from armstream.runtime.topics import admin_client, check, require
 from armstream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,8 @@ _READ_SECONDS = 10.0
 
 
 def refuse_differences(settings: Settings) -> None:
-    """Raises Stopped where a topic is not what the guarantee needs."""
+    """Raises Stopped where a right lacks, or a topic is not what the guarantee needs."""
+    require(settings, processor_rights(settings))
     differences = check(settings)
     for difference in differences:
         if not difference.blocks:
