@@ -134,7 +134,7 @@ def secured_kafka(folder: Path, users: Collection[str]) -> Iterator[SecuredKafka
     secured = Secured({"SCRAM": "SASL_SSL", "MTLS": "SSL"}, _settings(certificates))
     data_dir = folder / "broker"
     data_dir.mkdir()
-    broker = JavaBroker(data_dir, find_jars(CACHE, print), find_java(), free_port, secured)
+    broker = JavaBroker(data_dir, find_jars(CACHE, print), find_java(), free_port, {}, secured)
     try:
         kafka = SecuredKafka(broker, certificates)
         kafka.add_users(users)
