@@ -282,7 +282,8 @@ def _checked(state: TaskState, fill: Fill, bandit: Bandit | None) -> LearningSet
         settings, rule = new_settings, rule_named(new_settings.algorithm)
         check_fill(fill, settings.arms)
         check_bandit_id(fill.bandit_id)
-    check_decision(fill)
+    if fill.contributions or fill.advice:
+        check_decision(fill)
     refusal = rule.fill_refusal(fill)
     if refusal:
         raise Refused("VALIDATION", refusal)
