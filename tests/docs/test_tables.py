@@ -92,7 +92,7 @@ def test_every_option_that_is_mentioned_exists() -> None:
             known.update(action.option_strings)
             if isinstance(action, argparse._SubParsersAction):
                 waiting += action.choices.values()
-    mentioned = set(re.findall(r"--[a-z]+", page("reference/commands.md") + page("operating/arms.md")))
+    mentioned = set(re.findall(r"--[a-z]+(?:-[a-z]+)*", page("reference/commands.md") + page("operating/arms.md")))
     assert {"--config", "--weight", "--reason"} <= mentioned <= known
 
 
