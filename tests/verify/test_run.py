@@ -10,7 +10,7 @@ from msgspec import structs
 
 from armstream.verify import run as command
 from armstream.verify.published import PartitionLog
-from tests.verify.desk import PARTITIONS, Desk
+from tests.verify.desk import PARTITIONS, TOPIC_IDS, Desk
 from tests.verify.test_history import TRADED
 
 
@@ -18,6 +18,7 @@ class DeskCluster:
     """A cluster of one desk. `between` is called at each look whether something is new."""
 
     partition_count = PARTITIONS
+    topic_ids = TOPIC_IDS
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
