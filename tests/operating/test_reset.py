@@ -96,15 +96,34 @@ def test_outputs_that_were_made_anew_are_for_a_start_to_take(topic: str) -> None
     assert planned(standing(snapshot(), MAPPED), ids=IDS | {topic: "x"}) == []
 
 
-def test_a_snapshot_of_an_older_processor_which_says_nothing_of_itself_is_taken_for_ours() -> None:
+def test_a_snapshot_of_an_older_processor_is_taken_for_ours_on_the_operators_word() -> (
+    None
+):
+    """A topic that was made anew since, and is longer by now, would lose what is before the offset."""
     old = TaskSnapshot(0, MAPPED)
-    (step,) = planned(standing(old, {}))
-    assert (step.offsets, step.snapshot) == (MAPPED, None)
+    assert planned(standing(old, MAPPED)) == []
+    assert refusal(standing(old, {})).startswith("task 0: the snapshot does not say of which topics it is: ")
+    (step,) = planned(standing(old, {}), accept_topics=True)
+    assert (step.offsets, step.snapshot) == (MAPPED, None), "the processor's first commit names them"
 
 
 def test_a_snapshot_that_stands_in_topics_under_other_names_is_refused_since_it_would_all_be_read_again() -> None:
     found = standing(snapshot(next_offset={"fills": 70, "commands": 3}, topic_ids={}), {})
     assert "stands in fills, and the inputs are trades, commands: " in refusal(found, accept_topics=True)
+
+
+def test_state_under_another_name_is_refused_whatever_is_accepted() -> None:
+    """Half of the state would be an empty topic's."""
+    elsewhere = {name: at for name, at in IDS.items() if name != "position-snapshots"} | {"positions": "x"}
+    line = refusal(standing(snapshot(topic_ids=elsewhere), {}), accept_topics=True, ids=OTHER_IDS)
+    assert line.startswith("task 0: its state is not on position-snapshots: set topics.prefix and the names back.")
+
+
+def test_an_output_under_another_name_is_left_for_the_start_to_say() -> None:
+    before = {name: at for name, at in IDS.items() if name != "weights"} | {"w": "x"}
+    (step,) = planned(standing(snapshot(topic_ids=before), MAPPED), accept_topics=True, ids=OTHER_IDS)
+    assert step.snapshot is not None
+    assert step.snapshot.topic_ids == {name: at for name, at in OTHER_IDS.items() if name != "weights"}
 
 
 def test_an_offset_in_a_topic_of_which_the_snapshot_read_nothing_is_refused_with_what_deletes_it() -> None:

@@ -128,6 +128,8 @@ def _wait_for(consumer: Consumer, wanted: int, settings: Settings) -> None:
 def _result(settings: Settings, future: Future[T]) -> T:
     try:
         return future.result(2 * REQUEST_SECONDS)
+    except TimeoutError as failure:
+        raise Stopped(f"{_where(settings)}: no answer within {2 * REQUEST_SECONDS:.0f} s") from failure
     except KafkaException as failure:
         raise Stopped(f"{_where(settings)}: {settings.kafka.masked(failure.args[0].str())}") from failure
 

@@ -86,7 +86,13 @@ def plan(
             )
         offsets = {name: standing.snapshot.next_offset[name] for name in _stands_in(settings, standing)}
         moved = {name: offset for name, offset in offsets.items() if standing.committed.get(name) != offset}
-        written = replace(standing.snapshot, topic_ids=topic_ids) if others else None
+        if moved and not standing.snapshot.topic_ids and not accept_topics:
+            raise Stopped(
+                f"task {standing.task}: the snapshot does not say of which topics it is: an older processor wrote it. "
+                f"Where none was deleted and made anew since: --accept-topics. Else: {ANEW}"
+            )
+        named = {name: topic_ids[name] for name in standing.snapshot.topic_ids if name in topic_ids}
+        written = replace(standing.snapshot, topic_ids=named) if others else None
         if moved or written:
             steps.append(Step(standing.task, moved, standing.committed, written))
     return steps
@@ -108,13 +114,18 @@ def _refuse_foreign(settings: Settings, snapshot: TaskSnapshot, count: int) -> N
             f"task {snapshot.task}: the snapshot is of group {snapshot.group!r}, and kafka.group_id is {group!r}: "
             f"set it to {snapshot.group!r}, or take other output topics"
         )
+    names = settings.topics.names
+    for name in (names.bandit_snapshots, names.position_snapshots):
+        if snapshot.topic_ids and name not in snapshot.topic_ids:
+            raise Stopped(
+                f"task {snapshot.task}: its state is not on {name}: set topics.prefix and the names back. Else: {ANEW}"
+            )
     if snapshot.partitions not in (0, count):
-        raise Stopped(grown(settings.topics.names.inputs[0], snapshot.partitions, count))
+        raise Stopped(grown(names.inputs[0], snapshot.partitions, count))
 
 
 def _other_topics(settings: Settings, snapshot: TaskSnapshot, topic_ids: Mapping[str, str]) -> list[str]:
-    """What is read, inputs and state, and is not the snapshot's; none where an older processor wrote it, which did not
-    say. A start takes other outputs as they are."""
+    """What is read, inputs and state, and is not the snapshot's. A start takes other outputs as they are."""
     names = settings.topics.names
     read = (*names.inputs, names.bandit_snapshots, names.position_snapshots)
     return [name for name in read if snapshot.topic_ids.get(name, topic_ids[name]) != topic_ids[name]]
