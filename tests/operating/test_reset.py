@@ -96,9 +96,7 @@ def test_outputs_that_were_made_anew_are_for_a_start_to_take(topic: str) -> None
     assert planned(standing(snapshot(), MAPPED), ids=IDS | {topic: "x"}) == []
 
 
-def test_a_snapshot_of_an_older_processor_is_taken_for_ours_on_the_operators_word() -> (
-    None
-):
+def test_a_snapshot_of_an_older_processor_is_taken_for_ours_on_the_operators_word() -> None:
     """A topic that was made anew since, and is longer by now, would lose what is before the offset."""
     old = TaskSnapshot(0, MAPPED)
     assert planned(standing(old, MAPPED)) == []
