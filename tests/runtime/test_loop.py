@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from armstream.runtime.loop import Processor, Pulse
-from armstream.runtime.tasks import Progress, Restore, Steps
+from armstream.runtime.loop import Processor, Pulse, TaskBatch
+from armstream.runtime.tasks import Progress, Restore, Steps, Task
 
 
 def processor_at(turned_at: float, restoring: dict[int, Restore]) -> Any:
@@ -42,3 +42,22 @@ def test_a_restore_that_begins_later_has_its_first_five_seconds_too(caplog: pyte
         processor._pulse.turned_at = 104.0
         processor._tell_of_restores()
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(("moved_to", "is_kept"), [(7, False), (9, True)])
+def test_of_a_batch_that_moves_no_offset_the_committed_ones_tell_nothing(moved_to: int, is_kept: bool) -> None:
+    """A task that only says whose it is has the same offsets before and after: the next restore reads what was said."""
+    pipeline = SimpleNamespace(rollback=lambda: None)
+    task = Task(3, cast(Any, pipeline), {"trades": 7})
+    batch = [TaskBatch(task, [], cast(Any, None), {"trades": moved_to}, "")]
+    kept: list[TaskBatch] = []
+    doubted: list[int] = []
+    processor = cast(Any, object.__new__(Processor))
+    processor._serve = lambda: None
+    processor._committer = SimpleNamespace(renew=lambda serve: serve(), group_refused=False)
+    processor._member = SimpleNamespace(seek_back=lambda serve: serve())
+    processor._committed = lambda part: dict(part.next_offset)
+    processor._keep, processor._doubt = kept.extend, doubted.append
+    processor._aborts_in_a_row = 0
+    processor._settle(batch)
+    assert (kept, doubted) == ((batch, []) if is_kept else ([], [3]))

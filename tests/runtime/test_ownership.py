@@ -56,10 +56,20 @@ def test_a_snapshot_of_ours_and_an_older_one_that_does_not_say_are_taken() -> No
     [
         ({"group": "other"}, r"these topics are group 'other''s, and this is 'desk'"),
         ({"partitions": 3}, r"trades has 4 partitions, and had 3 when its state was learned"),
-        ({"topic_ids": {"trades": "old"}}, r"trades was deleted and made anew: its id was old, and is id of trades;"),
-        ({"topic_ids": {"commands": "old"}}, r"commands was deleted and made anew"),
-        ({"topic_ids": {"bandit-snapshots": "old"}}, r"bandit-snapshots was deleted and made anew"),
-        ({"topic_ids": {"position-snapshots": "old"}}, r"position-snapshots was deleted and made anew"),
+        (
+            {"topic_ids": {**IDENTITY.topic_ids, "trades": "old"}},
+            r"trades was deleted and made anew: its id was old, and is id of trades;",
+        ),
+        ({"topic_ids": {"trades": "id of trades"}}, r"its state is not on bandit-snapshots: set the topics' names"),
+        ({"topic_ids": {**IDENTITY.topic_ids, "commands": "old"}}, r"commands was deleted and made anew"),
+        (
+            {"topic_ids": {**IDENTITY.topic_ids, "bandit-snapshots": "old"}},
+            r"bandit-snapshots was deleted and made anew",
+        ),
+        (
+            {"topic_ids": {**IDENTITY.topic_ids, "position-snapshots": "old"}},
+            r"position-snapshots was deleted and made anew",
+        ),
     ],
 )
 def test_a_snapshot_of_others_is_refused(fields: dict[str, Any], says: str) -> None:

@@ -50,6 +50,8 @@ def refuse_anothers(number: int, snapshot: TaskSnapshot, identity: Identity, top
         raise Stopped(grown(topics.inputs[0], snapshot.partitions, identity.partitions))
     for name in (*topics.inputs, topics.bandit_snapshots, topics.position_snapshots):
         before, now = snapshot.topic_ids.get(name), identity.topic_ids[name]
+        if before is None and snapshot.topic_ids and name not in topics.inputs:
+            raise Stopped(f"task {number}: its state is not on {name}: set the topics' names back. Else: {ANEW}")
         if before is not None and before != now:
             raise Stopped(f"task {number}: {learned_from_another(name, before, now)}")
 

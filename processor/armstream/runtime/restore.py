@@ -109,13 +109,14 @@ class Restorer:
         task.settings = snapshot.settings
         said = (snapshot.group, snapshot.topic_ids, snapshot.partitions)
         task.is_due = said != (now.group, now.topic_ids, now.partitions)
-        anew = {name for name, before in snapshot.topic_ids.items() if before != now.topic_ids.get(name, before)}
-        task.lacks_vectors = names.weights in anew
-        if names.rewards in anew:
-            task.settings = ""  # the log that knew them is gone
-        for name in sorted(anew - self._told):
-            self._told.add(name)
-            log.warning("%s", made_anew(name, snapshot.topic_ids[name], now.topic_ids[name]))
+        known = snapshot.topic_ids or now.topic_ids
+        task.lacks_vectors = known.get(names.weights) != now.topic_ids[names.weights]
+        if known.get(names.rewards) != now.topic_ids[names.rewards]:
+            task.settings = ""  # the log that knew them is another one
+        for name, before in known.items():
+            if name not in self._told and before != now.topic_ids.get(name, before):
+                self._told.add(name)
+                log.warning("%s", made_anew(name, before, now.topic_ids[name]))
 
     def _own(self, number: int, left: Mapping[str, Values], progress: Progress) -> Generator[None, None, None]:
         """Until these topics are known to be this group's, of a task without state and offsets. Raises Stopped.

@@ -35,10 +35,10 @@ def refuse_differences(settings: Settings) -> None:
 
 def _true_reason(settings: Settings) -> str:
     """The line that says how the topics are not what a snapshot says; "" where none says so."""
-    names = settings.topics.names
+    names, admin = settings.topics.names, admin_client(settings)  # named: a client that is freed never answers
     try:
         snapshot = _a_task_snapshot(settings)
-        found = identities(ask(admin_client(settings), names.all))
+        found = identities(ask(admin, names.all))
     except (KafkaException, TimeoutError, DecodeError) as failure:
         log.warning("no snapshot could be asked what the topics were: %r", failure)
         return ""
