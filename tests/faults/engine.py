@@ -1,5 +1,5 @@
 """An engine in a process of its own: `python -m tests.faults.engine BOOTSTRAP_SERVERS TRADES WEIGHTS` trades until
-SIGTERM, and then says how many events it published. Law: its own clock dates them."""
+SIGTERM, and then says how many events were delivered. Law: its own clock dates them."""
 
 import signal
 import sys
@@ -7,22 +7,25 @@ import threading
 
 from numpy.random import default_rng
 
-from armstream.engine import TradesPublisher, WeightsFollower
+from armstream.engine import PublishError, TradesPublisher, WeightsFollower
 
 _BANDITS = 8
 _PAUSE_SECONDS = 0.05
 
 
 def trade(bootstrap_servers: str, trades: str, weights: str, arms: list[str], stopping: threading.Event) -> int:
-    """A position after the other, opened and closed. Raises what the engine's library raises."""
+    """A position after the other, opened and closed. Gives how many events were delivered."""
     client, draw, published = {"bootstrap.servers": bootstrap_servers}, default_rng(0), 0
-    with WeightsFollower(client, topic=weights) as follower, TradesPublisher(client, topics=[trades]) as publisher:
-        while not stopping.wait(_PAUSE_SECONDS):
-            decision = follower.choose(f"engine-{draw.integers(_BANDITS)}", draw, arms=arms)
-            price = float(draw.uniform(20.0, 200.0))
-            publisher.publish(decision.fill(instrument_id="AAPL", side="BUY", quantity=1.0, price=price))
-            publisher.publish(decision.close(quantity=1.0, price=price * float(draw.normal(1.0, 0.003))))
-            published += 2
+    try:
+        with WeightsFollower(client, topic=weights) as follower, TradesPublisher(client, topics=[trades]) as publisher:
+            while not stopping.wait(_PAUSE_SECONDS):
+                decision = follower.choose(f"engine-{draw.integers(_BANDITS)}", draw, arms=arms)
+                price = float(draw.uniform(20.0, 200.0))
+                publisher.publish(decision.fill(instrument_id="AAPL", side="BUY", quantity=1.0, price=price))
+                publisher.publish(decision.close(quantity=1.0, price=price * float(draw.normal(1.0, 0.003))))
+                published += 2
+    except PublishError as undelivered:  # a clock that is set back by a day can keep librdkafka from sending
+        published -= len(undelivered.events)
     return published
 
 
