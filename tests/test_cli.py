@@ -176,7 +176,7 @@ def test_topics_without_a_broker_is_1_and_says_which(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ARMSTREAM__KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
-    monkeypatch.setattr("armstream.runtime.topics._REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr("armstream.access._REQUEST_SECONDS", 0.5)
     assert cli.main(["topics", "check"]) == 1
     assert capsys.readouterr().err.startswith("Kafka at 127.0.0.1:1: ")
 
@@ -185,7 +185,7 @@ def test_verify_without_a_broker_is_1_and_says_for_which_it_waits_and_nothing_el
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ARMSTREAM__KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
-    monkeypatch.setattr("armstream.verify.log._REQUEST_SECONDS", 2.5)
+    monkeypatch.setattr("armstream.access._REQUEST_SECONDS", 2.5)
     assert cli.main(["verify", "--json"]) == 1
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -212,7 +212,7 @@ def test_arms_without_a_broker_is_1_and_says_which(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ARMSTREAM__KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
-    monkeypatch.setattr("armstream.runtime.topics._REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr("armstream.access._REQUEST_SECONDS", 0.5)
     for arguments in (["list"], ["reset", "book"]):
         assert cli.main(["arms", *arguments]) == 1
         assert capsys.readouterr().err.startswith("Kafka at 127.0.0.1:1: ")

@@ -35,10 +35,22 @@ MAY_IMPORT = {
     "intake": {"intake", "events", "codec", "keys"},
     "verify": {
         *("verify", "oracle", "rules", "stages", "facts", "intake"),
-        *("events", "codec", "keys", "settings", "persistence", "waiting"),
+        *("events", "codec", "keys", "settings", "persistence", "waiting", "access"),
     },
     "engine": {"engine", "learning", "events", "codec", "plain", "waiting"},
-    "operating": {"operating", "runtime", "intake", "events", "codec", "keys", "rules", "settings", "waiting"},
+    "operating": {
+        "operating",
+        "runtime",
+        "intake",
+        "events",
+        "codec",
+        "keys",
+        "rules",
+        "settings",
+        "waiting",
+        "access",
+    },
+    "access": {"access", "settings", "waiting"},
     "waiting": {"waiting"},
 }
 # Modules that are a part of their own: settings as plain facts, what judges a record without state, state in a file.

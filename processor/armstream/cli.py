@@ -222,12 +222,12 @@ def _topics_create(arguments: argparse.Namespace) -> int:
     if settings is None:
         return 1
     from armstream.runtime.failures import Stopped  # noqa: PLC0415
-    from armstream.runtime.topics import check, create  # noqa: PLC0415 - loads the Kafka client
+    from armstream.runtime.topics import create  # noqa: PLC0415 - loads the Kafka client
 
     try:
         for name in create(settings, _tell):
             print(f"made {name}")
-        return _show(check(settings, _tell))
+        return _show_differences(settings)
     except Stopped as stopped:
         return _failed(str(stopped))
 
@@ -236,16 +236,20 @@ def _topics_check(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     if settings is None:
         return 1
-    from armstream.runtime.failures import Stopped  # noqa: PLC0415
-    from armstream.runtime.topics import check  # noqa: PLC0415 - loads the Kafka client
+    from armstream.runtime.failures import Stopped  # noqa: PLC0415 - loads the Kafka client
 
     try:
-        return _show(check(settings, _tell))
+        return _show_differences(settings)
     except Stopped as stopped:
         return _failed(str(stopped))
 
 
-def _show(differences: Sequence[object]) -> int:
+def _show_differences(settings: "Settings") -> int:
+    from armstream.access import check_rights  # noqa: PLC0415 - loads the Kafka client
+    from armstream.runtime.topics import check, require  # noqa: PLC0415
+
+    require(settings, check_rights(settings), _tell)
+    differences = check(settings, _tell)
     for difference in differences:
         print(difference)
     if not differences:

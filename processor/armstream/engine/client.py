@@ -1,7 +1,9 @@
 """librdkafka's settings of an engine's clients. Law: what a guarantee rests on is not the caller's, and is refused."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
+
+from confluent_kafka import KafkaError
 
 
 def client_settings(
@@ -15,3 +17,9 @@ def client_settings(
     if refused:
         raise ValueError("; ".join(refused))
     return {**default, **given, **forced}
+
+
+def reason(error: KafkaError, right: Literal["Read", "Write"]) -> str:
+    """What librdkafka says, and the right on the topic where it is that which lacks."""
+    lacks = error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+    return f"this user lacks the right {right} on it ({error.str()})" if lacks else error.str()

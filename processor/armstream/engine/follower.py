@@ -27,6 +27,7 @@ from numpy.random import Generator
 
 from armstream.codec import DecodeError, decode
 from armstream.engine.client import client_settings as settings_of
+from armstream.engine.client import reason
 from armstream.engine.decision import Decision, draw
 from armstream.engine.view import Status, WeightsView, weights_within
 from armstream.events import WeightVector
@@ -70,6 +71,7 @@ _LASTING: Final = frozenset(
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
         KafkaError._AUTHENTICATION,
+        KafkaError._SSL,
         KafkaError._AUTO_OFFSET_RESET,
         KafkaError._LOG_TRUNCATION,
     }
@@ -351,7 +353,8 @@ class WeightsFollower:
         """Keeps the record's vector if it is newer; a tombstone ends its bandit."""
         error = record.error()
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
-            self._note(error)
+            if error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # no group is joined: it takes no right on one
+                self._note(error)
             return
         partition, offset = record.partition() or 0, record.offset() or 0
         if error is not None:
@@ -378,7 +381,7 @@ class WeightsFollower:
     # Trouble.
 
     def _note(self, error: KafkaError) -> None:
-        self._add_trouble(error.str(), lasts=error.fatal() or error.code() in _LASTING)
+        self._add_trouble(reason(error, "Read"), lasts=error.fatal() or error.code() in _LASTING)
 
     def _add_trouble(self, text: str, *, lasts: bool) -> None:
         """The latest text since the first; one that lasts takes the place of one that may pass."""

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from armstream.codec import decode, encode
 from armstream.engine.client import client_settings as settings_of
+from armstream.engine.client import reason
 from armstream.engine.sendable import sendable
 from armstream.events import Close, Fill
 from armstream.waiting import SAY_AFTER_SECONDS, waiting, waiting_line
@@ -156,7 +157,7 @@ class TradesPublisher:
         except BufferError:
             return False
         except KafkaException as failure:
-            why = failure.args[0].str()
+            why = reason(failure.args[0], "Write")
             raise PublishError(f"{_named(event)} was not sent to {topic!r}: {why}", (event,)) from failure
         return True
 
@@ -184,7 +185,8 @@ class TradesPublisher:
         error, record = undelivered[0]
         more = f" and {len(events) - 1} more" if len(events) > 1 else ""
         raise PublishError(
-            f"{_named(events[0])}{more} not delivered to {record.topic()!r}: {error.str()}", events + not_taken
+            f"{_named(events[0])}{more} not delivered to {record.topic()!r}: {reason(error, 'Write')}",
+            events + not_taken,
         )
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 
+from armstream.access import list_rights
 from armstream.codec import decode
 from armstream.events import BanditSnapshot, DeadLetter, WeightVector
 from armstream.keys import partition_of
 from armstream.operating.reader import REQUEST_SECONDS, latest, reader
 from armstream.rules import UnknownRule, clips
 from armstream.runtime.failures import Stopped
-from armstream.runtime.topics import partition_count
+from armstream.runtime.topics import partition_count, require
 from armstream.settings import Settings
 from armstream.waiting import Say, waiting
 
@@ -19,7 +20,9 @@ def listed(settings: Settings, bandit_id: str | None, say: Say) -> Iterator[str]
     Raises Stopped where Kafka does not answer, or has no weights of the one that is asked for, and for a bandit whose
     rule this version does not know.
     """
-    names, count = settings.topics.names, partition_count(settings, say)
+    names = settings.topics.names
+    require(settings, list_rights(settings), say)
+    count = partition_count(settings, names.weights, say)
     numbers = range(count) if bandit_id is None else [partition_of(bandit_id.encode(), count)]
     where = f"{names.weights} and {names.bandit_snapshots} of Kafka at {settings.kafka.bootstrap_servers}"
     with reader(settings) as consumer, waiting(where, 2 * REQUEST_SECONDS, say):

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, Producer, TopicPartition
 
+from armstream.access import ask_rights
 from armstream.codec import decode, encode
 from armstream.events import Command, CommandApplied, DeadLetter
 from armstream.keys import partition_of
 from armstream.operating.reader import REQUEST_SECONDS, reader, records, watermarks
 from armstream.runtime.failures import Stopped
 from armstream.runtime.intake import Record
-from armstream.runtime.topics import partition_count
+from armstream.runtime.topics import partition_count, require
 from armstream.settings import Settings
 from armstream.waiting import Say, waiting
 
@@ -36,7 +37,8 @@ def send(settings: Settings, command: Command, wait_seconds: float, say: Say) ->
     Raises Stopped where Kafka does not answer, or nobody took the command in time.
     """
     names = settings.topics.names
-    number = partition_of(command.bandit_id.encode(), partition_count(settings, say))
+    require(settings, ask_rights(settings), say)
+    number = partition_of(command.bandit_id.encode(), partition_count(settings, names.commands, say))
     with reader(settings) as consumer:
         outputs = (names.rewards, names.dead_letters)
         with waiting(f"Kafka at {settings.kafka.bootstrap_servers}", 3 * REQUEST_SECONDS, say):

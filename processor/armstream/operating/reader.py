@@ -78,7 +78,7 @@ def latest(consumer: Consumer, topic: str, numbers: Sequence[int]) -> dict[bytes
             if error is not None and error.code() == KafkaError._PARTITION_EOF:
                 waiting.discard(record.partition())
             elif error is not None:
-                raise KafkaException(error)
+                _pass_over(error)
             else:
                 deadline = time.monotonic() + REQUEST_SECONDS
                 _keep(record, found)
@@ -103,5 +103,11 @@ def records(consumer: Consumer) -> Iterator[Record]:
         error = message.error()
         if error is None:
             yield cast(Record, message)
-        elif error.code() != KafkaError._PARTITION_EOF:
-            raise KafkaException(error)
+        else:
+            _pass_over(error)
+
+
+def _pass_over(error: KafkaError) -> None:
+    """The end of a partition, and what the group would say, which is not joined. Raises KafkaException for the rest."""
+    if error.code() not in (KafkaError._PARTITION_EOF, KafkaError.GROUP_AUTHORIZATION_FAILED):
+        raise KafkaException(error)

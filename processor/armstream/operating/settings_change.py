@@ -16,7 +16,8 @@ def to_begin_anew(settings: Settings, say: Say) -> dict[str, str]:
     registry = settings.bandit_registry()
     if registry.on_settings_change != "reset":
         return {}
-    topic, count = settings.topics.names.bandit_snapshots, partition_count(settings, say)
+    topic = settings.topics.names.bandit_snapshots
+    count = partition_count(settings, topic, say)
     where = f"{topic} of Kafka at {settings.kafka.bootstrap_servers}"
     with reader(settings) as consumer, waiting(where, REQUEST_SECONDS, say):
         snapshots = [decode(value) for value in latest(consumer, topic, range(count)).values()]

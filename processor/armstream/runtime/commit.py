@@ -21,7 +21,8 @@ from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from armstream.runtime.failures import Stopped
+from armstream.access import REFUSALS
+from armstream.runtime.failures import Stopped, stop_if_refused
 from armstream.runtime.publication import Publication
 from armstream.waiting import waiting
 
@@ -95,7 +96,7 @@ class Committer:
     """Owns the transactional producer. `configuration` is librdkafka's, with the transactional.id in it.
 
     `group_refused` says of the last commit that the group did not take its offsets: the consumer is about to learn
-    that it was thrown out, which is no fault of the batch.
+    that it was thrown out, which is no fault of the batch. `not_allowed` is the refusal of a right that lacks, if any.
     """
 
     def __init__(self, configuration: Mapping[str, Any]) -> None:
@@ -103,13 +104,14 @@ class Committer:
         self._name: str = self._configuration["transactional.id"]
         self._fences: deque[float] = deque()
         self.group_refused = False
+        self.not_allowed: KafkaError | None = None
         self._producer = self._open(serve=lambda: None)  # there is no consumer yet
 
     def commit(
         self, publication: Publication, offsets: Sequence[TopicPartition], consumer: Consumer, serve: Serve
     ) -> Outcome:
         """Publishes the records and the input offsets in one transaction; serves the consumer while it waits."""
-        producer, self.group_refused = self._producer, False
+        producer, self.group_refused, self.not_allowed = self._producer, False, None
         try:
             producer.begin_transaction()
             _produce(producer, publication)
@@ -126,7 +128,7 @@ class Committer:
             _flush(producer, serve)  # so that what is timed below is the commit alone
         except KafkaException as failure:
             error = failure.args[0]
-            self._note_fence(error)
+            self._note(error)
             self.group_refused = error.code() in _GROUP_REFUSES
             if error.txn_requires_abort() or error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
                 log.warning("transaction aborted: %s", error.str())
@@ -141,7 +143,7 @@ class Committer:
             # What timed out goes on in the background: the next call waits for the same EndTxn.
             until_deadline(lambda: self._producer.commit_transaction(_CALL_SECONDS), _CALL_DEADLINE_SECONDS, serve)
         except KafkaException as failure:
-            self._note_fence(failure.args[0])
+            self._note(failure.args[0])
             log.warning("the commit's outcome is unknown: %s", failure.args[0].str())
             return Outcome.UNKNOWN
         self._renew_after_trouble(time.monotonic() - started, serve)
@@ -152,7 +154,7 @@ class Committer:
         try:
             until_deadline(lambda: self._producer.abort_transaction(_CALL_SECONDS), _CALL_DEADLINE_SECONDS, serve)
         except KafkaException as failure:
-            self._note_fence(failure.args[0])
+            self._note(failure.args[0])
             log.warning("the abort failed: %s", failure.args[0].str())
             return Outcome.UNKNOWN
         self._renew_after_trouble(time.monotonic() - started, serve)
@@ -185,13 +187,17 @@ class Committer:
             with waiting(f"Kafka to open transactional id {self._name!r}", _RENEW_DEADLINE_SECONDS, log.warning):
                 until_deadline(lambda: producer.init_transactions(_CALL_SECONDS), _RENEW_DEADLINE_SECONDS, serve)
         except KafkaException as failure:
+            stop_if_refused(failure.args[0])
             raise Stopped(
                 f"transactional id {self._name!r} could not be opened within {_RENEW_DEADLINE_SECONDS:.0f} s: "
                 f"{failure.args[0].str()}"
             ) from failure
         return producer
 
-    def _note_fence(self, error: KafkaError) -> None:
+    def _note(self, error: KafkaError) -> None:
+        """Raises Stopped where one fence follows the other."""
+        if error.code() in REFUSALS:
+            self.not_allowed = error
         if error.code() not in _FENCED:
             return
         now = time.monotonic()

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, TopicPartition
 
 from armstream.events import Source
 from armstream.runtime.commit import Committer, Outcome
-from armstream.runtime.failures import Stopped
+from armstream.runtime.failures import NotAllowed, Stopped
 from armstream.runtime.hold_back import HoldBack
 from armstream.runtime.in_force import settings_in_force
 from armstream.runtime.intake import Intake, Record
@@ -104,7 +104,7 @@ class Processor:
         self._intake = Intake(partition_count, settings.limits.record_bytes, settings.max_future_micros, skip)
 
     def turn(self) -> None:
-        """Advances the restores by a slice and commits at most one batch. Raises Stopped where it cannot go on."""
+        """Advances the restores by a slice and commits at most one batch. Raises Stopped or NotAllowed."""
         self._pulse.turned_at = time.monotonic()
         self._step_restores()
         self._tell_of_restores()
@@ -223,6 +223,8 @@ class Processor:
         self._note_abort(batch)
 
     def _note_abort(self, batch: Iterable[TaskBatch]) -> None:
+        if self._committer.not_allowed is not None:
+            raise NotAllowed(self._committer.not_allowed)
         self._aborts_in_a_row += 1
         allowed = _ABORTS_BY_THE_GROUP_ALLOWED if self._committer.group_refused else _ABORTS_ALLOWED
         if self._aborts_in_a_row >= allowed:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from armstream.runtime.failures import Stopped
+from armstream.runtime.failures import Stopped, stop_if_refused
 from armstream.runtime.fence import cause_of_fence, is_fence
 from armstream.runtime.metrics import Metrics
 from armstream.runtime.tasks import Offsets, Task, Tasks
@@ -109,7 +109,7 @@ class Member:
             raise Stopped(self._refusal)
 
     def heed(self, message: Message, error: KafkaError) -> None:
-        """An error that came in a record's place: said and passed over, or Stopped is raised."""
+        """An error that came in a record's place: said and passed over, or Stopped or NotAllowed is raised."""
         if _is_fatal(error):
             raise Stopped(self._why_fatal(error))
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
@@ -117,8 +117,7 @@ class Member:
                 f"{message.topic()}:{message.partition()}: the next record is not there any more ({error.str()}): "
                 "input was deleted before it was read; raise the topic's retention"
             )
-        if error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
-            raise Stopped(f"kafka: {error.str()}")
+        stop_if_refused(error)
         log.warning("kafka: %s", error.str())
 
     def _why_fatal(self, error: KafkaError) -> str:

@@ -16,7 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from armstream.codec import decode
 from armstream.events import BanditSnapshot, PositionPage, PositionSnapshot, TaskSnapshot
 from armstream.keys import TASK_KEY, position_key
-from armstream.runtime.failures import Stopped
+from armstream.runtime.failures import Stopped, stop_if_refused
 from armstream.runtime.intake import Record
 from armstream.runtime.tasks import Offsets, Progress, Steps, Task
 from armstream.settings import Settings
@@ -77,12 +77,14 @@ class Restorer:
             try:
                 found = self._committed_consumer.committed(wanted, _STABLE_OFFSETS_SECONDS)
             except KafkaException as failure:
+                stop_if_refused(failure.args[0])
                 self._wait(progress, f"the committed offsets of task {number}: {failure.args[0].str()}")
             else:
                 failed = next((one.error for one in found if one.error), None)
                 if failed is None:
                     progress.moved(progress.remaining_records)
                     return {one.topic: one.offset for one in found if one.offset >= 0}
+                stop_if_refused(failed)
                 self._wait(progress, f"the committed offsets of task {number}: {failed.str()}")
             yield
 
@@ -106,6 +108,7 @@ class Restorer:
                 try:
                     found = self._ends_consumer.get_watermark_offsets(TopicPartition(name, number), _WATERMARK_SECONDS)
                 except KafkaException as failure:
+                    stop_if_refused(failure.args[0])
                     self._wait(progress, f"the offsets of {name}:{number}: {failure.args[0].str()}")
                     yield
                     continue
@@ -245,6 +248,7 @@ def _keep(message: Message, found: dict[str, dict[bytes, bytes]], reached: Offse
             found[topic][key] = value
         next_offset += 1
     elif error.code() != KafkaError._PARTITION_EOF:
+        stop_if_refused(error)
         raise KafkaException(error)
     reached[topic] = max(reached[topic], next_offset)
 

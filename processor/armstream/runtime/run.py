@@ -8,11 +8,12 @@ import threading
 import time
 from types import FrameType
 
-from armstream.runtime.failures import Stopped
+from armstream.access import processor_rights, why_refused
+from armstream.runtime.failures import NotAllowed, Stopped
 from armstream.runtime.http import serve_http
 from armstream.runtime.loop import Processor, Pulse
 from armstream.runtime.metrics import Metrics
-from armstream.runtime.topics import check, partition_count
+from armstream.runtime.topics import check, partition_count, require
 from armstream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,9 @@ def run(settings: Settings, *, skip: frozenset[tuple[str, int, int]] = frozenset
         _serve(settings, skip, stopping)
     except Stopped as stopped:
         log.error("%s", stopped)
+        return 1
+    except NotAllowed as refused:
+        log.error("%s", why_refused(settings, refused.error, processor_rights(settings), log.warning))
         return 1
     except Exception:
         log.exception("the processor crashed; the next start restores what was committed")
@@ -87,7 +91,11 @@ def _watch(pulse: Pulse, limit_seconds: float) -> None:
 
 
 def _checked_partition_count(settings: Settings) -> int:
-    """The partition count that all topics share. Raises Stopped where a topic is not what the guarantee needs."""
+    """The partition count that all topics share.
+
+    Raises Stopped where a right lacks, or a topic is not what the guarantee needs.
+    """
+    require(settings, processor_rights(settings))
     differences = check(settings)
     for difference in differences:
         if not difference.blocks:
@@ -95,4 +103,4 @@ def _checked_partition_count(settings: Settings) -> int:
     blocking = [str(difference) for difference in differences if difference.blocks]
     if blocking:
         raise Stopped("; ".join(blocking))
-    return partition_count(settings)
+    return partition_count(settings, settings.topics.names.inputs[0])

@@ -5,7 +5,7 @@ Every difference comes with the command that mends it; whether to run it is a pe
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -20,6 +20,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its public 
     TopicMetadata,
 )
 
+from armstream import access
+from armstream.access import NoAccess, Right, kafka
 from armstream.runtime.failures import Stopped
 from armstream.settings import Settings
 from armstream.waiting import Say, waiting
@@ -105,9 +107,17 @@ def expected(settings: Settings) -> tuple[Topic, ...]:
 def admin_client(settings: Settings) -> AdminClient:
     """A client with the settings' connection. Raises Stopped where librdkafka does not take kafka.client."""
     try:
-        return AdminClient(settings.kafka.connection(), logger=logging.getLogger("armstream.kafka"))
-    except KafkaException as failure:
-        raise Stopped(f"kafka.client: {settings.kafka.masked(failure.args[0].str())}") from None
+        return access.admin_client(settings)
+    except NoAccess as failure:
+        raise Stopped(str(failure)) from None
+
+
+def require(settings: Settings, rights: Collection[Right], say: Say = log.warning) -> None:
+    """What a program asks before anything else: see access.require. Raises Stopped for its NoAccess."""
+    try:
+        access.require(settings, rights, say)
+    except NoAccess as failure:
+        raise Stopped(str(failure)) from None
 
 
 def create(settings: Settings, say: Say = log.warning) -> list[str]:
@@ -116,6 +126,7 @@ def create(settings: Settings, say: Say = log.warning) -> list[str]:
     Raises Stopped: no broker answers, it refuses, or existing topics have another partition count than
     topics.partitions, since the new ones would not fit them.
     """
+    require(settings, access.check_rights(settings), say)
     admin = admin_client(settings)
     topics = expected(settings)
     found = _metadata(admin, settings, say)
@@ -128,7 +139,7 @@ def create(settings: Settings, say: Say = log.warning) -> list[str]:
         )
     missing = [topic for topic in topics if topic.name not in existing]
     if missing:
-        with waiting(f"topics to be made by {_kafka(settings)}", 2 * _CREATE_SECONDS, say):
+        with waiting(f"topics to be made by {kafka(settings)}", 2 * _CREATE_SECONDS, say):
             _create(admin, settings, missing)
     return [topic.name for topic in missing]
 
@@ -142,7 +153,7 @@ def check(settings: Settings, say: Say = log.warning) -> list[Difference]:
     topics = expected(settings)
     metadata = _metadata(admin, settings, say)
     there = {topic.name: metadata[topic.name] for topic in topics if topic.name in metadata}
-    with waiting(f"the settings of topics from {_kafka(settings)}", _REQUEST_SECONDS, say):
+    with waiting(f"the settings of topics from {kafka(settings)}", _REQUEST_SECONDS, say):
         found = _describe(admin, settings, there)
     differences = list(_partition_differences(settings, {name: topic.partitions for name, topic in found.items()}))
     for topic in topics:
@@ -155,15 +166,15 @@ def check(settings: Settings, say: Say = log.warning) -> list[Difference]:
     return differences
 
 
-def partition_count(settings: Settings, say: Say = log.warning) -> int:
-    """The partition count that `check` found all topics to share.
+def partition_count(settings: Settings, topic: str, say: Say = log.warning) -> int:
+    """The partition count of a topic, which `check` found all topics to share.
 
-    Raises Stopped where no broker answers, and where the first input topic is missing.
+    Raises Stopped where no broker answers, and where the topic is missing.
     """
-    first, found = settings.topics.names.inputs[0], _metadata(admin_client(settings), settings, say)
-    if first not in found:
-        raise Stopped(f"there is no topic {first}: `armstream topics create`")
-    return len(found[first].partitions)
+    found = _metadata(admin_client(settings), settings, say)
+    if topic not in found:
+        raise Stopped(f"there is no topic {topic}: `armstream topics create`")
+    return len(found[topic].partitions)
 
 
 def _partition_differences(settings: Settings, counts: Mapping[str, int]) -> Iterator[Difference]:
@@ -254,7 +265,7 @@ def _command(settings: Settings, script: str, arguments: str) -> str:
 
 def _metadata(admin: AdminClient, settings: Settings, say: Say) -> dict[str, TopicMetadata]:
     try:
-        with waiting(_kafka(settings), _REQUEST_SECONDS, say):
+        with waiting(kafka(settings), _REQUEST_SECONDS, say):
             return admin.list_topics(timeout=_REQUEST_SECONDS).topics
     except KafkaException as failure:
         raise _stopped(settings, failure) from failure
@@ -288,6 +299,9 @@ def _create(admin: AdminClient, settings: Settings, topics: Sequence[Topic]) -> 
             if isinstance(failure, KafkaException) and failure.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 log.info("topic %s was made by somebody else meanwhile", name)
                 continue
+            if isinstance(failure, KafkaException) and failure.args[0].code() in access.REFUSALS:
+                lacking = [right for right in access.create_rights(settings) if right.operation == "Create"]
+                raise Stopped(access.not_allowed(settings, lacking)) from stopped
             raise Stopped(f"{name}: {stopped}") from stopped
     _wait_until_known(admin, settings, {topic.name for topic in topics})
 
@@ -309,8 +323,4 @@ def _result(settings: Settings, future: Future[T]) -> T:
 
 
 def _stopped(settings: Settings, failure: KafkaException) -> Stopped:
-    return Stopped(f"{_kafka(settings)}: {failure.args[0].str()}")
-
-
-def _kafka(settings: Settings) -> str:
-    return f"Kafka at {settings.kafka.bootstrap_servers}"
+    return Stopped(f"{kafka(settings)}: {settings.kafka.masked(failure.args[0].str())}")

@@ -12,6 +12,7 @@ from typing import Self, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from armstream.access import REFUSALS, NoAccess, require, verify_rights, why_refused
 from armstream.codec import DecodeError, decode
 from armstream.events import Header, Source, TaskSnapshot
 from armstream.keys import TASK_KEY
@@ -78,7 +79,8 @@ class Cluster:
         self.partition_count = 0
 
     def __enter__(self) -> Self:
-        """Raises Unverifiable: no broker answers, topics are missing or differ, the group has no offsets."""
+        """Raises Unverifiable: topics are missing or differ, the group has no offsets; NoAccess."""
+        require(self._settings, verify_rights(self._settings), self._say)
         try:
             with waiting(self._kafka, _REQUEST_SECONDS, self._say):
                 self.partition_count = self._checked_partition_count()
@@ -96,7 +98,13 @@ class Cluster:
         if isinstance(error, KafkaException):
             raise self._failed(error) from error
 
+    def _refuse(self, error: KafkaError) -> None:
+        """Raises NoAccess where a right lacks: to ask again is in vain."""
+        if error.code() in REFUSALS:
+            raise NoAccess(why_refused(self._settings, error, verify_rights(self._settings), self._say))
+
     def _failed(self, failure: KafkaException) -> Unverifiable:
+        self._refuse(failure.args[0])
         return Unverifiable(f"{self._kafka}: {self._settings.kafka.masked(failure.args[0].str())}")
 
     @property
@@ -253,7 +261,9 @@ class Cluster:
                 found, failed = [], failure.args[0]
             if failed is None:
                 return {one.topic: one.offset for one in found if one.offset >= 0}
+            self._refuse(failed)
             if time.monotonic() >= deadline:
+                require(self._settings, verify_rights(self._settings), self._say)  # a client is not told of it
                 raise Unverifiable(f"the group's offsets of partition {number}: {failed.str()}")
             time.sleep(_POLL_SECONDS)
 

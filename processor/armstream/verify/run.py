@@ -4,6 +4,7 @@ import sys
 import time
 from pathlib import Path
 
+from armstream.access import NoAccess
 from armstream.oracle.comparison import Difference
 from armstream.settings import Settings
 from armstream.verify.log import Cluster
@@ -27,9 +28,9 @@ def run(settings: Settings, *, as_json: bool, state: Path | None = None, follow:
             code = _pass(cluster, settings, states, progress, as_json)
             if follow and code == 0:
                 code = _follow(cluster, settings, states, progress, as_json)
-    except Unverifiable as unverifiable:
+    except (Unverifiable, NoAccess) as failure:
         progress.close()
-        return _failed(str(unverifiable))
+        return _failed(str(failure))
     except KeyboardInterrupt:
         if not follow:
             raise

@@ -1,0 +1,257 @@
+"""What each program must be allowed on the cluster, and why it is not let in. Law: it is asked before any work is done;
+the answer is one line, which names the cause, or each right that lacks with its resource.
+
+The table of docs/operating/rights.md is made from the rights here. Read and Write bring Describe with them.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from armstream.settings import Settings
+from armstream.waiting import Say, waiting
+
+Operation = Literal["Create", "Describe", "DescribeConfigs", "Read", "Write"]
+Kind = Literal["topic", "group", "transactional id"]
+
+_REQUEST_SECONDS = 10.0
+_TRY_SECONDS = 2.0
+REFUSALS = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    }
+)
+_OPERATIONS_OF_KAFKA: Mapping[str, Operation] = {
+    "CREATE": "Create",
+    "DESCRIBE": "Describe",
+    "DESCRIBE_CONFIGS": "DescribeConfigs",
+    "READ": "Read",
+    "WRITE": "Write",
+}
+_OPTIONS: Mapping[Kind, str] = {"topic": "--topic", "group": "--group", "transactional id": "--transactional-id"}
+# What a client hears of its connection, and what is then to be looked at.
+_LOGIN = "look at sasl.username and its password in kafka.client"
+_SERVER = "look at ssl.ca.location in kafka.client, and at the name in kafka.bootstrap_servers"
+_CERTIFICATE = "the cluster does not take the client's certificate: look at ssl.certificate and ssl.key in kafka.client"
+_PROTOCOL = "look at kafka.bootstrap_servers, and whether security.protocol in kafka.client is that of the listener"
+
+
+class NoAccess(Exception):
+    """The cluster does not answer, or does not allow what is needed; the text is one line without secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """One operation on one resource."""
+
+    operation: Operation
+    kind: Kind
+    name: str
+
+
+_Answer = frozenset[Operation] | KafkaError
+
+
+def _topics(operations: Iterable[Operation], names: Iterable[str]) -> Iterator[Right]:
+    return (Right(operation, "topic", name) for name in names for operation in operations)
+
+
+def processor_rights(settings: Settings) -> tuple[Right, ...]:
+    names = settings.topics.names
+    return (
+        *_topics(("Read", "DescribeConfigs"), names.inputs),
+        *_topics(("Read", "Write", "DescribeConfigs"), (names.bandit_snapshots, names.position_snapshots)),
+        *_topics(("Write", "DescribeConfigs"), (names.weights, names.rewards, names.dead_letters)),
+        Right("Read", "group", settings.kafka.group_id),
+        Right("Write", "transactional id", str(settings.producer_configuration()["transactional.id"])),
+    )
+
+
+def create_rights(settings: Settings) -> tuple[Right, ...]:
+    return tuple(_topics(("Create", "Describe", "DescribeConfigs"), settings.topics.names.all))
+
+
+def check_rights(settings: Settings) -> tuple[Right, ...]:
+    return tuple(_topics(("Describe", "DescribeConfigs"), settings.topics.names.all))
+
+
+def verify_rights(settings: Settings) -> tuple[Right, ...]:
+    reads = [Right("Read", "topic", name) for name in settings.topics.names.all]
+    return *reads, Right("Describe", "group", settings.kafka.group_id)
+
+
+def ask_rights(settings: Settings) -> tuple[Right, ...]:
+    """Those of `armstream arms` and `armstream experts`, which send a command and hear what became of it."""
+    names = settings.topics.names
+    reads = [Right("Read", "topic", name) for name in (names.rewards, names.dead_letters)]
+    return Right("Write", "topic", names.commands), *reads
+
+
+def list_rights(settings: Settings) -> tuple[Right, ...]:
+    names = settings.topics.names
+    return tuple(Right("Read", "topic", name) for name in (names.weights, names.bandit_snapshots, names.dead_letters))
+
+
+def engine_rights(settings: Settings) -> tuple[Right, ...]:
+    writes = [Right("Write", "topic", name) for name in settings.topics.names.trades]
+    return *writes, Right("Read", "topic", settings.topics.names.weights)
+
+
+RIGHTS: Mapping[str, Callable[[Settings], tuple[Right, ...]]] = {
+    "processor": processor_rights,
+    "engine": engine_rights,
+    "`topics create`": create_rights,
+    "`topics check`": check_rights,
+    "`arms` and `experts` commands": ask_rights,
+    "`arms list`": list_rights,
+    "`verify`": verify_rights,
+}
+
+
+def require(settings: Settings, rights: Collection[Right], say: Say) -> None:
+    """Asks the cluster for the rights on topics and groups; `say` is told of the wait. Raises NoAccess.
+
+    Passes what the cluster does not tell: rights on a topic that is not there, or on a transactional id. Its use does.
+    """
+    lacking = _lacking(settings, rights, say)
+    if lacking:
+        raise NoAccess(not_allowed(settings, lacking))
+
+
+def why_refused(settings: Settings, error: KafkaError, rights: Collection[Right], say: Say) -> str:
+    """The line for an error of REFUSALS that came up in the middle of work which needs `rights`."""
+    kinds: Mapping[int, Kind] = {
+        KafkaError.GROUP_AUTHORIZATION_FAILED: "group",
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "transactional id",
+    }
+    kind = kinds.get(error.code())
+    if kind is not None:
+        return not_allowed(settings, [right for right in rights if right.kind == kind])
+    try:
+        lacking = _lacking(settings, rights, say)
+    except NoAccess as nothing:
+        return str(nothing)
+    if lacking:
+        return not_allowed(settings, lacking)
+    said = settings.kafka.masked(error.str())
+    return f"{kafka(settings)}: {said}; the rights are there again: start it again"
+
+
+def not_allowed(settings: Settings, rights: Iterable[Right]) -> str:
+    """One line with all that lacks, and the command that grants the first of it."""
+    by_use: dict[tuple[Operation, Kind], list[str]] = {}
+    for right in rights:
+        by_use.setdefault((right.operation, right.kind), []).append(right.name)
+    (operation, kind), names = next(iter(by_use.items()))
+    lacks = "; ".join(f"{use[0]} on {use[1]} {', '.join(named)}" for use, named in by_use.items())
+    user = settings.kafka.client.get("sasl.username", "NAME")
+    grant = f"--allow-principal User:{user} --operation {operation} {_OPTIONS[kind]} {names[0]}"
+    return (
+        f"{kafka(settings)} does not allow this user: {lacks}. Who may grant it does so for each: "
+        f"kafka-acls.sh --bootstrap-server {settings.kafka.bootstrap_servers} --add {grant}"
+    )
+
+
+def kafka(settings: Settings) -> str:
+    return f"Kafka at {settings.kafka.bootstrap_servers}"
+
+
+def admin_client(settings: Settings, more: Mapping[str, Any] | None = None) -> AdminClient:
+    """A client with the settings' connection. Raises NoAccess where librdkafka does not take kafka.client."""
+    configuration: dict[str, Any] = {**settings.kafka.connection(), **(more or {})}
+    try:
+        return AdminClient(configuration, logger=logging.getLogger("armstream.kafka"))
+    except KafkaException as failure:
+        raise NoAccess(f"kafka.client: {settings.kafka.masked(failure.args[0].str())}") from None
+
+
+def _lacking(settings: Settings, rights: Collection[Right], say: Say) -> list[Right]:
+    """Of topics and groups. Raises NoAccess where the cluster says nothing of the topics for _REQUEST_SECONDS."""
+    heard: list[KafkaError] = []
+    admin = admin_client(settings, {"error_cb": heard.append, "log_level": 0})  # it is said once, here
+    deadline = time.monotonic() + _REQUEST_SECONDS
+    with waiting(kafka(settings), _REQUEST_SECONDS, say):
+        while True:
+            answers = _answers(admin, rights, min(_TRY_SECONDS, _REQUEST_SECONDS))
+            silences = list(_silences(answers))
+            if not silences:
+                return [right for right in rights if not _allows(answers.get((right.kind, right.name)), right)]
+            admin.poll(0)  # it hears
+            if time.monotonic() >= deadline or any(map(_lasts, heard)):
+                raise NoAccess(f"{kafka(settings)}: {settings.kafka.masked(_cause(heard, silences[0]))}")
+
+
+def _answers(admin: AdminClient, rights: Collection[Right], seconds: float) -> dict[tuple[Kind, str], _Answer]:
+    """What the cluster says of each topic and group."""
+    topics = TopicCollection(sorted({right.name for right in rights if right.kind == "topic"}))
+    groups = sorted({right.name for right in rights if right.kind == "group"})
+    futures: dict[tuple[Kind, str], Future[Any]] = {}
+    for name, future in admin.describe_topics(
+        topics, include_authorized_operations=True, request_timeout=seconds
+    ).items():
+        futures["topic", name] = future
+    if groups:
+        asked = admin.describe_consumer_groups(groups, include_authorized_operations=True, request_timeout=seconds)
+        futures |= {("group", name): future for name, future in asked.items()}
+    wait(futures.values(), 2 * seconds)
+    return {at: _answer(future) for at, future in futures.items()}
+
+
+def _answer(future: "Future[Any]") -> _Answer:
+    """The operations that are allowed, none where the cluster does not tell them, or its error."""
+    try:
+        told = future.result(timeout=0).authorized_operations or ()
+    except KafkaException as failure:
+        error: KafkaError = failure.args[0]
+        return error
+    except TimeoutError:
+        return KafkaError(KafkaError._TIMED_OUT)
+    return frozenset(_OPERATIONS_OF_KAFKA[one.name] for one in told if one.name in _OPERATIONS_OF_KAFKA)
+
+
+def _silences(answers: Mapping[tuple[Kind, str], _Answer]) -> Iterator[KafkaError]:
+    """Of topics: a group's coordinator may be on its way, and is heard of again when the group is used."""
+    for (kind, _), answer in answers.items():
+        if kind == "topic" and isinstance(answer, KafkaError) and answer.code() < 0:
+            yield answer
+
+
+def _allows(answer: _Answer | None, right: Right) -> bool:
+    """Whether it is not refused: what nobody told, its first use will tell.
+
+    A refusal to describe a resource says that none of the rights is there that bring Describe.
+    """
+    if isinstance(answer, KafkaError):
+        return answer.code() not in REFUSALS or right.operation in {"Create", "DescribeConfigs"}
+    return not answer or right.operation in answer
+
+
+def _lasts(error: KafkaError) -> bool:
+    """Whether waiting does not mend it: a login or a certificate that one side refuses."""
+    return error.code() in {KafkaError._AUTHENTICATION, KafkaError._SSL} or _is_about_own_certificate(error)
+
+
+def _is_about_own_certificate(error: KafkaError) -> bool:
+    return "SSL alert" in error.str()
+
+
+def _cause(heard: list[KafkaError], silence: KafkaError) -> str:
+    """What lasts, else what was heard last of one connection, else what the request says; and what to look at."""
+    of_one = [error for error in heard if error.code() != KafkaError._ALL_BROKERS_DOWN]
+    error = next(filter(_lasts, of_one), of_one[-1] if of_one else silence)
+    if error.code() == KafkaError._AUTHENTICATION:
+        look = _LOGIN
+    elif _is_about_own_certificate(error):
+        look = _CERTIFICATE
+    else:
+        look = _SERVER if error.code() == KafkaError._SSL else _PROTOCOL
+    return f"{error.str()}; {look}"
