@@ -10,11 +10,13 @@ from pathlib import Path
 
 from tests.expectation import many_table, one_draw_table
 from tests.records_table import fields_tables, fingerprints_table
+from tests.rights_table import table as rights_table
 from tests.settings_table import table as settings_table
 
 DOCS = Path(__file__).parents[1] / "docs"
 SOURCES: Mapping[str, Callable[[], Iterator[str]]] = {
     "settings": settings_table,
+    "rights": rights_table,
     "fingerprints": fingerprints_table,
     "fields": fields_tables,
     "one draw": one_draw_table,

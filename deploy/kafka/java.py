@@ -22,9 +22,11 @@ from typing import IO
 
 from deploy.kafka.node import (
     FORGOT_A_COMMIT,
+    NOT_SECURED,
     SINGLE_NODE,
     START_SECONDS,
     Proxied,
+    Secured,
     WayError,
     free_port,
     wait_until_it_answers,
@@ -40,9 +42,13 @@ HEAP = "-Xmx1g"
 class JavaBroker:
     """A running node. It dies with the thread that made it: start it from one that stays."""
 
-    def __init__(self, data_dir: Path, jars: Path, java: str, port: Callable[[], int]) -> None:
+    def __init__(
+        self, data_dir: Path, jars: Path, java: str, port: Callable[[], int], secured: Secured = NOT_SECURED
+    ) -> None:
         """Starts it; returns when it answers. Raises WayError, with the log's path, after 90 s or when it stops."""
         self._data_dir = data_dir
+        self._secured = secured
+        self.secured_servers = {name: f"127.0.0.1:{free_port()}" for name in secured.protocols}
         self._log = data_dir / "broker.log"
         self._java = [java, HEAP, "-cp", f"{jars}/*", f"-Dlog4j2.configurationFile={HERE / 'log4j2.xml'}"]
         self._lock = _lock_or_end_who_holds_it(data_dir / "broker.lock")
@@ -81,12 +87,16 @@ class JavaBroker:
     def _format(self) -> None:
         properties = self._data_dir / "server.properties"
         controller = f"127.0.0.1:{free_port()}"
-        clients = f"PLAINTEXT://{self.bootstrap_servers},PROXIED://"
+        secured = "".join(f"{name}://{address}," for name, address in self.secured_servers.items())
+        protocols = "".join(f",{name}:{protocol}" for name, protocol in self._secured.protocols.items())
+        clients = f"{secured}PLAINTEXT://{self.bootstrap_servers},PROXIED://"
         settings = SINGLE_NODE | {
             "listeners": f"{clients}{self.proxied.address},CONTROLLER://{controller}",
             "advertised.listeners": clients + self.proxied.advertised,
+            "listener.security.protocol.map": SINGLE_NODE["listener.security.protocol.map"] + protocols,
             "controller.quorum.voters": f"1@{controller}",
             "log.dirs": str(self._data_dir / "log"),
+            **self._secured.settings,
         }
         properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         if has_data(self._data_dir):

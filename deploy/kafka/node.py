@@ -3,7 +3,7 @@
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaException
@@ -45,6 +45,18 @@ class Proxied:
 
     address: str
     advertised: str
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """Client listeners beside the plain one, by name and protocol ({"SCRAM": "SASL_SSL"}), and what they need in
+    server.properties, an authorizer for instance."""
+
+    protocols: Mapping[str, str]
+    settings: Mapping[str, str]
+
+
+NOT_SECURED = Secured({}, {})
 
 
 class WayError(Exception):

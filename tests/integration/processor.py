@@ -147,7 +147,7 @@ class Job:
     @property
     def settings(self) -> Settings:
         """What a process of this job gets."""
-        return armstream_settings.load(None, self._environment({}))
+        return armstream_settings.load(None, self.environment({}))
 
     def create_topics(self) -> None:
         topics.create(self.settings)
@@ -168,7 +168,7 @@ class Job:
             self._log = Log(self.bootstrap_servers, self.settings.kafka.group_id)
         return self._log
 
-    def _environment(self, overrides: Mapping[str, str]) -> dict[str, str]:
+    def environment(self, overrides: Mapping[str, str]) -> dict[str, str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ARMSTREAM__")}
         for path, value in {**self._overrides, **overrides}.items():
             environment["ARMSTREAM__" + path.upper().replace(".", "__")] = value
@@ -182,7 +182,7 @@ class Job:
 
     def command(self, *arguments: str, overrides: Mapping[str, str] | None = None) -> Process:
         port = free_port()
-        environment = self._environment({"metrics.port": str(port), **(overrides or {})})
+        environment = self.environment({"metrics.port": str(port), **(overrides or {})})
         log = self._folder / f"{len(self._processes):02d}-{arguments[0]}.log"
         process = Process(arguments, environment, log, port)
         self._processes.append(process)
@@ -195,7 +195,7 @@ class Job:
         """
         done = subprocess.run(
             [sys.executable, "-m", "armstream.cli", "verify", "--json", *arguments],
-            env=self._environment({}),
+            env=self.environment({}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
