@@ -114,7 +114,7 @@ def test_a_copy_in_another_cluster_that_keeps_offsets_is_adopted_and_learned_on(
 def target_refusal(target: Job) -> str:
     """The last line of a processor that starts on the copy as it is."""
     process = target.start()
-    assert process.exit_code(60) == 1, process.text
+    assert process.exit_code(120) == 1, process.text
     return process.text.splitlines()[-1]
 
 
