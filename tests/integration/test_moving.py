@@ -18,6 +18,7 @@ from tests.integration.check import check
 from tests.integration.load import history
 from tests.integration.log import Record
 from tests.integration.processor import Job, eventually
+from tests.integration.test_refusals import has_no_members
 from tests.integration.test_reset import refused, reset
 
 
@@ -115,6 +116,7 @@ def target_refusal(target: Job) -> str:
     """The last line of a processor that starts on the copy as it is."""
     process = target.start()
     assert process.exit_code(120) == 1, process.text
+    eventually(lambda: has_no_members(target, target.settings.kafka.group_id), 30, "its session has ended", 0.5)
     return process.text.splitlines()[-1]
 
 
