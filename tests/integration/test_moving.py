@@ -18,6 +18,7 @@ from tests.integration.check import check
 from tests.integration.load import history
 from tests.integration.log import Record
 from tests.integration.processor import Job, eventually
+from tests.integration.test_refusals import has_no_members
 from tests.integration.test_reset import refused, reset
 
 
@@ -114,7 +115,8 @@ def test_a_copy_in_another_cluster_that_keeps_offsets_is_adopted_and_learned_on(
 def target_refusal(target: Job) -> str:
     """The last line of a processor that starts on the copy as it is."""
     process = target.start()
-    assert process.exit_code(60) == 1, process.text
+    assert process.exit_code(120) == 1, process.text
+    eventually(lambda: has_no_members(target, target.settings.kafka.group_id), 30, "its session has ended", 0.5)
     return process.text.splitlines()[-1]
 
 
