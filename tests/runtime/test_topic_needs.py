@@ -34,7 +34,7 @@ CAN_DELETE = [
     (INPUTS + AUDIT, "cleanup.policy", "compact,delete", "delete", True),
     (INPUTS + AUDIT, "cleanup.policy", "delete,compact", "delete", True),
     (INPUTS, "message.timestamp.type", "CreateTime", "LogAppendTime", True),
-    (AUDIT, "message.timestamp.type", "CreateTime", "LogAppendTime", False),
+    (AUDIT + SNAPSHOTS, "message.timestamp.type", "CreateTime", "LogAppendTime", False),
     (SNAPSHOTS, "cleanup.policy", "delete", "compact", True),
     (SNAPSHOTS, "cleanup.policy", "compact,delete", "compact", True),
     (SNAPSHOTS, "cleanup.policy", "", "compact", True),
@@ -73,7 +73,6 @@ def test_what_can_delete_is_named_and_its_command_mends_it(
         ("trades", "retention.ms", "-1"),
         ("weights", "retention.ms", "1"),  # of what is compacted, nothing goes by its age or the topic's size
         ("bandit-snapshots", "retention.bytes", "1"),
-        ("bandit-snapshots", "message.timestamp.type", "CreateTime"),
         ("weights", "delete.retention.ms", "86400001"),
         ("trades", "segment.ms", "1"),  # only how soon deletion can act
         ("trades", "local.retention.ms", "1"),  # what is deleted here lies in the remote storage

@@ -82,10 +82,14 @@ NEEDS: Mapping[str, _Need] = {
 def expected(settings: Settings) -> tuple[Topic, ...]:
     """Every topic, inputs first, with the settings of its kind."""
     names, section = settings.topics.names, settings.topics
-    every = {"unclean.leader.election.enable": "false", **_durable(section.replication_factor)}
+    every = {
+        # A wrong clock must not date its own record: retention goes by it, and brokers refuse one that is an hour ahead.
+        "message.timestamp.type": "LogAppendTime",
+        "unclean.leader.election.enable": "false",
+        **_durable(section.replication_factor),
+    }
     deleted = every | {
         "cleanup.policy": "delete",
-        "message.timestamp.type": "LogAppendTime",  # a wrong clock must not date its own record: retention goes by it
         "retention.ms": str(section.retention_ms),
         "retention.bytes": "-1",
     }
