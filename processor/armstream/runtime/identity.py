@@ -23,6 +23,11 @@ log = logging.getLogger(__name__)
 
 ANEW = "`armstream reset anew --group NEW --suffix SUFFIX` learns again from the beginning onto new outputs"
 
+LOST_INPUT = (
+    "raise the topic's retention; `armstream reset anew --group NEW --suffix SUFFIX --accept-deleted` learns again from "
+    "what is left"
+)
+
 _AS_KAFKAS_TOOLS = str.maketrans("+/", "-_")  # an id as kafka-topics.sh shows it
 _REQUEST_SECONDS = 10.0
 _LAST_REQUEST_SECONDS = 5.0

@@ -12,7 +12,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from armstream.runtime.failures import Stopped, stop_if_refused
 from armstream.runtime.fence import cause_of_fence, is_fence
-from armstream.runtime.identity import Watch
+from armstream.runtime.identity import LOST_INPUT, Watch
 from armstream.runtime.metrics import Metrics
 from armstream.runtime.tasks import Offsets, Task, Tasks
 from armstream.settings import Settings
@@ -121,7 +121,7 @@ class Member:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             raise Stopped(
                 f"{message.topic()}:{message.partition()}: the next record is not there any more ({error.str()}): "
-                "input was deleted before it was read; raise the topic's retention"
+                f"input was deleted before it was read; {LOST_INPUT}"
             )
         stop_if_refused(error)
         log.warning("kafka: %s", error.str())

@@ -19,7 +19,7 @@ from armstream.events import BanditSnapshot, PositionPage, PositionSnapshot, Tas
 from armstream.keys import CLAIM_PREFIX, TASK_KEY, position_key
 from armstream.runtime import ownership
 from armstream.runtime.failures import Stopped, stop_if_refused
-from armstream.runtime.identity import Watch, made_anew
+from armstream.runtime.identity import LOST_INPUT, Watch, made_anew
 from armstream.runtime.intake import Record
 from armstream.runtime.snapshots import Values, decoded, unreadable, writer_of
 from armstream.runtime.tasks import Offsets, Progress, Steps, Task
@@ -331,7 +331,7 @@ class Restorer:
             if next_offset[name] < first:
                 raise Stopped(
                     f"{name}:{number}: records {next_offset[name]} to {first - 1} were deleted before they were read; "
-                    "raise the topic's retention"
+                    f"{LOST_INPUT}"
                 )
 
     def _task_snapshot(self, number: int, snapshots: Mapping[str, Values]) -> TaskSnapshot | None:
