@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 ANEW = "`armstream reset anew --group NEW --suffix SUFFIX` learns again from the beginning onto new outputs"
 
 LOST_INPUT = (
-    "raise the topic's retention; `armstream reset anew --group NEW --suffix SUFFIX --accept-deleted` learns again from "
-    "what is left"
+    "raise the topic's retention; `armstream reset anew --group NEW --suffix SUFFIX --accept-deleted` learns again "
+    "from what is left"
 )
 
 _AS_KAFKAS_TOOLS = str.maketrans("+/", "-_")  # an id as kafka-topics.sh shows it

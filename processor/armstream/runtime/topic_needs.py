@@ -83,7 +83,7 @@ def expected(settings: Settings) -> tuple[Topic, ...]:
     """Every topic, inputs first, with the settings of its kind."""
     names, section = settings.topics.names, settings.topics
     every = {
-        # A wrong clock must not date its own record: retention goes by it, and brokers refuse one that is an hour ahead.
+        # A wrong clock must not date its record: retention goes by it, and brokers refuse one that is an hour ahead.
         "message.timestamp.type": "LogAppendTime",
         "unclean.leader.election.enable": "false",
         **_durable(section.replication_factor),
