@@ -129,7 +129,7 @@ def test_of_a_batch_that_moves_no_offset_the_committed_ones_tell_nothing(moved_t
     processor = cast(Any, object.__new__(Processor))
     processor._serve = lambda: None
     processor._committer = SimpleNamespace(
-        renew=lambda serve: serve(), group_refused=False, is_of_a_record=False, error=""
+        renew=lambda serve: serve(), group_refused=False, is_of_a_record=False, not_allowed=None, error=""
     )
     processor._member = SimpleNamespace(seek_back=lambda serve: serve())
     processor._committed = lambda part: dict(part.next_offset)
