@@ -111,7 +111,7 @@ def _the_demo_says_so_and_can_be_stopped(demo: Shell, nobody: str) -> None:
 def _it_says_so_and_ends(shell: Shell, what: str, most_seconds: float, nobody: str) -> None:
     assert shell.process.wait(START_SECONDS + most_seconds) == 1
     lines = shell.errors.read_text().splitlines()
-    told = [number for number, line in enumerate(lines) if "waiting for" in line]
+    told = [number for number, line in enumerate(lines) if " s at most" in line]
     assert len(told) == 1, lines
     assert f"waiting for {what} at {nobody}, {most_seconds} s at most" in lines[told[0]]
     assert f"Kafka at {nobody}: " in lines[-1]

@@ -46,7 +46,7 @@ class Layers:
                 at[name] = {}
             at = at[name]
         if path and not (isinstance(at.get(path[-1]), dict) and (not value or is_null(value))):
-            at[path[-1]] = value
+            at[path[-1]] = {} if isinstance(value, Mapping) else value  # what is laid into it is not the layer's
             self._sources.pop(path, None)  # the latest stands last
             self._sources[path] = source
 

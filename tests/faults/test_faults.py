@@ -23,7 +23,6 @@ from armstream.watermarks import watermarks
 from deploy.kafka.broker import Broker, start_kafka
 from deploy.kafka.java_cluster import JavaCluster, start_cluster
 from deploy.kafka.three import NODES
-from tests.faults import brokers
 from tests.faults.connections import answer_cut, delayed, dropped, late, on_requests
 from tests.faults.proxy import Api, CutAnswer, Delay, Proxy
 from tests.faults.schedule import NAMES
@@ -47,11 +46,6 @@ def own_kafka() -> Iterator[Broker]:
 def proxy(own_kafka: Broker) -> Iterator[Proxy]:
     with Proxy(own_kafka.proxied.advertised, own_kafka.proxied.address) as proxy:
         yield proxy
-
-
-def one_of_three(trial: Trial, times: int) -> list[float]:
-    """Every leader moved, and one broker killed."""
-    return brokers.move_leaders(trial, times) + brokers.kill_one(trial, times)
 
 
 @pytest.fixture(scope="module")
@@ -80,17 +74,9 @@ def test_a_partition_whose_leader_died_is_asked_of_the_next_one(cluster: JavaClu
 
 
 def leader_of(admin: AdminClient, topic: str) -> int:
-    return int(admin.list_topics(topic, timeout=30).topics[topic].partitions[0].leader)
-
-
-def test_three_brokers_of_which_one_dies_after_every_leader_moved_lose_nothing(
-    cluster: JavaCluster, proxy: Proxy, tmp_path: Path
-) -> None:
-    seed = random.SystemRandom().randrange(1_000_000)
-    print(f"seed {seed}")  # noqa: T201 - shown where the test fails
-    fault = Fault("one of three", one_of_three, "each", brokers.SETTINGS, brokers=3)
-    assert len(attempt(fault, 1, seed, cluster, proxy, tmp_path).seconds) == 2
-    assert cluster.alive()
+    """-1 where nobody leads, or nobody knows yet."""
+    partition = admin.list_topics(topic, timeout=30).topics[topic].partitions.get(0)
+    return -1 if partition is None else int(partition.leader)
 
 
 SINGLE_REQUESTS = Fault(

@@ -335,7 +335,7 @@ def test_an_engine_hears_which_right_was_withdrawn_and_goes_on_when_it_is_back(h
     with house.kafka.without("engine", [read]), pytest.raises(FollowerError, match="lacks the right Read"):
         house.follow().__enter__()
     with house.follow(max_age_seconds=1.0) as follower:
-        assert follower.weights("book-0") is not None
+        eventually(lambda: follower.weights("book-0") is not None, 20, "live weights")
         with house.kafka.without("engine", [read]):
             house.trade(2, processor)
             with pytest.raises(FollowerError, match=f"{names.weights}.*lacks the right Read"):

@@ -11,6 +11,7 @@ from typing import Final
 from armstream.codec import DecodeError, decode
 from armstream.engine.sendable import ID_MAX_BYTES
 from armstream.events import WeightVector
+from armstream.learning.summation import summed
 from armstream.rules import RULES
 
 _REASON_MAX_CHARACTERS: Final = 300
@@ -86,7 +87,7 @@ def _flaw(vector: WeightVector) -> str:
 def _is_distribution(numbers: Iterable[float]) -> bool:
     """Up to its sum: who draws divides by it."""
     row = list(numbers)
-    return _are_shares(row) and 0.0 < sum(row) < inf
+    return _are_shares(row) and 0.0 < summed(row) < inf
 
 
 def _are_shares(row: Iterable[float]) -> bool:

@@ -90,7 +90,8 @@ def _file(settings: Settings, new: Settings) -> Iterator[str]:
     """What differs from today's settings file. Names are quoted: 007 is text."""
     old_weights, weights = settings.topics.names.weights, new.topics.names.weights
     yield "# For the processors of the new group, over the settings of today's; variables of the environment come last."
-    yield f"kafka:\n  group_id: {json.dumps(new.kafka.group_id)}"
+    yield "kafka:"
+    yield f"  group_id: {json.dumps(new.kafka.group_id)}"
     yield "topics:"
     yield from (f"  {output}: {json.dumps(getattr(new.topics, output))}" for output in _OUTPUTS)
     yield f"# Engines follow {weights} from now on, not {old_weights}: topics.weights in their settings, and a restart."
