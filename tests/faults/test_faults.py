@@ -26,7 +26,7 @@ from deploy.kafka.three import NODES
 from tests.faults.connections import answer_cut, delayed, dropped, late, on_requests
 from tests.faults.proxy import Api, CutAnswer, Delay, Proxy
 from tests.faults.schedule import NAMES
-from tests.faults.trial import Fault, Trial, attempt
+from tests.faults.trial import Fault, attempt
 from tests.integration.check import check
 from tests.integration.load import history
 from tests.integration.processor import Job, eventually
