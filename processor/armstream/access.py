@@ -66,11 +66,15 @@ def _topics(operations: Iterable[Operation], names: Iterable[str]) -> Iterator[R
 
 
 def processor_rights(settings: Settings) -> tuple[Right, ...]:
+    """It reads `weights` and `rewards` where it finds no state: whether somebody published there before."""
     names = settings.topics.names
     return (
         *_topics(("Read", "DescribeConfigs"), names.inputs),
-        *_topics(("Read", "Write", "DescribeConfigs"), (names.bandit_snapshots, names.position_snapshots)),
-        *_topics(("Write", "DescribeConfigs"), (names.weights, names.rewards, names.dead_letters)),
+        *_topics(
+            ("Read", "Write", "DescribeConfigs"),
+            (names.bandit_snapshots, names.position_snapshots, names.weights, names.rewards),
+        ),
+        *_topics(("Write", "DescribeConfigs"), (names.dead_letters,)),
         Right("Read", "group", settings.kafka.group_id),
         Right("Write", "transactional id", str(settings.producer_configuration()["transactional.id"])),
     )

@@ -212,7 +212,7 @@ def test_nobody_can_do_anothers_work(house: House) -> None:
         **{user: set[str]() for user in ("maker", "checker", "lister", "auditor")},
     }
     read_by = {
-        "processor": {"trades", "commands", "bandit-snapshots", "position-snapshots"},
+        "processor": everything - {"dead-letters"},
         "engine": {"weights"},
         "operator": {"rewards", "dead-letters"},
         "lister": {"weights", "bandit-snapshots", "dead-letters"},
