@@ -44,7 +44,9 @@ class Cluster:
                 )
                 self._nodes[node] = container
                 container.with_network(self._network).with_network_aliases(f"kafka-{node}").start()
-            self.bootstrap_servers = ",".join(container.address() for container in self._nodes.values())
+            # Asked for now: a container that is dead is waited for, and its address stays.
+            self._addresses = [container.address() for container in self._nodes.values()]
+            self.bootstrap_servers = ",".join(self._addresses)
             _eventually(self._is_whole, START_SECONDS, "three nodes in sync")
         except BaseException:  # Ctrl-C too: a container outlives its starter
             self.stop()
@@ -65,8 +67,8 @@ class Cluster:
         """The node that is the active controller now; waits for an election."""
         deadline = time.monotonic() + TOLD_SECONDS
         while time.monotonic() < deadline:
-            for container in self._nodes.values():
-                leader = quorum_leader(container.address())
+            for address in self._addresses:
+                leader = quorum_leader(address)
                 if leader is not None:
                     return leader
             time.sleep(0.5)
@@ -81,7 +83,7 @@ class Cluster:
 
     def _is_whole(self) -> bool:
         """Asks each: who came back knows it first, and another may still tell of the time before."""
-        return all(sees_all_in_sync(container.address()) for container in self._nodes.values())
+        return all(map(sees_all_in_sync, self._addresses))
 
 
 def _eventually(condition: Callable[[], bool], seconds: float, what: str) -> None:
