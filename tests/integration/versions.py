@@ -1,9 +1,9 @@
-"""Two versions of the package side by side: this one, and the one that landed last, out of the checkout's history.
+"""Two versions of the package side by side: this one, and the one that landed last.
 
-Law: where the history lacks it, the test fails and says how to get it.
+Law: it lies in the checkout, packed, since a shallow clone has no history. When another one has landed:
+`git archive COMMIT processor schemas config | xz -9e > tests/integration/landed_last.tar.xz`. It is commit 1024894.
 """
 
-import io
 import json
 import os
 import subprocess
@@ -12,22 +12,15 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from tests.integration.processor import SOURCE_ROOT, Job
+from tests.integration.processor import Job
 
-LANDED_LAST = "10248944a9108be5277dadb47f9d980f440d4adf"
-_ROOT = SOURCE_ROOT.parent
+_PACKED = Path(__file__).with_name("landed_last.tar.xz")
 _ENGINE = Path(__file__).with_name("engine_of_any_version.py")
 
 
 def landed_last(folder: Path) -> Path:
     """Puts it into the folder; gives what PYTHONPATH needs."""
-    command = ["git", "-c", f"safe.directory={_ROOT}", "archive", LANDED_LAST, "processor", "schemas", "config"]
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, timeout=60, check=False)
-    assert done.returncode == 0, (
-        f"no commit {LANDED_LAST} here, the version that landed last: the checkout must have its history "
-        f"(git fetch --unshallow): {done.stderr.decode()}"
-    )
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as packed:
+    with tarfile.open(_PACKED) as packed:
         packed.extractall(folder, filter="data")
     return folder / "processor"
 
