@@ -24,12 +24,11 @@ from armstream.settings import Settings
 pytestmark = pytest.mark.kafka
 
 WEEK_MS = "604800000"
-CLEAN = {"unclean.leader.election.enable": "false"}
+CLEAN = {"unclean.leader.election.enable": "false", "message.timestamp.type": "LogAppendTime"}
 DELETED = CLEAN | {
     "cleanup.policy": "delete",
     "retention.ms": WEEK_MS,
     "retention.bytes": "-1",
-    "message.timestamp.type": "LogAppendTime",
 }
 COMPACTED = CLEAN | {
     "cleanup.policy": "compact",
@@ -219,6 +218,7 @@ def test_what_the_brokers_give_to_a_topic_that_says_nothing_is_known(cluster: Cl
     assert problems == [
         ("commands", "message.timestamp.type is CreateTime", True),
         ("weights", "cleanup.policy is delete", True),
+        ("weights", "message.timestamp.type is CreateTime", False),
         ("weights", "min.cleanable.dirty.ratio is 0.5", False),
         ("weights", f"segment.ms is {WEEK_MS}", False),
         ("weights", f"max.compaction.lag.ms is {2**63 - 1}", False),
