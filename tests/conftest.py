@@ -1,5 +1,6 @@
 """One real broker for the whole run, and a name of its own for each test. Law: without Kafka a test fails."""
 
+import logging
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -30,6 +31,16 @@ def kafka(pytestconfig: pytest.Config) -> Iterator[Broker]:
 
     with start_kafka(say=say) as broker:
         yield broker
+
+
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """For tests that run a command in this process: it sets logging up."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

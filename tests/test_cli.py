@@ -1,10 +1,9 @@
 """The commands as a shell sees them: exit codes, where lines go, and what is never imported."""
 
-import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,8 @@ import yaml
 from armstream import __version__, cli
 from armstream.resources import resource
 from armstream.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = [
@@ -54,15 +55,6 @@ def _no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith("ARMSTREAM__"):
             monkeypatch.delenv(name)
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def shell(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -15,6 +15,7 @@ from armstream.section import Conflict, Section
 
 LEGAL = r"^[a-zA-Z0-9._-]*$"
 
+_BROKER_CLEAN_UP_SECONDS = 10.0  # transaction.abort.timed.out.transaction.cleanup.interval.ms
 _SECRET = re.compile(
     r"pas+w|pass|pwd|secret|private|credential|token|assertion|[._]pem$|oauthbearer\.config|jaas|kinit\.cmd|user\.info|_key$",
     re.IGNORECASE,
@@ -80,6 +81,11 @@ class KafkaSettings(Section):
                 yield ("client", name), "is not yours to set: it is no text"
         if self.max_poll_interval_ms < self.session_timeout_ms:
             yield ("max_poll_interval_ms",), f"must be at least session_timeout_ms, {self.session_timeout_ms}"
+
+    @property
+    def longest_transaction_seconds(self) -> float:
+        """How long a transaction of ours may stay open whose process was killed: the brokers look now and then."""
+        return self.transaction_timeout_ms / 1_000 + _BROKER_CLEAN_UP_SECONDS
 
     def connection(self) -> ClientConfiguration:
         """What every Kafka client starts from, secrets included: never log it."""

@@ -1,7 +1,7 @@
 """What happens to one broker of three, or two: it dies, its partitions are led by others, its disk is full."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from deploy.kafka.java_cluster import JavaCluster
 from deploy.kafka.three import NODES
@@ -18,11 +18,7 @@ DISK_MIB = 1_024
 def kill_one(trial: Trial, times: int) -> list[float]:
     """Signal 9 to a broker, the active controller half of the time; the others go on, and it comes back."""
     seconds: list[float] = []
-    cluster = cluster_of(trial)
-    trial.running()
-    for _ in range(times):
-        trial.wait_for_a_commit()
-        trial.sleep(0.0, _AHEAD_SECONDS)
+    for cluster in _before_commits(trial, times):
         node = cluster.controller() if trial.draw.random() < 0.5 else trial.draw.choice(NODES)
         cluster.kill_node(node)
         seconds.append(trial.seconds_to_next_commit(time.monotonic()))
@@ -33,11 +29,7 @@ def kill_one(trial: Trial, times: int) -> list[float]:
 def move_leaders(trial: Trial, times: int) -> list[float]:
     """Every partition gets another leader, those of the group and of the transactions too."""
     seconds: list[float] = []
-    cluster = cluster_of(trial)
-    trial.running()
-    for _ in range(times):
-        trial.wait_for_a_commit()
-        trial.sleep(0.0, _AHEAD_SECONDS)
+    for cluster in _before_commits(trial, times):
         cluster.move_leaders()
         seconds.append(trial.seconds_to_next_commit(time.monotonic()))
     return seconds
@@ -51,11 +43,7 @@ def full_disks(count: int) -> Callable[[Trial, int], list[float]]:
 
     def inflict(trial: Trial, times: int) -> list[float]:
         seconds: list[float] = []
-        cluster = cluster_of(trial)
-        trial.running()
-        for _ in range(times):
-            trial.wait_for_a_commit()
-            trial.sleep(0.0, _AHEAD_SECONDS)
+        for cluster in _before_commits(trial, times):
             full = trial.draw.sample(NODES, count)
             for node in full:
                 cluster.fill_disk(node)
@@ -71,6 +59,16 @@ def full_disks(count: int) -> Callable[[Trial, int], list[float]]:
         return seconds
 
     return inflict
+
+
+def _before_commits(trial: Trial, times: int) -> Iterator[JavaCluster]:
+    """The three brokers, so often, each time shortly before a commit under load."""
+    cluster = cluster_of(trial)
+    trial.running()
+    for _ in range(times):
+        trial.wait_for_a_commit()
+        trial.sleep(0.0, _AHEAD_SECONDS)
+        yield cluster
 
 
 def cluster_of(trial: Trial) -> JavaCluster:

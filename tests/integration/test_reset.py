@@ -2,9 +2,7 @@
 
 import contextlib
 import io
-import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -19,14 +17,7 @@ from tests.integration.load import history
 from tests.integration.processor import Job, eventually
 from tests.integration.test_refusals import delete_up_to, has_no_members
 
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 def reset(job: Job, *arguments: str) -> tuple[int, str, str]:

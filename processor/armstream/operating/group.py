@@ -23,15 +23,9 @@ from armstream.waiting import Say, waiting
 
 _JOIN_SECONDS = 30.0
 _POLL_SECONDS = 0.2
-_BROKER_CLEAN_UP_SECONDS = 10.0  # transaction.abort.timed.out.transaction.cleanup.interval.ms
 
 T = TypeVar("T")
 Place = tuple[str, int]
-
-
-def patience_seconds(settings: Settings) -> float:
-    """How long a transaction of ours may stay open whose process was killed."""
-    return settings.kafka.transaction_timeout_ms / 1_000 + _BROKER_CLEAN_UP_SECONDS
 
 
 def refuse_members(settings: Settings, group: str, say: Say) -> None:
@@ -67,8 +61,9 @@ def stable_offsets(settings: Settings, consumer: Consumer, places: Iterable[Plac
     """The group's offsets of those places that have one, once no open transaction holds them. `consumer` is a
     read_committed one. Raises KafkaException, and Stopped where a transaction stays open."""
     wanted = [TopicPartition(topic, number) for topic, number in places]
-    deadline = time.monotonic() + patience_seconds(settings)
-    with waiting(f"group {settings.kafka.group_id!r}'s offsets", patience_seconds(settings), say):
+    patience_seconds = settings.kafka.longest_transaction_seconds
+    deadline = time.monotonic() + patience_seconds
+    with waiting(f"group {settings.kafka.group_id!r}'s offsets", patience_seconds, say):
         while True:
             try:
                 found = consumer.committed(wanted, REQUEST_SECONDS)

@@ -17,7 +17,7 @@ from armstream.operating.group import only_member, refuse_members
 from armstream.operating.reader import REQUEST_SECONDS
 from armstream.operating.standing import Standing, standings
 from armstream.runtime.failures import Stopped
-from armstream.runtime.identity import ANEW, ask, grown, identities
+from armstream.runtime.identity import ANEW, LOST_INPUT, ask, grown, identities
 from armstream.runtime.topics import admin_client, check, partition_count
 from armstream.settings import Settings
 from armstream.waiting import Say, waiting
@@ -153,7 +153,8 @@ def _stands_in(settings: Settings, standing: Standing) -> Iterator[str]:
                     "begin at the beginning"
                 )
         elif stands[name] < low:
-            raise Stopped(f"{name}:{standing.task}: records {stands[name]} to {low - 1} were deleted unread; {ANEW}")
+            lost = f"{name}:{standing.task}: records {stands[name]} to {low - 1}"
+            raise Stopped(f"{lost} were deleted unread; {LOST_INPUT}")
         elif stands[name] > high:
             raise Stopped(
                 f"{name}:{standing.task} ends at {high}, and the snapshot has applied what was before {stands[name]}: "

@@ -10,7 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from armstream.codec import decode
 from armstream.events import TaskSnapshot
 from armstream.keys import TASK_KEY
-from armstream.operating.group import patience_seconds, stable_offsets
+from armstream.operating.group import stable_offsets
 from armstream.operating.reader import REQUEST_SECONDS, reader, watermarks
 from armstream.runtime.failures import Stopped
 from armstream.runtime.intake import Record
@@ -34,11 +34,12 @@ class Standing:
 def standings(settings: Settings, count: int, say: Say) -> list[Standing]:
     """Each task's. Raises Stopped where Kafka does not answer, or a transaction stays open."""
     names, numbers = settings.topics.names, range(count)
+    patience_seconds = settings.kafka.longest_transaction_seconds
     with reader(settings, "read_uncommitted") as ends, reader(settings) as consumer:
         marks = {(name, number): watermarks(ends, name, number) for name in names.inputs for number in numbers}
         snapshot_ends = {number: watermarks(ends, names.bandit_snapshots, number) for number in numbers}
-        with waiting(names.bandit_snapshots, patience_seconds(settings), say):
-            snapshots = _task_snapshots(consumer, names.bandit_snapshots, snapshot_ends, patience_seconds(settings))
+        with waiting(names.bandit_snapshots, patience_seconds, say):
+            snapshots = _task_snapshots(consumer, names.bandit_snapshots, snapshot_ends, patience_seconds)
         committed = stable_offsets(settings, consumer, marks, say)
         lacking = [number for number in numbers if number not in snapshots]
         published = {number for number in lacking if _holds_records(consumer, names.rewards, number)}

@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 _STABLE_OFFSETS_SECONDS = 0.2
 _WATERMARK_SECONDS = 0.5
-_BROKER_CLEAN_UP_SECONDS = 10.0  # transaction.abort.timed.out.transaction.cleanup.interval.ms
 _AGREE_TRIES = 20
 
 
@@ -59,7 +58,7 @@ class Restorer:
         self._ends_consumer = Consumer(
             {**self._configuration, "isolation.level": "read_uncommitted", "enable.partition.eof": False}, logger=log
         )
-        self._patience_seconds = settings.kafka.transaction_timeout_ms / 1_000 + _BROKER_CLEAN_UP_SECONDS
+        self._patience_seconds = settings.kafka.longest_transaction_seconds
         self._bandit_registry = settings.bandit_registry()
         self._writers: dict[int, str] = {}  # by task, the version that wrote the newest task snapshot
 

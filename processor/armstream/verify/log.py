@@ -27,7 +27,6 @@ from armstream.watermarks import watermarks
 _REQUEST_SECONDS = 10.0
 _POLL_SECONDS = 0.1
 _READ_RECORDS = 2_000
-_BROKER_CLEAN_UP_SECONDS = 10.0  # transaction.abort.timed.out.transaction.cleanup.interval.ms
 
 Offsets = dict[str, int]
 Moved = Callable[[int], None]
@@ -77,7 +76,7 @@ class Cluster:
         self._names = settings.topics.names
         self._moved = moved
         self._say = say
-        self._patience_seconds = settings.kafka.transaction_timeout_ms / 1_000 + _BROKER_CLEAN_UP_SECONDS
+        self._patience_seconds = settings.kafka.longest_transaction_seconds
         self._consumers: dict[str, Consumer] = {}
         self.partition_count = 0
         self.topic_ids: Mapping[str, str] = {}
