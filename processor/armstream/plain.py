@@ -14,18 +14,17 @@ from typing import Any, Final, Literal, SupportsFloat, SupportsInt, TypeGuard, c
 
 import numpy as np
 
-from armstream.events import Signal
-
 Number = SupportsFloat
 Moment = SupportsInt | datetime | np.datetime64
 Truth = bool | np.bool_
+PlainSignal = Literal["BUY", "SELL", "FLAT"]
 
 FIRST_MICROS: Final = 631_152_000_000_000  # 1990: UTC milliseconds of any day from then on are below it
 END_MICROS: Final = 253_402_300_800_000_000  # the year 10000: nanoseconds of any day since 1990 are above it
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_SIGNALS: Final[Mapping[str, Literal["BUY", "SELL", "FLAT"]]] = {"BUY": "BUY", "SELL": "SELL", "FLAT": "FLAT"}
+_SIGNALS: Final[Mapping[str, PlainSignal]] = {"BUY": "BUY", "SELL": "SELL", "FLAT": "FLAT"}
 _SIDES: Final[Mapping[str, Literal["BUY", "SELL"]]] = {"BUY": "BUY", "SELL": "SELL"}
 LARGEST: Final = 1e300  # of a price or a quantity: what nobody set is often the largest double
 _FLOAT_ALONE: Final = {float}
@@ -82,7 +81,7 @@ def plain_side(field: str, value: object) -> Literal["BUY", "SELL"]:
     return side
 
 
-def plain_signal(field: str, value: object) -> Literal["BUY", "SELL", "FLAT"]:
+def plain_signal(field: str, value: object) -> PlainSignal:
     """BUY, SELL or FLAT, of either in letters of any size."""
     signal = _SIGNALS.get(str.upper(value)) if isinstance(value, str) else None
     if signal is None:
@@ -141,7 +140,7 @@ def are_plain_signals(signals: object) -> bool:
     )
 
 
-def signals_by_name(field: str, values: object) -> dict[str, Signal]:
+def signals_by_name(field: str, values: object) -> dict[str, PlainSignal]:
     """BUY, SELL or FLAT by text."""
     if not isinstance(values, Mapping):
         raise ValueError(f"{field} must be a mapping of names to signals, got {values!r}")

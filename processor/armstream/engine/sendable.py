@@ -4,6 +4,7 @@ Its values become plain ones. A refusal is a ValueError that names the field. Wh
 bandit's arms, whether the id is used, what else is in the position) it answers with a dead letter.
 """
 
+from collections.abc import Mapping
 from math import fsum, inf
 from typing import Final, cast, get_args
 
@@ -236,7 +237,7 @@ def _legal_advice(fill: Fill) -> dict[str, float]:
     return advice
 
 
-def _legal_signals(fill: Fill) -> dict[str, Signal]:
+def _legal_signals(fill: Fill) -> Mapping[str, Signal]:
     """Raises ValueError also where what was traded had no such view."""
     signals = signals_by_name("signals", fill.signals)
     if not signals:
