@@ -158,6 +158,32 @@ def cost_ratio_of(fill: Fill, close: Close) -> float:
         return inf
 
 
+def mirror_of(fill: Fill, close: Close, reward_bps: float) -> tuple[float, float]:
+    """(what the other side would have earned where this one earned `reward_bps`, the sum of its terms' sizes).
+
+    It moves the other way and pays the same costs: -(reward_bps + costs) - costs, the costs with the slippage that the
+    price already holds. What doubles cannot hold is infinite.
+    """
+    costs = _all_costs_bps(fill, close)
+    scale = abs(reward_bps) + 2 * fsum(map(abs, map(_as_double, costs)))
+    return _as_double(-Fraction(reward_bps) - 2 * sum(costs)), scale
+
+
+def _all_costs_bps(fill: Fill, close: Close) -> tuple[Fraction, Fraction, Fraction]:
+    """Fees and slippage, whether the price holds it or not, as exact numbers."""
+    unit = Fraction(*_unit(fill))
+    paid = ((fill.fees, fill.quantity), (close.fees, close.quantity), (close.slippage, close.quantity))
+    fee, closing_fee, slippage = [Fraction(cost) / (exact(quantity) * unit) * 10_000 for cost, quantity in paid]
+    return fee, closing_fee, slippage
+
+
+def _as_double(number: Fraction) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return inf if number > 0 else -inf
+
+
 def _move_bps(fill: Fill, close: Close) -> float:
     """sign * (close.price - fill.price) * multiplier / unit * 10_000, rounded once."""
     (entry, entry_parts), (exit_price, exit_parts) = fill.price.as_integer_ratio(), close.price.as_integer_ratio()
