@@ -229,19 +229,24 @@ def test_a_damaged_record_is_the_same_on_both_paths_and_never_another_exception(
 FULL_FILL = Fill(
     "f1", "book", "p1", "AAPL", "SELL", 1.0, 2.0, NOW, 1.0, 0.5, "TRADE", "USD", 8.0, "x1", "x2", "ridge", 0.5,
     (0.5, 0.25), 0.125, 9_000, {"ridge": 0.75}, {"expert": -0.5}, 3.0,
+    {"ridge": "SELL", "mlp": "BUY", "gru": "FLAT", "": "UNKNOWN"},
 )  # fmt: skip
 PLAIN_FILL = Fill("f1", "book", "p1", "AAPL", "BUY", 1.0, 2.0, NOW, arm="ridge", propensity=0.5, weights_version=9)
+SIGNALS_FILL = msgspec.structs.replace(PLAIN_FILL, signals={"ridge": "BUY", "mlp": "SELL", "gru": "FLAT"})
 PLAIN_CLOSE = Close("c1", "book", "p1", 1.0, 2.0, NOW)
 FULL_CLOSE = Close("c1", "book", "p1", 1.0, 2.0, NOW, 0.5, 0.25, True, "TRADE", "x1", "x2", True)
 POSITION = PositionSnapshot(
     "book", "p1", NOW, True, 3.0, 0.75, "BUY",
     (PositionFill("f1", 2.0, 2.0, 0.5, 0.5, NOW), PositionFill("f2", 1.0, -2.0, 0.5, 0.25, NOW, "x1", 4.0)),
     (PositionClose("c1", 2.0, 2.5, 0.0, 0.1, "x2"),), 1, 0.5,
-    DecisionSnapshot("AAPL", 1.0, "USD", None, "ridge", 0.5, (0.5, 0.25), None, 9_000, {}, {"expert": 0.5}),
+    DecisionSnapshot(
+        "AAPL", 1.0, "USD", None, "ridge", 0.5, (0.5, 0.25), None, 9_000, {}, {"expert": 0.5},
+        {"ridge": "BUY", "mlp": "FLAT"}, {"ridge": -0.125},
+    ),
 )  # fmt: skip
 FULL_POSITION = msgspec.structs.replace(
     POSITION,
-    waiting=(WaitingClose("c2", 9.0, 2.5, 0.0, 0.1, 1.5, NOW, Source("trades", 3, 9, b"k", b"v")),),
+    waiting=(WaitingClose("c2", 9.0, 2.5, 0.0, 0.1, 1.5, NOW, Source("trades", 3, 9, b"k", b"v"), 0.75),),
     paged=Paged(2, 100, 28),
     final_close_id="c2",
 )
@@ -252,8 +257,17 @@ PIECES += [b"", b"\x80\0", b"\x82\x80\0", b"\x80\x80\x80\x80\x10", b"\x80" * 8 +
 
 @pytest.mark.parametrize(
     "event",
-    [PLAIN_FILL, FULL_FILL, PLAIN_CLOSE, FULL_CLOSE, POSITION, FULL_POSITION, PAGE],
-    ids=["plain fill", "full fill", "plain close", "full close", "position", "full position", "page"],
+    [PLAIN_FILL, SIGNALS_FILL, FULL_FILL, PLAIN_CLOSE, FULL_CLOSE, POSITION, FULL_POSITION, PAGE],
+    ids=[
+        "plain fill",
+        "fill with signals",
+        "full fill",
+        "plain close",
+        "full close",
+        "position",
+        "full position",
+        "page",
+    ],
 )
 def test_both_paths_say_the_same_wherever_one_piece_of_a_record_is_another(event: Event) -> None:
     record = codec.encode(event)
@@ -294,6 +308,14 @@ def test_a_close_worked_out_by_hand() -> None:
     record = bytes.fromhex("c301 524ba551dbbd56ed") + CLOSE_BYTES
     assert exact(codec.decode(record)) == exact(CLOSE)
     assert codec.encode(CLOSE) == record
+
+
+def test_a_fills_signals_worked_out_by_hand() -> None:
+    """Two entries: a name of one byte, and the symbol's index, twice; then the map's end."""
+    plain = codec.encode(PLAIN_FILL)
+    record = codec.encode(msgspec.structs.replace(PLAIN_FILL, signals={"a": "SELL", "b": "FLAT"}))
+    assert plain[-2:] == b"\0\0"  # no notional, no signals
+    assert record == plain[:-1] + bytes.fromhex("04  02 61 04  02 62 06  00")
 
 
 def test_a_cut_worked_out_by_hand() -> None:
@@ -479,7 +501,7 @@ def builtins(event: msgspec.Struct) -> dict[str, Any]:
             "BanditSnapshot-3.avsc",
             BanditSnapshot("b", 9, 3, (events.ArmState("a", (0.5, 2.0), 3, -2.0, 4),), "x", "y", "{}", NOW),
         ),
-        ("Fill-1.avsc", msgspec.structs.replace(FULL_FILL, notional=None)),
+        ("Fill-1.avsc", msgspec.structs.replace(FULL_FILL, notional=None, signals={})),
         ("Close-1.avsc", msgspec.structs.replace(FULL_CLOSE, final=False)),
         ("DeadLetter-1.avsc", LETTER),
     ],
@@ -487,6 +509,22 @@ def builtins(event: msgspec.Struct) -> dict[str, Any]:
 )
 def test_a_record_from_before_trades_came_as_they_happen_is_read_with_defaults(form: str, event: Event) -> None:
     assert exact(codec.decode(old_record(form, builtins(event)))) == exact(event)
+
+
+def test_a_fill_from_before_it_had_signals_is_read() -> None:
+    fill = msgspec.structs.replace(FULL_FILL, signals={})
+    assert exact(codec.decode(old_record("Fill-2.avsc", builtins(fill)))) == exact(fill)
+
+
+def test_a_position_from_before_it_had_signals_is_read() -> None:
+    assert POSITION.decision is not None
+    (waits,) = FULL_POSITION.waiting
+    then = msgspec.structs.replace(
+        FULL_POSITION,
+        decision=msgspec.structs.replace(POSITION.decision, signals={}, terms={}),
+        waiting=(msgspec.structs.replace(waits, slippage_in_price=0.0),),
+    )
+    assert exact(codec.decode(old_record("PositionSnapshot-2.avsc", builtins(then)))) == exact(then)
 
 
 def old_position(**fields: Any) -> bytes:

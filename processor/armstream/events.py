@@ -11,6 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 Side = Literal["UNKNOWN", "BUY", "SELL"]
+Signal = Literal["UNKNOWN", "BUY", "SELL", "FLAT"]
 ExecType = Literal["UNKNOWN", "TRADE", "CORRECT", "CANCEL"]
 Action = Literal[
     "UNKNOWN", "ADD_ARM", "REMOVE_ARM", "ADD_EXPERT", "REMOVE_EXPERT", "RESET", "SET_BOUND", "PAUSE", "RESUME"
@@ -35,7 +36,10 @@ ErrorClass = Literal[
 
 
 class Fill(Struct, frozen=True, gc=False):
-    """Opens a position or adds to it. Exactly one of `arm` and `contributions` is given."""
+    """Opens a position or adds to it. Exactly one of `arm` and `contributions` is given.
+
+    `signals` are the arms' views when the decision was made, of every arm that had one; the drawn arm's is the side.
+    """
 
     event_id: str
     bandit_id: str
@@ -60,6 +64,7 @@ class Fill(Struct, frozen=True, gc=False):
     contributions: Mapping[str, float] = {}
     advice: Mapping[str, float] = {}
     notional: float | None = None
+    signals: Mapping[str, Signal] = {}
 
 
 class Close(Struct, frozen=True, gc=False):
@@ -275,7 +280,10 @@ class TaskSnapshot(Struct, frozen=True, gc=False):
 
 
 class DecisionSnapshot(Struct, frozen=True, gc=False):
-    """What the fills of a position share, and the order_quantity of its newest."""
+    """What the fills of a position share, and the order_quantity of its newest.
+
+    `terms` are what its parts taught of each arm so far, where the rule needs it.
+    """
 
     instrument_id: str
     multiplier: float
@@ -288,6 +296,8 @@ class DecisionSnapshot(Struct, frozen=True, gc=False):
     weights_version: int | None
     contributions: Mapping[str, float]
     advice: Mapping[str, float]
+    signals: Mapping[str, Signal] = {}
+    terms: Mapping[str, float] = {}
 
 
 class PositionFill(Struct, frozen=True, gc=False):
@@ -315,7 +325,7 @@ class PositionClose(Struct, frozen=True, gc=False):
 
 
 class WaitingClose(Struct, frozen=True, gc=False):
-    """A close with quantity left to match; `slippage` is 0 where the price already holds it."""
+    """A close with quantity left to match; `slippage` is what is charged, `slippage_in_price` what the price holds."""
 
     event_id: str
     quantity: float
@@ -325,6 +335,7 @@ class WaitingClose(Struct, frozen=True, gc=False):
     left: float
     ts_event: int
     source: Source
+    slippage_in_price: float = 0.0
 
 
 class Paged(Struct, frozen=True, gc=False):

@@ -31,6 +31,7 @@ from armstream.events import (
     Reward,
     RewardArm,
     Side,
+    Signal,
     WaitingClose,
     WeightVector,
 )
@@ -47,6 +48,7 @@ UNUSUAL: Final = (LookupError, struct.error, UnicodeDecodeError)  # a lookup als
 _LONG_OR_NEGATIVE: Final = 0b1000_0001  # bits of a size's first byte
 _BOOLEANS: Final = {0: False, 1: True}
 _SIDES: Final[Mapping[int, Side]] = {0: "UNKNOWN", 2: "BUY", 4: "SELL"}
+_SIGNALS: Final[Mapping[int, Signal]] = {0: "UNKNOWN", 2: "BUY", 4: "SELL", 6: "FLAT"}
 _EXEC_TYPES: Final[Mapping[int, ExecType]] = {0: "UNKNOWN", 2: "TRADE", 4: "CORRECT", 6: "CANCEL"}
 
 # ts_event stands between doubles, so one struct reads its eight bytes with them, as two, two and four. Tables beat
@@ -108,8 +110,10 @@ def read_fill(record: bytes) -> Fill:
         exec_ref_id, at = _optional_text_at(record, at)
     arm, propensity, probabilities, eta, weights_version, contributions, advice, at = _choice_at(record, at)
     notional = None
-    if record[at:] != b"\0":
+    signals: dict[str, Signal] = {}
+    if record[at:] != b"\0\0":
         notional, at = _optional_double_at(record, at)
+        signals, at = _signals_at(record, at)
         if at != len(record):
             raise Unusual
     return Fill(
@@ -136,6 +140,7 @@ def read_fill(record: bytes) -> Fill:
         contributions,
         advice,
         notional,
+        signals,
     )
 
 
@@ -296,7 +301,9 @@ def _decision_at(record: bytes, at: int) -> tuple[DecisionSnapshot, int]:
     currency, at = _name_at(record, at + 8)
     order_quantity, at = _optional_double_at(record, at)
     choice = _choice_at(record, at)
-    return DecisionSnapshot(instrument_id, multiplier, currency, order_quantity, *choice[:7]), choice[7]
+    signals, at = _signals_at(record, choice[7])
+    terms, at = _doubles_by_name_at(record, at)
+    return DecisionSnapshot(instrument_id, multiplier, currency, order_quantity, *choice[:7], signals, terms), at
 
 
 def _position_fills_at(record: bytes, at: int) -> tuple[tuple[PositionFill, ...], int]:
@@ -477,6 +484,27 @@ def _doubles_by_name_at(record: bytes, at: int) -> tuple[dict[str, float], int]:
     return doubles, at + 1
 
 
+def _signals_at(record: bytes, at: int) -> tuple[dict[str, Signal], int]:
+    signals: dict[str, Signal] = {}
+    count = record[at]
+    at += 1
+    if count == 0:
+        return signals, at
+    if count & _LONG_OR_NEGATIVE:
+        raise Unusual
+    for _ in range(count >> 1):
+        size = record[at]
+        end = at + 1 + (size >> 1)
+        if size & _LONG_OR_NEGATIVE:
+            raise Unusual
+        name = record[at + 1 : end]
+        signals[_names.get(name) or _learn_name(name)] = _SIGNALS[record[end]]
+        at = end + 1
+    if record[at]:
+        raise Unusual
+    return signals, at + 1
+
+
 def _learn_name(name: bytes) -> str:
     if len(_names) >= _NAMES_LIMIT:
         _names.clear()
@@ -508,6 +536,7 @@ _PROPENSITY_SOURCES: Final[Mapping[PropensitySource | None, bytes]] = {
     "NONE": b"\2\6",
 }
 _PHASES: Final[Mapping[Phase, bytes]] = {"UNKNOWN": b"\0", "WARMING": b"\2", "LIVE": b"\4"}
+_SIGNAL_INDEXES: Final[Mapping[Signal, bytes]] = {signal: bytes([index]) for index, signal in _SIGNALS.items()}
 _SIDE_INDEXES: Final[Mapping[Side, int]] = {side: index for index, side in _SIDES.items()}
 
 _REWARD: Final = struct.Struct("<ddd??")  # quantity, reward_bps, weight, applied, counted
@@ -650,6 +679,8 @@ def write_position_snapshot(header: bytes, snapshot: PositionSnapshot) -> bytes:
             b"\0" if version is None else b"\2" + _long(version),
             _doubles_by_name(decision.contributions),
             _doubles_by_name(decision.advice),
+            _signals(decision.signals),
+            _doubles_by_name(decision.terms),
         )
     paged, final = snapshot.paged, snapshot.final_close_id
     pieces += (
@@ -729,6 +760,7 @@ def _waiting_close(close: WaitingClose) -> bytes:
             _optional_bytes(source.key),
             _optional_bytes(source.value),
             _items([_text(header.name) + _optional_bytes(header.value) for header in source.headers]),
+            _DOUBLE.pack(close.slippage_in_price),
         )
     )
 
@@ -804,6 +836,12 @@ def _doubles_by_name(values: Mapping[str, float]) -> bytes:
     if not values:
         return b"\0"
     return _items([_name(name) + _DOUBLE.pack(value) for name, value in values.items()])
+
+
+def _signals(values: Mapping[str, Signal]) -> bytes:
+    if not values:
+        return b"\0"
+    return _items([_name(name) + _SIGNAL_INDEXES[signal] for name, signal in values.items()])
 
 
 def _optional_double(value: float | None) -> bytes:

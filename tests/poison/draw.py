@@ -13,7 +13,7 @@ from typing import Any, get_args
 import msgspec
 
 from armstream.codec import encode
-from armstream.events import Action, Close, Command, ExecType, Fill, Side
+from armstream.events import Action, Close, Command, ExecType, Fill, Side, Signal
 from armstream.keys import partition_of
 from armstream.settings import Settings
 from tests.integration.load import as_they_happen, history
@@ -88,6 +88,8 @@ class Source:
         given: Fill | Close | Command = event if choice < 0.8 else self._command()
         if isinstance(given, Fill) and self._experts and given.arm is not None:
             given = msgspec.structs.replace(given, advice={name: draw.random() for name in self._experts})
+        elif isinstance(given, Fill):
+            given = msgspec.structs.replace(given, signals=self._signals(given))
         if draw.random() < 0.5:
             given = self._odd(given)
         value: bytes | None = encode(given)
@@ -153,11 +155,25 @@ class Source:
             return (draw.choice(NUMBERS),) * draw.choice((0, 1, len(self._arms), 999, 1_000, 1_001, 20_000))
         if name in ("contributions", "advice"):
             return self._map()
+        if name == "signals":
+            return {each: draw.choice(get_args(Signal)) for each in self._map()}
         if name in ("event_id", "position_id", "command_id", "instrument_id", "currency", "reason"):
             return draw.choice((*TEXTS, "z" * draw.choice((10, 196, 50_000))))
         if name in ("exec_id", "exec_ref_id", "arm", "expert"):
             return draw.choice((None, *TEXTS, *self._arms, *self._experts))
         return draw.choice((*NUMBERS, 10 ** draw.uniform(-320, 308)))
+
+    def _signals(self, fill: Fill) -> dict[str, Signal]:
+        """What all fills of a position say: none, or a view of most arms."""
+        draw = Random(fill.position_id)
+        if draw.random() < 0.3:
+            return {}
+        signals: dict[str, Signal] = {arm: draw.choice(("BUY", "SELL")) for arm in self._arms}
+        if fill.arm is not None:
+            del signals[draw.choice(self._arms)]
+            signals[draw.choice(self._arms)] = "FLAT"
+            signals[fill.arm] = fill.side
+        return signals
 
     def _map(self) -> dict[str, float]:
         draw = self._draw

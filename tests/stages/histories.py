@@ -35,6 +35,20 @@ DECISIONS: tuple[dict[str, Any], ...] = (
     {"contributions": {"mlp": 0.5, "boost": 0.5, "ridge": 0.0}},
     {"arm": "ridge", "propensity": 0.25, "weights_version": 7},
     {"arm": "ridge", "propensity": 0.25, "eta": float("nan")},
+    {"arm": "ridge", "propensity": 0.25, "signals": {"ridge": "BUY", "mlp": "SELL", "boost": "FLAT"}},
+    {
+        "arm": "ridge",
+        "propensity": 0.5,
+        "probabilities": (0.5, 0.5, 0.0),
+        "eta": 0.5,
+        "signals": {"mlp": "SELL", "ridge": "BUY"},
+    },
+    {"arm": "mlp", "side": "SELL", "signals": {"mlp": "SELL", "ridge": "SELL", "boost": "BUY"}},
+    {
+        "contributions": {"mlp": 0.5, "boost": 0.25, "ridge": 0.0},
+        "signals": {"mlp": "BUY", "boost": "SELL", "ridge": "FLAT"},
+    },
+    {"arm": "ridge", "propensity": 0.25, "weights_version": 7, "signals": {"ridge": "BUY", "gone": "SELL"}},
     {"arm": "ridge", "propensity": 0.25, "advice": {"base": 0.5, "bandit": 0.3, "best": 1.0, "regime": 0.0}},
 )
 MAX_DOUBLE = 1.7976931348623157e308  # a field that nobody set
@@ -63,6 +77,9 @@ BAD_DECISIONS: tuple[dict[str, Any], ...] = (
     {"notional": 0.0},
     {"notional": float("nan")},
     {"arm": None, "contributions": {"ridge": 60.0, "mlp": 40.0}},
+    {"signals": {"ridge": "UNKNOWN", "mlp": "BUY"}},
+    {"signals": {"mlp": "SELL", "boost": "FLAT"}},
+    {"signals": {"nobody": "BUY"}},
 )
 AGAIN: tuple[dict[str, Any], ...] = (  # what is other in an event that comes again
     {},

@@ -25,7 +25,7 @@ MIN_PROPENSITY = 1e-200
 LARGEST = 1e300  # of a price or a quantity
 DECISION = (
     *("instrument_id", "side", "multiplier", "currency", "arm", "propensity", "probabilities", "eta"),
-    *("weights_version", "contributions", "advice"),
+    *("weights_version", "contributions", "advice", "signals"),
 )
 
 
@@ -242,6 +242,7 @@ class _Bandit:
     forgotten_until: int | None = None
     arms: list[str] = field(default_factory=list)  # from its first fill on
     is_paused: bool = False
+    changed: int = 1  # the version at which its arms last did
     command_ids: list[str] = field(default_factory=list)
 
     def floor(self) -> int | None:
@@ -322,7 +323,10 @@ class _Task:
             return "VALIDATION"
         if self.registered is not None and event.bandit_id not in self.registered:
             return "UNKNOWN_BANDIT"
-        problem = _fill_problem(event, bandit.arms or self.arms) if isinstance(event, Fill) else _close_problem(event)
+        if isinstance(event, Fill):
+            problem = _fill_problem(event, bandit.arms or self.arms, bandit.changed)
+        else:
+            problem = _close_problem(event)
         if problem:
             return problem
         watermark = bandit.fill_watermark if isinstance(event, Fill) else bandit.close_watermark
@@ -478,6 +482,8 @@ class _Task:
         bandit.command_ids.append(command.command_id)
         outcome = "APPLIED" if _is_obeyed(bandit, command) else "REFUSED"
         version = self.next_version(command.bandit_id)
+        if outcome == "APPLIED" and command.action in ("ADD_ARM", "REMOVE_ARM"):
+            bandit.changed = version
         self.out.commands.append(ReferenceCommand(index, command.bandit_id, version, command.command_id, outcome))
 
 
@@ -577,8 +583,9 @@ def _close_problem(close: Close) -> str:
     return "" if is_fine else "VALIDATION"
 
 
-def _fill_problem(fill: Fill, arms: Sequence[str]) -> str:
-    """The dead letter's class for a fill that no state could take; `arms` are the bandit's."""
+def _fill_problem(fill: Fill, arms: Sequence[str], changed: int) -> str:
+    """The dead letter's class for a fill that no state could take; `arms` are the bandit's, and last `changed` at that
+    version."""
     positive = [fill.quantity, fill.multiplier, fill.price if fill.notional is None else fill.notional]
     positive += [] if fill.order_quantity is None else [fill.order_quantity]
     shares = fill.contributions
@@ -600,4 +607,22 @@ def _fill_problem(fill: Fill, arms: Sequence[str]) -> str:
         return "UNKNOWN_ARM"
     if shares and not 0 < sum(map(exact, shares.values())) <= 1 + Fraction(1, 10**6):
         return "VALIDATION"
+    problem = _signals_problem(fill, arms, changed) if fill.signals else ""
+    if problem:
+        return problem
     return "UNKNOWN_EXPERT" if fill.advice else ""
+
+
+def _signals_problem(fill: Fill, arms: Sequence[str], changed: int) -> str:
+    """The first that there is: of a name in their order, and then of what was traded."""
+    is_newest = fill.weights_version is None or fill.weights_version >= changed
+    for arm, signal in fill.signals.items():
+        if signal == "UNKNOWN":
+            return "VALIDATION"
+        if arm not in arms and is_newest:
+            return "UNKNOWN_ARM"
+    if fill.arm is not None:
+        is_fine = fill.signals.get(fill.arm) == fill.side
+    else:
+        is_fine = not any(fill.contributions.get(arm) for arm, signal in fill.signals.items() if signal == "FLAT")
+    return "" if is_fine else "VALIDATION"

@@ -4,10 +4,15 @@ import math
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from armstream.events import DeadLetter, Header, Input, Reward, Source
+from armstream.stages import pipeline as pipeline_stage
+from armstream.stages.bandit import learn
 from armstream.stages.facts import BanditRegistry, TaskLimits
+from armstream.stages.matching import Segment
 from armstream.stages.pipeline import Pipeline
+from armstream.stages.reward import Taken
 from armstream.stages.sizes import MAX_WAITING_BYTES
 from armstream.stages.state import TaskState
 from tests.stages import reference
@@ -53,6 +58,71 @@ def test_the_reference_agrees_on_both_worked_numbers() -> None:
 def test_slippage_that_the_price_holds_is_not_charged_twice(task: Task) -> None:
     task.apply(fill(), close(slippage=0.2, slippage_in_price=True))
     assert rewards(task)[0].reward_bps == pytest.approx(50 / 15_000 * 10_000, rel=1e-12)
+
+
+def segments(task: Task, *events: Input) -> list[Segment]:
+    taught = []
+
+    def seen(state: TaskState, taken: Taken, segment: Segment, new_decision: bool) -> Reward:
+        taught.append(segment)
+        return learn(state, taken, segment, new_decision)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline_stage, "learn", seen)
+        task.apply(*events)
+    return taught
+
+
+@pytest.mark.parametrize("is_waiting", [False, True])
+@pytest.mark.parametrize("in_price", [False, True])
+def test_the_costs_of_a_segment_are_its_fees_and_slippage_whoever_holds_it(
+    task: Task, is_waiting: bool, in_price: bool
+) -> None:
+    opens = fill(quantity=100.0, price=150.0, fees=4.0)
+    closes = close(quantity=50.0, price=150.5, fees=-2.0, slippage=3.0, slippage_in_price=in_price)
+    (segment,) = segments(task, *((closes, opens) if is_waiting else (opens, closes)))
+    # Half of the fees of 4, a rebate of 2 and a slippage of 3 are 3 of 7,500.
+    assert segment.costs_bps == pytest.approx(4.0, rel=1e-12)
+    # A move of 25, less 2, plus 2, and less 3 where it is charged.
+    assert segment.reward_bps == pytest.approx((25.0 if in_price else 22.0) / 0.75, rel=1e-12)
+
+
+def test_a_segment_without_costs_has_none_and_costs_are_of_the_fills_own_notional(task: Task) -> None:
+    (free,) = segments(task, fill(), close())
+    assert free.costs_bps == 0.0
+    (spread,) = segments(task, fill(position_id="p2", notional=60.0, fees=3.0), close(position_id="p2"))
+    assert spread.costs_bps == pytest.approx(5.0, rel=1e-12)  # 3 of 6,000
+
+
+def test_a_close_that_still_waits_keeps_the_slippage_that_its_price_holds(task: Task) -> None:
+    first = fill(quantity=40.0, order_quantity=100.0)
+    (before,) = segments(task, close(slippage=6.0, slippage_in_price=True), first)
+    (waiting,) = task.position().waiting
+    assert (waiting.left, waiting.slippage, waiting.slippage_in_price) == (60.0, 0.0, 6.0)
+    (after,) = segments(task, fill("f2", quantity=60.0, order_quantity=100.0))
+    assert [before.costs_bps, after.costs_bps] == pytest.approx([4.0, 4.0], rel=1e-12)  # 6 of 15,000
+
+
+def test_a_position_keeps_the_signals_of_its_decision_and_no_terms_yet(task: Task) -> None:
+    task.apply(fill(signals={"ridge": "BUY", "boost": "FLAT"}))
+    decision = task.position().decision
+    assert decision is not None
+    assert (decision.signals, decision.terms) == ({"ridge": "BUY", "boost": "FLAT"}, {})
+
+
+@pytest.mark.parametrize("order_quantity", [200.0, 150.0], ids=["as it was", "amended"])
+def test_a_later_fill_shares_the_decision_and_leaves_its_terms(task: Task, order_quantity: float) -> None:
+    given: dict[str, Any] = {"signals": {"ridge": "BUY"}, "order_quantity": 200.0}
+    task.apply(fill("f1", **given))
+    position = task.position()
+    assert position.decision is not None
+    learned = structs.replace(position, decision=structs.replace(position.decision, terms={"ridge": 0.25}))
+    again = Task(short_rules(), learning_rules())
+    again.state.restore_position(learned)
+    assert list(again.apply(fill("f2", **(given | {"order_quantity": order_quantity}))).outcomes) == [0]
+    decision = again.position().decision
+    assert decision is not None
+    assert (decision.order_quantity, decision.terms) == (order_quantity, {"ridge": 0.25})
 
 
 def test_a_multiplier_scales_the_move_and_the_notional_but_not_the_fees(task: Task) -> None:
@@ -161,11 +231,14 @@ def test_a_refused_events_id_stays_free(task: Task) -> None:
         {"currency": "EUR"},
         {"probabilities": (0.5, 0.25, 0.25)},
         {"eta": 0.1},
+        {"signals": {"ridge": "BUY", "mlp": "SELL"}},
+        {"signals": {}},
     ],
     ids=lambda fields: next(iter(fields)),
 )
 def test_a_fill_of_another_decision_is_a_dead_letter(task: Task, fields: dict[str, Any]) -> None:
     first: dict[str, Any] = {"quantity": 100.0, "order_quantity": 200.0, "propensity": 0.3}
+    first |= {"signals": {"ridge": "BUY"}} if fields.keys() & {"signals"} else {}
     applied = task.apply(fill("f1", **first), fill("f2", **(first | fields)))
     (letter,) = applied.dead_letters
     assert letter.error_class == "VALIDATION"
@@ -296,7 +369,7 @@ def test_past_a_limit_of_three_is_a_dead_letter_and_room_made_is_used(limit: str
 
 def test_records_wait_in_a_position_only_as_long_as_its_snapshot_stays_bounded() -> None:
     pipeline = Pipeline(TaskState(TaskLimits(), BanditRegistry(learning_rules())))
-    half = MAX_WAITING_BYTES // 2 - 91  # its key has 3 bytes, its topic 6, its id 2, its numbers 80 at most
+    half = MAX_WAITING_BYTES // 2 - 99  # its key has 3 bytes, its topic 6, its id 2, its numbers 88 at most
 
     def large(index: int) -> Source:
         return Source("trades", 0, index, b"key", b"x" * half, (Header("h", b""),) if index == 2 else ())

@@ -23,7 +23,7 @@ from tests.stages.events import START, close, fill
 from tests.stages.task import Task
 
 SMALLEST_TOPIC_BYTES = 1_114_124
-MOST_POSITION_BYTES = 700 + 64 * 470 + MAX_DECISION_BYTES + MAX_WAITING_BYTES
+MOST_POSITION_BYTES = 700 + 64 * 470 + 2 * MAX_DECISION_BYTES + MAX_WAITING_BYTES
 LONG_NAME = "\U0001f600" * 98  # two characters are left for a number
 LONG_ID = "\u00e9" * 98
 EMPTY = PositionSnapshot("", "", 0, False, 0.0, 0.0, "UNKNOWN", (), (), 0, 0.0)
@@ -66,6 +66,23 @@ def test_the_largest_position_fits_and_one_byte_of_a_decision_more_is_refused() 
     assert 340_000 < len(encode(position)) < MOST_POSITION_BYTES
 
 
+def test_signals_and_the_terms_of_their_arms_fit_beside_what_is_largest() -> None:
+    """1,000 arms with names of 120 bytes, where each has its signal, and a term later."""
+    arms = tuple(f"arm {number:03d} {'x' * 92}" for number in range(1_000))
+    signals = dict.fromkeys(arms, "BUY")
+    pipeline = Pipeline(TaskState(TaskLimits(), BanditRegistry(LearningSettings(arms), max_arms=1_000)))
+    applied = pipeline.apply([fill(arm=arms[0], signals=signals)], lambda index: Source("t", 0, index))
+    (position,) = applied.position_snapshots
+    assert position.decision is not None
+    taught = msgspec.structs.replace(position.decision, terms=dict.fromkeys(arms, 0.5))
+    terms_bytes = len(encode(msgspec.structs.replace(position, decision=taught))) - len(encode(position))
+    assert 100_000 < terms_bytes <= MAX_DECISION_BYTES
+    pipeline.commit()
+    both = fill("f2", "p2", contributions=dict.fromkeys(arms, 1e-4), signals=signals)
+    (letter,) = pipeline.apply([both], lambda index: Source("t", 0, index)).dead_letters
+    assert letter.error_class == "LIMIT"
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_a_decision_is_taken_as_long_as_it_is_below_its_limit_and_no_longer(seed: int) -> None:
     draw = random.Random(seed)
@@ -98,7 +115,7 @@ def test_a_close_that_waits_is_never_larger_than_it_is_counted(seed: int) -> Non
     headers = tuple(Header(text(), draw.choice((None, b"", b"x" * 20_000))) for _ in range(draw.choice((0, 1, 50))))
     key, value = draw.choices((None, b"", b"b" * 200, b"b" * 70_000), k=2)
     source = Source("t" * draw.choice((1, 249)), 2**31 - 1, 2**62, key, value, headers)
-    waits = WaitingClose(text()[:200], 1.0, 2.0, 3.0, 4.0, 5.0, -(2**62), source)
+    waits = WaitingClose(text()[:200], 1.0, 2.0, 3.0, 4.0, 5.0, -(2**62), source, 6.0)
     counted = waiting_bytes([waits])
     size_bytes = len(encode(msgspec.structs.replace(EMPTY, waiting=(waits,)))) - len(encode(EMPTY)) - 1
     assert size_bytes <= counted <= size_bytes + 100 + 12 * len(headers)

@@ -55,6 +55,18 @@ BAD_FILLS: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"arm": "nobody"}, "UNKNOWN_ARM", "unknown arm 'nobody'; the arms are 'ridge', 'mlp', 'boost'"),
     ({"contributions": {"mlp": 0.5, "nobody": 0.0}}, "UNKNOWN_ARM", "unknown arm 'nobody'"),
+    ({"signals": {"ridge": "BUY", "mlp": "UNKNOWN"}}, "VALIDATION", "the signal of 'mlp' is UNKNOWN"),
+    ({"signals": {"mlp": "BUY"}}, "VALIDATION", "the signal of the drawn arm 'ridge' is missing"),
+    ({"signals": {"ridge": "SELL"}}, "VALIDATION", "the drawn arm 'ridge' is SELL, and the fill's side BUY"),
+    ({"signals": {"ridge": "BUY"}, "side": "SELL"}, "VALIDATION", "'ridge' is BUY, and the fill's side SELL"),
+    ({"signals": {"ridge": "FLAT"}}, "VALIDATION", "the drawn arm 'ridge' is FLAT, and the fill's side BUY"),
+    (
+        {"contributions": {"mlp": 0.5, "ridge": 0.5}, "signals": {"mlp": "FLAT", "ridge": "BUY"}},
+        "VALIDATION",
+        "'mlp' has a contribution of 0.5, and its signal is FLAT",
+    ),
+    ({"signals": {"ridge": "BUY", "nobody": "SELL"}}, "UNKNOWN_ARM", "unknown arm 'nobody'"),
+    ({"signals": {"ridge": "BUY", "nobody": "SELL"}, "weights_version": 1}, "UNKNOWN_ARM", "unknown arm 'nobody'"),
     ({"advice": {"expert_0": 0.5}}, "UNKNOWN_EXPERT", "'expert_0'"),
 ]
 
@@ -140,6 +152,8 @@ def test_a_rejected_input_is_a_dead_letter_as_it_is(task: Task) -> None:
         {"price": -1.0, "notional": 1e-300, "multiplier": 5e-324},
         {"price": 0.0, "notional": 1.0},
         {"order_quantity": 7.0},
+        {"signals": {"ridge": "BUY", "mlp": "SELL", "boost": "FLAT"}},
+        {"contributions": {"mlp": 1.0, "ridge": 0.0}, "signals": {"mlp": "SELL", "ridge": "FLAT"}},
     ],
 )
 def test_what_is_just_legal_is_taken(task: Task, fields: dict[str, Any]) -> None:
@@ -147,6 +161,28 @@ def test_what_is_just_legal_is_taken(task: Task, fields: dict[str, Any]) -> None
     applied = task.apply(fill(**fields), close(bandit_id=bandit_id, position_id=position_id))
     assert list(applied.outcomes) == [0, 0]
     assert applied.rewards[0].applied
+
+
+def test_signals_of_an_arm_that_is_there_no_more_are_taken_from_an_older_vector_alone(task: Task) -> None:
+    task.apply(fill(), Command("k", "book", "REMOVE_ARM", START, arm="mlp"))  # the vector that says so has version 1
+    signals = {"ridge": "BUY", "mlp": "SELL"}
+    older = fill("f2", "p2", signals=signals, weights_version=0)
+    newest = fill("f3", "p3", signals=signals, weights_version=1)
+    silent = fill("f4", "p4", signals=signals)
+    applied = task.apply(older, newest, silent)
+    assert list(applied.outcomes) == [0, 2, 2]
+    assert [letter.error_class for letter in applied.dead_letters] == ["UNKNOWN_ARM", "UNKNOWN_ARM"]
+
+
+def test_more_signals_than_arms_may_be_are_refused() -> None:
+    task = Task(short_rules(), learning_rules(), max_arms=4)
+    gone = {f"gone {number}": "SELL" for number in range(3)}
+    taken = fill(signals={"ridge": "BUY"} | gone, weights_version=0)
+    refused = fill("f2", "p2", signals={"ridge": "BUY", "mlp": "BUY"} | gone, weights_version=0)
+    applied = task.apply(taken, refused)
+    assert list(applied.outcomes) == [0, 2]
+    (letter,) = applied.dead_letters
+    assert (letter.error_class, letter.error) == ("LIMIT", "there are 5 signals, and limits.arms is 4")
 
 
 NOT_MICROSECONDS = {
@@ -195,6 +231,8 @@ LONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"probabilities": (0.0,) * 1_001}, "at most 1000 entries"),
     ({"advice": dict.fromkeys(map(str, range(1_001)), 0.0)}, "at most 1000 entries"),
     ({"advice": {"e" * 101: 0.5}, "weights_version": 0}, "an expert's name must have at most 100 characters"),
+    ({"signals": {"\x01" * 250_000: "BUY"}}, "unknown arm '"),
+    ({"signals": {"a" * 101: "BUY"}, "weights_version": 0}, "an arm's name must have at most 100 characters"),
 )
 
 

@@ -22,8 +22,9 @@ from armstream.oracle.matching import Part, Rounding, Segment, exact, match, wei
 
 NEVER = -(2**63)
 
+_DECISION_TERMS = tuple(name for name in DecisionSnapshot.__struct_fields__ if name != "terms")  # those of a fill
 _FILL_TERMS = ("event_id", "quantity", "price", "fees", "ts_event", "exec_id", "notional")
-_CLOSE_TERMS = ("event_id", "quantity", "price", "fees", "slippage", "ts_event")
+_CLOSE_TERMS = ("event_id", "quantity", "price", "fees", "ts_event")
 
 
 class Position:
@@ -126,12 +127,12 @@ class Position:
         of: dict[str, Any] = {"bandit_id": snapshot.bandit_id, "position_id": snapshot.position_id}
         shared = {"side": snapshot.side, "instrument_id": ""} | of
         if snapshot.decision is not None:
-            shared |= _fields(snapshot.decision, DecisionSnapshot.__struct_fields__)
+            shared |= _fields(snapshot.decision, _DECISION_TERMS)
         self.fills = [
             Part(Fill(**shared, **_fields(fill, _FILL_TERMS)), left, fill.weight)
             for fill, left in open_fills(snapshot, pages)
         ]
-        self.closes = [Part(Close(**of, **_fields(one, _CLOSE_TERMS)), one.left) for one in snapshot.waiting]
+        self.closes = [Part(_close(one, of), one.left) for one in snapshot.waiting]
 
 
 def open_fills(snapshot: PositionSnapshot, pages: Sequence[PositionPage]) -> Iterator[tuple[PositionFill, float]]:
@@ -151,7 +152,13 @@ def event_count(snapshot: PositionSnapshot) -> int:
 
 def decision_of(fill: Fill) -> DecisionSnapshot:
     """What every fill of a position shares, and its order_quantity."""
-    return DecisionSnapshot(*[getattr(fill, name) for name in DecisionSnapshot.__struct_fields__])
+    return DecisionSnapshot(*[getattr(fill, name) for name in _DECISION_TERMS])
+
+
+def _close(waits: WaitingClose, of: dict[str, Any]) -> Close:
+    is_in_price = waits.slippage_in_price != 0.0
+    slippage = waits.slippage_in_price if is_in_price else waits.slippage
+    return Close(**of, **_fields(waits, _CLOSE_TERMS), slippage=slippage, slippage_in_price=is_in_price)
 
 
 def _fields(fact: DecisionSnapshot | PositionFill | WaitingClose, names: Iterable[str]) -> dict[str, Any]:

@@ -20,7 +20,11 @@ _WHOLE_MAX = 2.0**53  # whole numbers up to it are exact
 
 
 class Segment(Struct, frozen=True, gc=False):
-    """A quantity of one fill realised by one close. `withheld` says why no learner may take it, "" where one may."""
+    """A quantity of one fill realised by one close. `withheld` says why no learner may take it, "" where one may.
+
+    `costs_bps` are its fees and its slippage, also where the price holds it, as signed: of any size where the slippage
+    in the price is.
+    """
 
     fill_event_id: str
     close_event_id: str
@@ -29,6 +33,7 @@ class Segment(Struct, frozen=True, gc=False):
     weight: float
     ts_event: int
     withheld: str
+    costs_bps: float = 0.0
 
 
 FillPart = tuple[PositionFill, float]  # a fill, and the quantity realised of it
@@ -107,7 +112,15 @@ def fill_closes(
 
 def with_left(close: WaitingClose, left: float) -> WaitingClose:
     return WaitingClose(
-        close.event_id, close.quantity, close.price, close.fees, close.slippage, left, close.ts_event, close.source
+        close.event_id,
+        close.quantity,
+        close.price,
+        close.fees,
+        close.slippage,
+        left,
+        close.ts_event,
+        close.source,
+        close.slippage_in_price,
     )
 
 
@@ -125,6 +138,7 @@ def segment_of(
     side: Side,
     fill: PositionFill,
     close: Close | WaitingClose,
+    slippage_in_price: float,
     quantity: float,
     withheld: str,
     max_cost_ratio: float,
@@ -133,7 +147,7 @@ def segment_of(
 
     net = sign (close.price - fill.price) q multiplier - fill.fees q / fill.quantity
           - (close.fees + close.slippage) q / close.quantity, in basis points of fill.price q multiplier, or of
-    fill.notional q. The close's slippage is what is charged.
+    fill.notional q. The close's slippage is what is charged; costs_bps have the `slippage_in_price` too.
     ts_event is that of the later of the two, when the segment was realised.
     """
     move = close.price - fill.price if side == "BUY" else fill.price - close.price
@@ -145,9 +159,12 @@ def segment_of(
     )
     notional = fill.price * quantity * multiplier if fill.notional is None else fill.notional * quantity
     reward_bps = net / notional * 10_000.0 if _TINY <= notional <= _HUGE else nan
+    costs_bps = 0.0
     if not -MAX_REWARD_BPS <= reward_bps <= MAX_REWARD_BPS:
         withheld = why_unlearnable(reward_bps)
-    elif fill.fees or close.fees or close.slippage:
+    elif fill.fees or close.fees or close.slippage or slippage_in_price:
+        paid = close.fees + close.slippage + slippage_in_price
+        costs_bps = (fill.fees * quantity / fill.quantity + paid * quantity / close.quantity) / notional * 10_000.0
         costs = (
             abs(fill.fees) * quantity / fill.quantity
             + (abs(close.fees) + abs(close.slippage)) * quantity / close.quantity
@@ -156,7 +173,7 @@ def segment_of(
             withheld = why_too_costly(costs, notional, max_cost_ratio)
     ts_event = close.ts_event if close.ts_event > fill.ts_event else fill.ts_event
     weight = fill.weight * (quantity / fill.quantity)
-    return Segment(fill.event_id, close.event_id, quantity, reward_bps, weight, ts_event, withheld)
+    return Segment(fill.event_id, close.event_id, quantity, reward_bps, weight, ts_event, withheld, costs_bps)
 
 
 def write_off(fills: Fills, at: int, open_left: float, final_close_id: str, ts_event: int) -> list[Segment]:

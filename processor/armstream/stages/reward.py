@@ -36,7 +36,7 @@ from armstream.stages.memory import move_watermarks, tell_time
 from armstream.stages.pages import PAGE_EVENTS, AllFills, Fills, Known, Name, event_count
 from armstream.stages.sizes import MAX_WAITING_BYTES, check_decision, waiting_bytes
 from armstream.stages.state import Bandit, TaskState
-from armstream.stages.validation import Refused, check_advice, check_bandit_id, check_close, check_fill
+from armstream.stages.validation import Refused, check_advice, check_bandit_id, check_close, check_fill, check_signals
 from armstream.stages.withholding import why_withheld
 
 _NEW_DECISION = "a new decision needs a new position_id"
@@ -149,8 +149,9 @@ def take_close(state: TaskState, close: Close, index: int, source_of: Callable[[
     bandit = tell_time(state, close.bandit_id, close.ts_event, is_fill=False)
     key, before = state.find(close.bandit_id, close.position_id)
     was = before or _NOTHING
-    if close.slippage_in_price and close.slippage:
-        close = structs.replace(close, slippage=0.0)
+    slippage_in_price = 0.0
+    if close.slippage_in_price and close.slippage:  # from here on `slippage` is what is charged
+        close, slippage_in_price = structs.replace(close, slippage=0.0), close.slippage
     if (was.closes or was.paged is not None) and _is_known_close(state, key, was, close):
         return None
     if (
@@ -173,14 +174,17 @@ def take_close(state: TaskState, close: Close, index: int, source_of: Callable[[
     if was.open_left:
         at, open_left, left, parts = close_fills(fills, at, was.open_left, close, was.filled_quantity, count)
     if left:
-        waiting = _with_waiting(waiting, close, left, source_of(index))
+        waiting = _with_waiting(waiting, close, slippage_in_price, left, source_of(index))
 
     bandit = state.touch(close.bandit_id) if bandit is not None else _waiting_only(state, close)
     decision, segments, final_close_id = was.decision, _NO_SEGMENTS, close.event_id if close.final else None
     if parts:
         assert decision is not None  # only fills are matched, and a fill brings its decision
         side, withheld, max_cost_ratio = was.side, why_withheld(state, bandit, decision), state.limits.max_cost_ratio
-        segments = [segment_of(decision, side, fill, close, part, withheld, max_cost_ratio) for fill, part in parts]
+        segments = [
+            segment_of(decision, side, fill, close, slippage_in_price, part, withheld, max_cost_ratio)
+            for fill, part in parts
+        ]
     if final_close_id is not None and open_left:
         segments = [*segments, *write_off(fills, at, open_left, final_close_id, close.ts_event)]
         at, open_left = len(fills), 0.0
@@ -282,7 +286,10 @@ def _checked(state: TaskState, fill: Fill, bandit: Bandit | None) -> LearningSet
         settings, rule = new_settings, rule_named(new_settings.algorithm)
         check_fill(fill, settings.arms)
         check_bandit_id(fill.bandit_id)
-    if fill.contributions or fill.advice:
+    if fill.signals:
+        known = () if bandit is None else bandit.arm_index
+        check_signals(fill, known or settings.arms, state.registry.max_arms, _is_older(fill, bandit))
+    if fill.contributions or fill.advice or fill.signals:
         check_decision(fill)
     refusal = rule.fill_refusal(fill)
     if refusal:
@@ -317,8 +324,13 @@ def _check_advice(fill: Fill, bandit: Bandit | None, settings: LearningSettings)
     """A decision from a vector before the experts last changed may know others than there are."""
     learner = None if bandit is None else bandit.learner
     experts = tuple(name for name, _ in settings.experts) if learner is None else learner.experts
+    check_advice(fill, experts, _is_older(fill, bandit))
+
+
+def _is_older(fill: Fill, bandit: Bandit | None) -> bool:
+    """Whether the decision was made from a vector before the arms or the experts last changed."""
     changed = 1 if bandit is None else bandit.choices_version
-    check_advice(fill, experts, is_older=fill.weights_version is not None and fill.weights_version < changed)
+    return fill.weights_version is not None and fill.weights_version < changed
 
 
 def _refuse_late(
@@ -359,6 +371,7 @@ def decision_of(fill: Fill) -> DecisionSnapshot:
         fill.weights_version,
         fill.contributions,
         fill.advice,
+        fill.signals,
     )
 
 
@@ -374,6 +387,8 @@ def _agreed_decision(was: PositionSnapshot, fill: Fill) -> DecisionSnapshot:
         if was.filled_quantity and was.final_close_id is None:
             raise Refused("VALIDATION", _IS_DONE)
         return decision
+    if was.decision.terms:
+        decision = structs.replace(decision, terms=was.decision.terms)
     if decision == was.decision and fill.order_quantity is not None:
         return was.decision  # one object a position
     differing = [name for name in decision.__struct_fields__ if _differs(name, decision, was.decision)]
@@ -393,11 +408,19 @@ def _differs(name: str, one: DecisionSnapshot, other: DecisionSnapshot) -> bool:
 
 
 def _with_waiting(
-    waiting: tuple[WaitingClose, ...], close: Close, left: float, source: Source
+    waiting: tuple[WaitingClose, ...], close: Close, slippage_in_price: float, left: float, source: Source
 ) -> tuple[WaitingClose, ...]:
     """The closes that wait, with one that comes. Raises Refused."""
     waits = WaitingClose(
-        close.event_id, close.quantity, close.price, close.fees, close.slippage, left, close.ts_event, source
+        close.event_id,
+        close.quantity,
+        close.price,
+        close.fees,
+        close.slippage,
+        left,
+        close.ts_event,
+        source,
+        slippage_in_price,
     )
     if waiting_bytes((*waiting, waits)) > MAX_WAITING_BYTES:
         raise Refused("LIMIT", f"the closes that wait in the position have more than {MAX_WAITING_BYTES} bytes")
@@ -433,7 +456,10 @@ def _fill_segments(
     written_off: float,
 ) -> Sequence[Segment]:
     withheld, max_cost_ratio = why_withheld(state, bandit, decision), state.limits.max_cost_ratio
-    segments = [segment_of(decision, fill.side, filled, close, part, withheld, max_cost_ratio) for close, part in parts]
+    segments = [
+        segment_of(decision, fill.side, filled, close, close.slippage_in_price, part, withheld, max_cost_ratio)
+        for close, part in parts
+    ]
     if written_off:
         segments += write_off((filled,), 0, written_off, final_close_id, fill.ts_event)
     return segments

@@ -4,7 +4,8 @@ The smallest topic that `topics create` makes takes records of 1,114,124 bytes. 
 and names of 100 characters, which are 400 bytes at most:
 
 - A position: its own ids and numbers, 700 bytes; 64 events, of which a fill is the larger with two ids, six numbers and
-  their marks, 470 bytes; its decision; the closes that wait. Together 700 + 64 * 470 + 131,072 + 262,144 = 423,996.
+  their marks, 470 bytes; its decision, and the terms of the arms that are named in it, in as many bytes; the closes
+  that wait. Together 700 + 64 * 470 + 2 * 131,072 + 262,144 = 555,068.
 - A page of it: 64 such events and 420 bytes.
 - A bandit: see `most_bandit_bytes`, which the settings are judged by.
 - What is published of a decision or a bandit (a reward, a vector) holds the same names and fewer numbers.
@@ -26,16 +27,18 @@ _NAME_BYTES = 402  # 100 characters of 4 bytes, and their length
 _ID_BYTES = 202
 _NUMBER_BYTES = 10  # at most, and a double has 8
 _NAMES_SURELY_FIT = 256  # of a decision: 256 * (402 + 8), 1,000 probabilities and 1,000 bytes for the rest
-_CLOSE_NUMBERS_BYTES = 5 * 8 + 4 * _NUMBER_BYTES
+_CLOSE_NUMBERS_BYTES = 6 * 8 + 4 * _NUMBER_BYTES
 _HEADER_BYTES = 12  # around the name and the value of one
 
 
 def check_decision(fill: Fill) -> None:
-    """Raises Refused for a decision that its position's record might not take."""
-    if len(fill.contributions) + len(fill.advice) <= _NAMES_SURELY_FIT:
+    """Raises Refused for a decision that its position's record might not take. A signal counts as a number, which the
+    term of its arm is."""
+    named = len(fill.contributions) + len(fill.advice) + len(fill.signals)
+    if named <= _NAMES_SURELY_FIT:
         return
-    texts = [fill.instrument_id, fill.currency, fill.arm or "", *fill.contributions, *fill.advice]
-    numbers = len(fill.probabilities) + len(fill.contributions) + len(fill.advice) + 8
+    texts = [fill.instrument_id, fill.currency, fill.arm or "", *fill.contributions, *fill.advice, *fill.signals]
+    numbers = len(fill.probabilities) + named + 8
     size_bytes = sum(len(text.encode()) + 2 for text in texts) + 8 * numbers
     if size_bytes > MAX_DECISION_BYTES:
         raise Refused("LIMIT", f"the decision has {size_bytes} bytes, and {MAX_DECISION_BYTES} are allowed")

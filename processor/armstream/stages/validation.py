@@ -118,6 +118,34 @@ def check_advice(fill: Fill, experts: Collection[str], is_older: bool) -> None:
             raise Refused("UNKNOWN_EXPERT", f"the advice of {name!r} is missing")
 
 
+def check_signals(fill: Fill, arms: Collection[str], max_arms: int, is_older: bool) -> None:
+    """The views that a fill was made from: of `arms`, and where it `is_older` also of such as are there no more. The
+    drawn arm's is the side of the trade. Raises Refused."""
+    signals = fill.signals
+    if len(signals) > max_arms and len(signals) > len(arms):
+        raise Refused("LIMIT", f"there are {len(signals)} signals, and limits.arms is {max_arms}")
+    for name, signal in signals.items():
+        if signal == "UNKNOWN":
+            raise Refused("VALIDATION", f"the signal of {name!r} is UNKNOWN")
+        if name not in arms:
+            if not is_older:
+                raise _unknown_arm(name, arms)
+            if len(name) > _NAME_MAX_CHARACTERS:
+                raise Refused("VALIDATION", f"an arm's name must have at most {_NAME_MAX_CHARACTERS} characters")
+    if fill.arm is None:
+        for name, share in fill.contributions.items():
+            if share and signals.get(name) == "FLAT":
+                raise Refused("VALIDATION", f"{name!r} has a contribution of {share!r}, and its signal is FLAT")
+        return
+    drawn = signals.get(fill.arm)
+    if drawn is None:
+        raise Refused("VALIDATION", f"the signal of the drawn arm {fill.arm!r} is missing")
+    if drawn != fill.side:
+        raise Refused(
+            "VALIDATION", f"the signal of the drawn arm {fill.arm!r} is {drawn}, and the fill's side {fill.side}"
+        )
+
+
 def check_close(close: Close) -> None:
     """Raises Refused for a close that no state could take."""
     if not (0 < len(close.event_id) <= _ID_SURELY_FITS and 0 < len(close.position_id) <= _ID_SURELY_FITS):

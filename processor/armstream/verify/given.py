@@ -280,6 +280,9 @@ class Given:
         rows: list[Row] = [(name, getattr(kept, name), getattr(event, name)) for name in ("quantity", "price", "fees")]
         if isinstance(event, Close) and not isinstance(kept, PositionFill):
             rows.append(("slippage", kept.slippage, 0.0 if event.slippage_in_price else event.slippage))
+        if isinstance(event, Close) and isinstance(kept, WaitingClose) and kept.slippage_in_price:  # 0: or not known
+            in_price = event.slippage if event.slippage_in_price else 0.0
+            rows.append(("slippage_in_price", kept.slippage_in_price, in_price))
         require(f"{where}, {kept.event_id!r}", rows)
         return True
 
