@@ -45,6 +45,8 @@ PRESETS = {  # name -> what is laid over demo.yaml
     "tracking": "tracking.yaml",
     "tracking-tsallis": "tracking-tsallis.yaml",
     "tsallis": "tsallis.yaml",
+    "sides": "sides.yaml",
+    "both-sides": "both-sides.yaml",
 }
 DATA = ROOT / ".kafka" / "run"  # Kafka's data and the logs, kept from run to run
 GIVEN = ("ARMSTREAM__KAFKA__BOOTSTRAP_SERVERS", "ARMSTREAM__METRICS__PORT")  # by this run, whoever else set them

@@ -288,6 +288,27 @@ colour: red
         ("online_learning: {attribution: sequential}", "contributions are a map, which has no order"),
         ("online_learning: {eta_auto: false}", "online_learning.eta: must be given where eta_auto is false"),
         ("online_learning: {eta: 0.05}", "online_learning.eta: is computed where eta_auto is true"),
+        (
+            "online_learning: {algorithm: tsallis, eta_auto: adaptive, eta: 0.05}",
+            "online_learning.eta: is computed where eta_auto is adaptive",
+        ),
+        ("online_learning: {eta_auto: adaptive}", "online_learning.eta_auto: is not for exp3ix, but for tsallis"),
+        (
+            "online_learning: {feedback: side, estimator: importance}",
+            "online_learning.feedback: must be drawn where estimator is importance",
+        ),
+        (
+            "online_learning: {algorithm: exp4, experts: {desk: engine, flat: uniform}, feedback: both}",
+            "online_learning.feedback: is not for exp4, but for exp3ix, tsallis",
+        ),
+        (
+            "online_learning: {feedback: both, arm_mode: horizon, horizons: [1, 5]}",
+            "online_learning.feedback: must be drawn where arm_mode is horizon",
+        ),
+        (
+            "online_learning: {feedback: side, attribution: simultaneous}",
+            "online_learning.attribution: must be undivided where feedback is side",
+        ),
         ("online_learning: {eta: 0, eta_auto: false}", "online_learning.eta: must be greater than 0, not '0' (FILE)"),
         ("online_learning: {blend_alpha: 1.1}", "online_learning.blend_alpha: must be less than or equal to 1"),
         ("online_learning: {warm_start_steps: -1}", "warm_start_steps: must be greater than or equal to 0"),
@@ -489,6 +510,8 @@ online_learning: {enabled: false, estimator: importance, gamma: 0.1, eta: 0.2, e
         "enabled": False,
         "algorithm": "exp3ix",
         "estimator": "importance",
+        "feedback": "drawn",
+        "eta_auto": "anytime",
         "gamma": 0.1,
         "eta": 0.2,
         "eta_max": 0.3,

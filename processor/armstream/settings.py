@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 from armstream.kafka_settings import LEGAL, ClientConfiguration, KafkaSettings
 from armstream.layers import Layers, SettingPath, shown_path
 from armstream.learning import LearningSettings
+from armstream.learning.feedback import Feedback
 from armstream.learning.reward_bound import LEAST_BOUND_BPS
 from armstream.learning.settings import DEFAULT_ALGORITHM
 from armstream.resources import resource
@@ -208,7 +209,7 @@ class LearningFields(Section):
     gamma: Annotated[float, Field(ge=0, le=1)] = 0.0
     eta: Annotated[float | None, Field(gt=0, le=1e6)] = None
     eta_max: Annotated[float | None, Field(gt=0, le=1e6)] = None
-    eta_auto: bool = True
+    eta_auto: bool | Literal["adaptive"] = True
     implicit: Annotated[float | None, Field(ge=0, le=1e6)] = None
     reward_bound_bps: Annotated[float, Field(gt=0, le=1e6)] | Literal["auto"] = "auto"
     transform: Literal["none", "clip", "tanh"] = "none"
@@ -222,6 +223,7 @@ class LearningFields(Section):
     families: Names = ("lightgbm", "xgboost", "ridge", "lstm")
     horizons: Names = ()
     attribution: Literal["undivided", "simultaneous"] = "undivided"
+    feedback: Feedback = "drawn"
     expected_decisions: Annotated[int, Field(ge=1, le=10**12)] = 10_000
     experts: Mapping[ArmName, str | Mapping[ArmName, Number]] = {}
     save_interval: Annotated[int, Field(ge=1, le=10**9)] = 100
@@ -262,6 +264,8 @@ class OnlineLearningSettings(LearningFields):
             warm_start_steps=self.warm_start_steps,
             ramp_steps=self.ramp_steps,
             arm_mode=self.arm_mode,
+            feedback=self.feedback,
+            eta_auto="adaptive" if self.eta_auto == "adaptive" else "anytime",
         )
 
     def _reward_bound_bps(self) -> float | Literal["auto"]:
@@ -271,7 +275,8 @@ class OnlineLearningSettings(LearningFields):
 
     def conflicts(self) -> Iterator[Conflict]:
         if self.eta_auto and self.eta is not None:
-            yield ("eta",), "is computed where eta_auto is true: set eta_auto to false, or leave eta out"
+            is_so = "adaptive" if self.eta_auto == "adaptive" else "true"
+            yield ("eta",), f"is computed where eta_auto is {is_so}: set eta_auto to false, or leave eta out"
         if not self.eta_auto and self.eta is None:
             yield ("eta",), "must be given where eta_auto is false"
         yield from self._conflicts_of_the_rule()

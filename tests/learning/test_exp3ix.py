@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from armstream.learning import Exp3IXBandit
+from armstream.learning import Exp3IXBandit, Update
 from tests.learning.convergence import (
     final_weights,
     implicit_as_shipped,
@@ -723,7 +723,7 @@ def test_undivided_divides_by_nothing() -> None:
         Exp3IXBandit(3, ["a", "b", "c"], eta=0.05, estimator=each, gamma=0.0) for each in ESTIMATORS
     )
     update = importance.update_many({"a": 0.5, "b": 0.25}, 8.0, "undivided")
-    assert update == ((0, 1), (), (4.0, 2.0), 0.05, "NONE")
+    assert update == Update((0, 1), (), (4.0, 2.0), 0.05, "NONE")
     assert importance.state == pytest.approx([0.0, -0.1, -0.2])
     update = implicit.update_many({"a": 0.5, "b": 0.25}, 20.0, "undivided", weight=0.5)
     assert update.estimates == pytest.approx((-0.025, -0.0125))

@@ -162,6 +162,14 @@ def test_what_a_snapshot_says_of_the_rules_is_what_decides_learned_numbers() -> 
     assert learning_rules(blend_alpha=0.9, enabled=False).determining_json() == learning_rules().determining_json()
 
 
+def test_how_arms_are_named_decides_where_a_draw_reveals_arms_of_its_horizon_alone() -> None:
+    drawn, side = learning_rules(arm_mode="family_horizon"), learning_rules(arm_mode="family_horizon", feedback="side")
+    assert "arm_mode" not in drawn.determining_json()
+    assert '"arm_mode": "family_horizon"' in side.determining_json()
+    assert learning_rules().learned_under(side.determining_json()) == side
+    assert side.learned_under(learning_rules(feedback="side").determining_json()).arm_mode == "family"
+
+
 def test_rules_go_on_as_they_were_learned_under_with_todays_blend() -> None:
     today = learning_rules(gamma=0.5, blend_alpha=0.9)
     assert today.learned_under(learning_rules(eta=0.1).determining_json()) == learning_rules(eta=0.1, blend_alpha=0.9)

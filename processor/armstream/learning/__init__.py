@@ -5,6 +5,7 @@ What is of `armstream.standalone` is loaded when it is asked for: that room impo
 
 from typing import TYPE_CHECKING
 
+from armstream.learning.bandit_rules import Exp3IX, Tsallis
 from armstream.learning.blending import blend, mix
 from armstream.learning.contract import (
     Decision,
@@ -18,11 +19,11 @@ from armstream.learning.contract import (
     Rule,
     Update,
 )
-from armstream.learning.exp3ix import Exp3IX, Exp3IXBandit
+from armstream.learning.exp3ix import Exp3IXBandit
 from armstream.learning.exp4.bandit import AdvisedBandit, Exp4
 from armstream.learning.reward_bound import RewardBound
 from armstream.learning.settings import ExpertKind, LearningSettings
-from armstream.learning.tsallis import Draw, Tsallis, TsallisBandit
+from armstream.learning.tsallis import Draw, TsallisBandit
 
 if TYPE_CHECKING:
     from armstream.standalone import (

@@ -71,13 +71,16 @@ class Decision(NamedTuple):
     """A decision in which an arm was drawn, over the learner's arms of now.
 
     `is_whole`: what was logged holds a distribution over these arms, and its rate. `asleep` are the arms that could not
-    be drawn.
+    be drawn. `observing` has the probability of observing each arm's loss, none where the drawn arm's alone was seen;
+    `terms` has what the parts so far added to each, none before the first (see `keeps_terms`).
     """
 
     arm: int
     logged: Logged
     is_whole: bool
     asleep: Sequence[int]
+    observing: Sequence[float] = ()
+    terms: Sequence[float] = ()
 
 
 class Part(Protocol):
@@ -101,9 +104,11 @@ class Observed(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What one reward did: the arms moved (indices), p of each (none under NONE), estimate of each, the rate used.
+    """What one reward did: the arms seen (indices), p of each (none under NONE), estimate of each, the rate used.
 
-    A draw always has its p, also where nothing was divided by it: LOGGED, or CURRENT. NONE is for blends.
+    A draw always has its p, also where nothing was divided by it: LOGGED, or CURRENT. NONE is for blends. Where a draw
+    reveals more than the drawn arm, p is the probability of observing. `terms` are what a decision's terms grow by, an
+    entry an arm, where the learner `keeps_terms`.
 
     A reward that only went into the bound's warm-up moved no arm: three empty tuples, NONE, and `applied` is False.
     """
@@ -113,6 +118,7 @@ class Update(NamedTuple):
     estimates: tuple[float, ...]
     eta: float
     propensity_source: PropensitySource
+    terms: tuple[float, ...] = ()
 
     @property
     def applied(self) -> bool:
@@ -165,6 +171,8 @@ class Learner(ABC):
 
     reads_distribution: ClassVar[bool] = False
     """Whether it learns from a decision's whole distribution, not from the drawn arm's propensity alone."""
+    keeps_terms: ClassVar[bool] = False
+    """Whether it must be told with each part what the parts before it added: `Decision.terms`."""
 
     __slots__ = (
         "_cumulative_rewards",
@@ -227,8 +235,13 @@ class Learner(ABC):
         part: Part,  # noqa: ARG002
         new_decision: bool,  # noqa: ARG002
         attribution: str,  # noqa: ARG002
+        observed: Sequence[Observed] = (),  # noqa: ARG002
+        terms: Sequence[float] = (),  # noqa: ARG002
     ) -> Update:
-        """As `learn`, where nothing was drawn: `shares` by arm name, above 0. `attribution` is the settings'."""
+        """As `learn`, where nothing was drawn: `shares` by arm name, above 0. `attribution` is the settings'.
+
+        `observed` are all arms awake, each with probability 1, where the settings take their signals as feedback.
+        """
         raise ValueError("this rule learns from drawn arms alone")
 
     def take_back(self, decision: Decision, part: Part, new_decision: bool, update: Update) -> None:  # noqa: ARG002
@@ -242,7 +255,14 @@ class Learner(ABC):
         """Remove the decision's own term, which its first `update` added. ValueError as `take_back`."""
         raise ValueError("nothing can be taken back: this rule forgets what it would have to remove")
 
-    def take_back_blend(self, shares: Mapping[str, float], part: Part, update: Update) -> None:  # noqa: ARG002
+    def take_back_blend(
+        self,
+        shares: Mapping[str, float],  # noqa: ARG002
+        part: Part,  # noqa: ARG002
+        update: Update,  # noqa: ARG002
+        observed: Sequence[Observed] = (),  # noqa: ARG002
+        terms: Sequence[float] = (),  # noqa: ARG002
+    ) -> None:
         """As `take_back`, of a part that `learn_blend` learned. A blend's decision has no term of its own but the
         count."""
         raise ValueError("nothing can be taken back: this rule learns from drawn arms alone")

@@ -39,6 +39,15 @@ class DrawingLearner(Learner):
 
     # What each rule says of its numbers.
 
+    @property
+    @abstractmethod
+    def eta(self) -> float:
+        """The rate of the next decision."""
+
+    @abstractmethod
+    def _signal(self, reward: float) -> float:
+        """What is divided by a probability: loss - 1/2, mostly."""
+
     @abstractmethod
     def _parameters_to_merge(self) -> object:
         """What must be equal in two learners that are merged."""
@@ -105,7 +114,14 @@ class DrawingLearner(Learner):
         self._uncount_decision([decision.arm])
         self._state = state
 
-    def take_back_blend(self, shares: Mapping[str, float], part: Part, update: Update) -> None:
+    def take_back_blend(
+        self,
+        shares: Mapping[str, float],
+        part: Part,
+        update: Update,
+        observed: Sequence[Observed] = (),  # noqa: ARG002 - a blend reveals no more to it
+        terms: Sequence[float] = (),  # noqa: ARG002 - it keeps none
+    ) -> None:
         """Remove the term of a blend's part; a blend's decision has no term of its own but the count."""
         moves = [0.0] * len(self._names)
         for arm, estimate in zip(update.arms, update.estimates, strict=True):

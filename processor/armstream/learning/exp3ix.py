@@ -26,7 +26,6 @@ from armstream.learning.contract import (
     Part,
     PropensitySource,
     Reading,
-    Rule,
     Update,
     legal_reward,
 )
@@ -52,7 +51,6 @@ from armstream.learning.refusals import (
     refuse_overflow,
 )
 from armstream.learning.reward_bound import RewardBound
-from armstream.learning.settings import LearningSettings
 from armstream.learning.summation import summed
 from armstream.learning.transforms import Transform, share_out
 
@@ -203,12 +201,20 @@ class Exp3IXBandit(DrawingLearner):
 
     def learn(self, decision: Decision, part: Part, new_decision: bool, observed: Sequence[Observed] = ()) -> Update:
         """As `update`, by the propensity that was logged."""
-        arm, logged, _, asleep = decision
+        arm, logged, _, asleep = decision[:4]
         if observed:
             refuse_more_than_drawn(observed, decision, part)
         return self.update(arm, part.reward_bps, logged.propensity, part.weight, new_decision, asleep=asleep)
 
-    def learn_blend(self, shares: Mapping[str, float], part: Part, new_decision: bool, attribution: str) -> Update:
+    def learn_blend(
+        self,
+        shares: Mapping[str, float],
+        part: Part,
+        new_decision: bool,
+        attribution: str,
+        observed: Sequence[Observed] = (),  # noqa: ARG002 - a blend reveals no more to it
+        terms: Sequence[float] = (),  # noqa: ARG002 - it keeps none
+    ) -> Update:
         """As `update_many`, by today's propensities."""
         return self.update_many(shares, part.reward_bps, attribution, weight=part.weight, new_decision=new_decision)
 
@@ -606,37 +612,6 @@ class Exp3IXBandit(DrawingLearner):
         for arm in decision.asleep:
             moves[arm] = p * estimate
         return moves
-
-
-class Exp3IX(Rule):
-    """Exp3-IX after Neu 2015, and Exp3 with importance weighting, whose estimate needs no loss and so no bound."""
-
-    name = "exp3ix"
-    takes = frozenset(
-        {
-            *("estimator", "gamma", "eta_max", "implicit", "transform", "transform_bps", "min_weight"),
-            *("fixed_share", "attribution"),
-        }
-    )
-
-    def new_learner(self, settings: LearningSettings) -> Exp3IXBandit:
-        return Exp3IXBandit(
-            len(settings.arms),
-            settings.arms,
-            gamma=settings.gamma,
-            eta=settings.eta,
-            eta_max=settings.eta_max,
-            estimator=settings.estimator,
-            implicit=settings.implicit,
-            reward_bound_bps=settings.reward_bound_bps,
-            fixed_share=settings.fixed_share,
-            transform=settings.transform,
-            transform_bps=settings.transform_bps,
-            min_weight=settings.min_weight,
-        )
-
-    def clips(self, estimator: str) -> bool:
-        return estimator == "implicit"
 
 
 _PLAIN_KEYS = (

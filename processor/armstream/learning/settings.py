@@ -17,7 +17,7 @@ _PUBLISHED_ONLY = frozenset({"blend_alpha", "warm_start_steps", "ramp_steps", "e
 
 RULES_OWN = (
     *("estimator", "gamma", "eta_max", "implicit", "transform", "transform_bps", "min_weight"),
-    *("fixed_share", "attribution", "expected_decisions", "experts"),
+    *("fixed_share", "attribution", "expected_decisions", "experts", "feedback", "eta_auto"),
 )
 """Settings that a rule takes or not; one that is left out is what LearningSettings has by default."""
 
@@ -50,6 +50,13 @@ class LearningSettings:
     warm_start_steps: int = 500
     ramp_steps: int = 0
     arm_mode: str = "family"
+    feedback: str = "drawn"
+    eta_auto: str = "anytime"
+
+    @property
+    def reveals_by_horizon(self) -> bool:
+        """Whether a draw reveals arms of its own horizon alone."""
+        return self.arm_mode == "family_horizon"
 
     def given(self) -> frozenset[str]:
         """Which of RULES_OWN are not as they are where they are left out."""
@@ -58,10 +65,11 @@ class LearningSettings:
 
     def determining_json(self) -> str:
         """What decides learned numbers, as canonical JSON: the arms, and what is no default of this class."""
+        published_only = self._published_only()
         chosen = {
             field.name: getattr(self, field.name)
             for field in fields(self)
-            if field.name not in _PUBLISHED_ONLY and getattr(self, field.name) != field.default
+            if field.name not in published_only and getattr(self, field.name) != field.default
         }
         return json.dumps(chosen, sort_keys=True)
 
@@ -71,9 +79,15 @@ class LearningSettings:
         Raises ValueError or TypeError for what no settings gave.
         """
         chosen = today(json.loads(determining_json))
-        published_only = {name: getattr(self, name) for name in _PUBLISHED_ONLY}
+        theirs = {name: getattr(self, name) for name in _PUBLISHED_ONLY}
+        if chosen.get("feedback", "drawn") != "drawn":
+            theirs["arm_mode"] = "family"  # its default, which the JSON leaves out
         experts = tuple((name, kind) for name, kind in chosen.get("experts", ()))
-        return LearningSettings(**{**chosen, "arms": tuple(chosen["arms"]), "experts": experts}, **published_only)
+        return LearningSettings(**{**theirs, **chosen, "arms": tuple(chosen["arms"]), "experts": experts})
+
+    def _published_only(self) -> frozenset[str]:
+        """How arms are named decides what a draw reveals, where that is more than the drawn arm."""
+        return _PUBLISHED_ONLY if self.feedback == "drawn" else _PUBLISHED_ONLY - {"arm_mode"}
 
     def difference(self, determining_json: str) -> str:
         """What differs from the settings in that JSON, as text; empty where nothing does."""

@@ -20,18 +20,16 @@ A loss is (B - clip(reward_bps, -B, B)) / (2 B), B the reward bound (reward_boun
 """
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import fsum, sqrt
 from typing import Any, Literal, NamedTuple, Self
 
 from armstream.learning.contract import (
     Decision,
     Learned,
-    Logged,
     Observed,
     Part,
     Reading,
-    Rule,
     Update,
     legal_reward,
 )
@@ -54,10 +52,8 @@ from armstream.learning.refusals import (
     names_of,
     refuse_asleep,
     refuse_overflow,
-    unlogged_draw,
 )
 from armstream.learning.reward_bound import RewardBound
-from armstream.learning.settings import LearningSettings
 from armstream.learning.transforms import share_out
 
 _log = logging.getLogger(__name__)
@@ -144,7 +140,7 @@ class TsallisBandit(DrawingLearner):
 
     def learn(self, decision: Decision, part: Part, new_decision: bool, observed: Sequence[Observed] = ()) -> Update:
         """As `update`, by the decision's whole distribution where that was logged, else by its propensity."""
-        arm, logged, is_whole, asleep = decision
+        arm, logged, is_whole, asleep = decision[:4]
         if observed:
             refuse_more_than_drawn(observed, decision, part)
         return self.update(
@@ -158,7 +154,15 @@ class TsallisBandit(DrawingLearner):
             asleep=() if is_whole else asleep,
         )
 
-    def learn_blend(self, shares: Mapping[str, float], part: Part, new_decision: bool, attribution: str) -> Update:
+    def learn_blend(
+        self,
+        shares: Mapping[str, float],
+        part: Part,
+        new_decision: bool,
+        attribution: str,
+        observed: Sequence[Observed] = (),  # noqa: ARG002 - a blend reveals no more to it
+        terms: Sequence[float] = (),  # noqa: ARG002 - it keeps none
+    ) -> Update:
         """As `update_many`."""
         return self.update_many(shares, part.reward_bps, attribution, weight=part.weight, new_decision=new_decision)
 
@@ -484,32 +488,3 @@ _KEYS = (
     *("algorithm", "n_arms", "arm_names", "total_steps", "arm_pulls", "cumulative_rewards", "losses"),
     *(*_PARAMETER_KEYS, "reward_bound", "generator"),
 )
-
-
-class Tsallis(Rule):
-    """Tsallis-INF, which guesses no propensity: its rate shrinks as 1 / sqrt(n), and a guess would feed itself."""
-
-    name = "tsallis"
-    takes = frozenset({"fixed_share", "attribution"})
-
-    def new_learner(self, settings: LearningSettings) -> TsallisBandit:
-        return TsallisBandit(
-            len(settings.arms),
-            settings.arms,
-            reward_bound_bps=settings.reward_bound_bps,
-            eta=settings.eta,
-            fixed_share=settings.fixed_share,
-        )
-
-    def refusals(self, settings: LearningSettings) -> Iterator[tuple[str, str]]:
-        if settings.attribution == "simultaneous":
-            yield "attribution", "must be undivided where algorithm is tsallis, which guesses no propensity"
-
-    def published_estimator(self, settings: LearningSettings) -> str:  # noqa: ARG002 - it has one
-        return "reduced_variance"
-
-    def fill_refusal(self, logged: Logged) -> str:
-        return unlogged_draw(self.name, logged.arm, logged.propensity)
-
-    def withheld(self, logged: Logged) -> str:
-        return "no propensity was logged with the draw" if self.fill_refusal(logged) else ""

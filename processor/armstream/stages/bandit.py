@@ -4,8 +4,8 @@ Law: a bandit's version counts its audit records, one a segment, taught or not. 
 reaches it, so a refusal inside it is a crash.
 """
 
-from collections.abc import Sequence
-from math import fsum
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from armstream.events import (
     ArmWeight,
@@ -16,23 +16,28 @@ from armstream.events import (
     RewardArm,
     WeightVector,
 )
-from armstream.learning import Decision
+from armstream.learning import Learner, Update
 from armstream.learning.blending import effective_alpha
-from armstream.learning.refusals import SUM_TOLERANCE
+from armstream.stages.decision import drawn, grown, revealed, revealed_by_blend, terms_of
 from armstream.stages.matching import Segment
 from armstream.stages.reward import Taken
 from armstream.stages.state import Bandit, TaskState
 from armstream.stages.withholding import WARMING_UP
 
-MIN_LOGGED_ETA, MAX_LOGGED_ETA = 1e-9, 1e6
-
 _new = tuple.__new__  # a NamedTuple in half the time of calling its class
 
 
-def learn(state: TaskState, taken: Taken, segment: Segment, new_decision: bool) -> Reward:
-    """Teaches the touched bandit's learner one segment of the position and gives the audit record.
+class Lesson(NamedTuple):
+    """What a segment taught: its audit record, and the decision's terms after it, where the learner keeps them."""
 
-    `new_decision`: no segment of the position was counted before.
+    reward: Reward
+    terms: Mapping[str, float]
+
+
+def learn(state: TaskState, taken: Taken, segment: Segment, new_decision: bool, terms: Mapping[str, float]) -> Lesson:
+    """Teaches the touched bandit's learner one segment of the position.
+
+    `new_decision`: no segment of the position was counted before. `terms` are what those before it added, by arm.
     """
     bandit, decision = taken.bandit, taken.decision
     bandit.version += 1
@@ -40,61 +45,62 @@ def learn(state: TaskState, taken: Taken, segment: Segment, new_decision: bool) 
     if segment.withheld:
         if segment.withheld == WARMING_UP and bandit.learner is not None and bandit.learner.is_warming:
             state.own_learner(bandit).warm_up(segment.reward_bps)
-        return _withheld(taken, segment)
+        return _new(Lesson, (_withheld(taken, segment), terms))
     learner = state.own_learner(bandit)
     if decision.arm is not None:
-        arm = bandit.arm_index[decision.arm]
-        drawn = _decision(bandit, decision, arm, learner.reads_distribution)
-        update = learner.learn(drawn, segment, new_decision)
-        arms: tuple[RewardArm, ...] = (RewardArm(decision.arm, 1.0, update.propensities[0], update.estimates[0]),)
+        update = _learn_draw(learner, taken, decision, decision.arm, segment, new_decision, terms)
     else:
-        settings, shares = bandit.settings, decision.contributions
-        assert settings is not None  # its learner was made by them
-        given = {name: share for name, share in shares.items() if share}
-        update = learner.learn_blend(given, segment, new_decision, settings.attribution)
-        names = learner.arm_names
-        propensities = update.propensities or (None,) * len(update.arms)
-        arms = tuple(
-            RewardArm(names[arm], shares[names[arm]], propensity, estimate)
-            for arm, propensity, estimate in sorted(zip(update.arms, propensities, update.estimates, strict=True))
-        )
-    return _reward(taken, segment, arms, True, new_decision, update.propensity_source, update.eta)
+        update = _learn_blend(learner, taken, decision, segment, new_decision, terms)
+    if update.terms:
+        terms = grown(bandit, terms, update.terms)
+    arms = _arms(bandit, decision, update)
+    reward = _reward(taken, segment, arms, True, new_decision, update.propensity_source, update.eta)
+    return _new(Lesson, (reward, terms))
 
 
-def _decision(bandit: Bandit, logged: DecisionSnapshot, arm: int, reads_distribution: bool) -> Decision:
-    """The decision over the arms of now. Its distribution is looked at where the rule reads it, or an arm has 0."""
-    asleep: Sequence[int] = _later(bandit, logged, arm)
-    probabilities = logged.probabilities
-    has_zero = not asleep and 0.0 in probabilities
-    is_whole = (reads_distribution or has_zero) and _is_whole_distribution(bandit, logged, arm)
-    if has_zero and is_whole:
-        asleep = [index for index, each in enumerate(probabilities) if each == 0.0]
-    return _new(Decision, (arm, logged, is_whole, asleep))
+def _learn_draw(
+    learner: Learner,
+    taken: Taken,
+    logged: DecisionSnapshot,
+    arm_name: str,
+    segment: Segment,
+    new_decision: bool,
+    terms: Mapping[str, float],
+) -> Update:
+    bandit = taken.bandit
+    decision = drawn(bandit, logged, bandit.arm_index[arm_name], learner.reads_distribution)
+    if terms:
+        decision = decision._replace(terms=terms_of(bandit, terms))
+    if not logged.signals:
+        return learner.learn(decision, segment, new_decision)
+    decision, observed = revealed(bandit, logged, decision, taken.after.side, segment)
+    return learner.learn(decision, segment, new_decision, observed)
 
 
-def _later(bandit: Bandit, decision: DecisionSnapshot, arm: int) -> Sequence[int]:
-    """The arms that were added after the vector that the decision was made from, where it says from which."""
-    version = decision.weights_version
-    if version is None or version >= bandit.choices_version:
-        return ()
-    known = max(version, 1)  # 0: there was no vector yet
-    later = [index for name, index in bandit.arm_index.items() if bandit.added_versions[name] > known]
-    return [index for index in later if index != arm]
+def _learn_blend(
+    learner: Learner,
+    taken: Taken,
+    logged: DecisionSnapshot,
+    segment: Segment,
+    new_decision: bool,
+    terms: Mapping[str, float],
+) -> Update:
+    bandit, settings = taken.bandit, taken.bandit.settings
+    assert settings is not None  # its learner was made by them
+    shares = {name: share for name, share in logged.contributions.items() if share}
+    observed = revealed_by_blend(bandit, logged, taken.after.side, segment)
+    return learner.learn_blend(shares, segment, new_decision, settings.attribution, observed, terms_of(bandit, terms))
 
 
-def _is_whole_distribution(bandit: Bandit, decision: DecisionSnapshot, arm: int) -> bool:
-    """Whether what was logged is a distribution over today's arms, with its rate, that gives `arm` the propensity."""
-    probabilities, propensity, eta = decision.probabilities, decision.propensity, decision.eta
-    if eta is None or propensity is None or len(probabilities) != len(bandit.arm_index):
-        return False
-    version = 1 if decision.weights_version is None else decision.weights_version  # who does not say knew the first
-    if version < bandit.choices_version:
-        return False
-    if not MIN_LOGGED_ETA <= eta < MAX_LOGGED_ETA or not all(0.0 <= one <= 1.0 for one in probabilities):
-        return False
-    tolerance = SUM_TOLERANCE / 2
-    return (
-        abs(fsum(probabilities) - 1.0) <= tolerance and abs(probabilities[arm] - propensity) <= tolerance * propensity
+def _arms(bandit: Bandit, decision: DecisionSnapshot, update: Update) -> tuple[RewardArm, ...]:
+    """The drawn arm, and what else was seen, which has no share; or each arm of a blend."""
+    if decision.arm is not None and len(update.arms) == 1:  # nearly always
+        return (RewardArm(decision.arm, 1.0, update.propensities[0], update.estimates[0]),)
+    names, shares = list(bandit.arm_index), decision.contributions if decision.arm is None else {decision.arm: 1.0}
+    propensities = update.propensities or (None,) * len(update.arms)
+    return tuple(
+        RewardArm(names[arm], shares.get(names[arm], 0.0), propensity, estimate)
+        for arm, propensity, estimate in sorted(zip(update.arms, propensities, update.estimates, strict=True))
     )
 
 

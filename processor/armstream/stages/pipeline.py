@@ -172,13 +172,17 @@ class _Batch:
     def _teach(self, index: int, event: Fill | Close, taken: Taken) -> None:
         bandit = taken.bandit
         counted = taken.before is not None and taken.before.counted
+        assert taken.decision is not None  # it has segments
+        before = terms = taken.decision.terms
         for segment in taken.segments:
-            reward = learn(self._state, taken, segment, not counted)
+            reward, terms = learn(self._state, taken, segment, not counted, terms)
             counted = counted or reward.applied
             self._audit.append(reward)
             self._audit_indexes.append(index)
             if is_clipped(bandit, reward):
                 self._clipped.append(len(self._audit) - 1)
+        if terms is not before:
+            self._state.keep_terms(taken.after, terms)
         bandit.cause_event_id, bandit.ts_event = event.event_id, event.ts_event
 
     def begin_anew(self) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 from typing import Any, TypeVar
 
+from msgspec import structs
+
 from armstream.events import (
     ArmState,
     BanditSnapshot,
@@ -271,6 +273,13 @@ class TaskState:
             self.open_position_count += (after.open_left > 0.0) - (before.open_left > 0.0)
             if after.waiting or before.waiting:
                 self.waiting_close_count += len(after.waiting) - len(before.waiting)
+
+    def keep_terms(self, position: PositionSnapshot, terms: Mapping[str, float]) -> None:
+        """What its decision's parts added so far, of a position that was put; one that is done needs them no more."""
+        if position.decision is not None:
+            decision = structs.replace(position.decision, terms=terms)
+            key = position_key(position.bandit_id, position.position_id)
+            self._changed[key] = structs.replace(position, decision=decision)
 
     def note_flat(self, bandit: Bandit, before: PositionSnapshot | None, after: PositionSnapshot) -> None:
         """Keeps count of the touched bandit's flat positions, and of where to look for what is old, after a put."""

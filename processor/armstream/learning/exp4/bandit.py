@@ -127,7 +127,7 @@ class AdvisedBandit(Learner):
         others together stays (Y. Freund, R. Schapire, Y. Singer, M. Warmuth, 'Using and combining predictors that
         specialize', STOC 1997).
         """
-        arm, logged, _, asleep = decision
+        arm, logged, _, asleep = decision[:4]
         if observed:
             refuse_more_than_drawn(observed, decision, part)
         propensity = logged.propensity
