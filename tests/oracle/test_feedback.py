@@ -107,9 +107,10 @@ def test_under_both_all_arms_awake_are_seen_for_certain_and_the_other_side_is_th
     )
 
 
-def test_a_draw_that_an_arm_asleep_had_a_chance_in_reveals_nothing_more() -> None:
-    groups = groups_of(settings_of(feedback="side"), ARMS, SIGNALS, ())
-    assert seen_by_draw(groups, 0, (0.4, 0.3, 0.2, 0.1), list(SIGNALS.values()), "BUY", earned) == ((), ())
+def test_an_arm_that_could_not_be_drawn_is_of_no_group_whatever_its_view() -> None:
+    groups = groups_of(settings_of(feedback="side"), ARMS, {**SIGNALS, "d": "BUY"}, [3])
+    seen, chances = seen_by_draw(groups, 0, CHANCES, ["BUY", "BUY", "SELL", "BUY"], "BUY", earned)
+    assert ([one.arm for one in seen], len(chances)) == ([0, 1], 3)
 
 
 def test_a_blend_sees_all_arms_awake_and_plays_its_shares_of_those() -> None:
@@ -139,8 +140,14 @@ def test_a_rebate_is_paid_to_the_mirror_image_too() -> None:
 
 
 def test_costs_beyond_what_doubles_hold_are_infinite() -> None:
-    huge = close(price=100.0, slippage=1e308, slippage_in_price=True)
+    huge = close(quantity=1.0, price=100.0, slippage=1e300, slippage_in_price=True)
     assert mirror_of(fill(price=1e-10), huge, 0.0)[0] == float("-inf")
+
+
+def test_a_slippage_in_the_price_that_nobody_gave_is_none() -> None:
+    for slippage in (float("nan"), float("inf"), -1.7976931348623157e308):
+        unset = close(price=100.5, slippage=slippage, slippage_in_price=True)
+        assert mirror_of(fill(price=100.0), unset, 50.0)[0] == -50.0
 
 
 # Exp3-IX.
@@ -217,18 +224,15 @@ def test_exp3ix_divides_by_nothing_where_an_arm_could_not_be_played_and_implicit
 
 
 def test_exp3ix_learns_a_blend_of_both_sides_whole() -> None:
-    """No share multiplies an estimate, and the decision has its own term: .25 / 1.05 and .8 / 1.05; d moves by three
-    quarters of the one and a quarter of the other. Pulls and rewards go by shares."""
+    """No share multiplies an estimate: -.25 / 1.05 and .3 / 1.05; d moves by three quarters of the one and a quarter of
+    the other. Pulls and rewards go by shares."""
     formula, shares = exp3ix(feedback="both", eta=0.1), {0: 0.75, 2: 0.25}
     taught = formula.learn_blend(shares, 50.0, 1.0, True, blended(shares))
-    assert numbers(taught.lessons) == [
-        (0, 0.75, 1.0, 0.25 / 1.05),
-        (1, 0.0, 1.0, 0.25 / 1.05),
-        (2, 0.25, 1.0, 0.8 / 1.05),
-    ]
-    assert formula.state[3] == near((0.75 * 0.25 + 0.25 * 0.8) / 1.05)
+    same, other = -0.25 / 1.05, 0.3 / 1.05
+    assert numbers(taught.lessons) == [(0, 0.75, None, same), (1, 0.0, None, same), (2, 0.25, None, other)]
+    assert formula.state[3] == near(0.75 * same + 0.25 * other)
     assert (formula.pulls, formula.earned_bps) == ([1, 0, 1, 0], [37.5, 0.0, 12.5, 0.0])
-    assert formula.sum_of_q == near(1 / 1.05)
+    assert (formula.sum_of_q, taught.propensity_source) == (near(1 / 1.05), "NONE")
 
 
 def test_a_blend_without_signals_is_learned_as_ever_and_counts_as_much_q() -> None:
@@ -342,11 +346,11 @@ def test_a_whole_distribution_that_is_taught_as_drawn_counts_what_was_seen_befor
 
 
 def test_a_blend_of_both_sides_counts_its_largest_term() -> None:
-    """a and b -.25, c +.3: S = .09; d moves by .75 (-.25) + .25 (.3) = -.1125 beside its half."""
+    """a and b -.25, c +.3: S = .09; d moves by .75 (-.25) + .25 (.3) = -.1125."""
     formula, shares = tsallis(feedback="both", eta_auto="adaptive"), {0: 0.75, 2: 0.25}
     taught = formula.learn_blend(shares, 50.0, 1.0, True, blended(shares))
-    assert numbers(taught.lessons) == [(0, 0.75, 1.0, 0.25), (1, 0.0, 1.0, 0.25), (2, 0.25, 1.0, 0.8)]
-    assert states(formula) == [0.25, 0.25, 0.8, 0.3875]
+    assert numbers(taught.lessons) == [(0, 0.75, None, -0.25), (1, 0.0, None, -0.25), (2, 0.25, None, 0.3)]
+    assert states(formula) == [-0.25, -0.25, 0.3, -0.1125]
     assert formula.sum_of_squares[0] == near(0.09)
     taught = formula.learn_blend(shares, 50.0, 1.0, False, blended(shares, taught.terms))
     assert formula.sum_of_squares[0] == near(0.36)  # .6^2

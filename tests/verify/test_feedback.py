@@ -7,10 +7,13 @@ A hundred thousand of them:
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from armstream.events import Reward
 from armstream.stages.facts import TaskLimits
+from tests.stages.events import close, fill
 from tests.stages.signalled import Choices, Engine
 from tests.stages.test_history import examples
 from tests.verify.desk import Desk, settings_of
@@ -93,3 +96,19 @@ def test_verify_goes_on_from_a_state_in_the_middle_of_decisions(tmp_path_factory
         assert account.state is not None
         state = kept(desk, folder, account.state)
         forget_what_stands_before(desk, state)
+
+
+@pytest.mark.parametrize("slippage", [float("nan"), float("inf"), -1.7976931348623157e308])
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_slippage_in_the_price_that_is_nobodys_number_stops_nothing_and_costs_nothing(
+    slippage: float, waits: bool
+) -> None:
+    """+50 bps of 100 for ridge; its mirror image without costs is -50, a loss of .75, and p = 1: .5 + .25."""
+    desk = Desk(settings_of(**sections_of("tsallis both")))
+    views = {"ridge": "BUY", "mlp": "SELL", "boost": "SELL"}
+    draw: dict[str, Any] = {"propensity": 0.5, "probabilities": (0.5, 0.3, 0.2), "eta": 0.5, "signals": views}
+    events = [fill(price=100.0, **draw), close(price=100.5, slippage=slippage, slippage_in_price=True)]
+    desk.apply(*(reversed(events) if waits else events))
+    reward = desk.event(desk.names.rewards, 0, Reward)
+    assert [arm.estimate for arm in reward.arms] == pytest.approx([0.25, 0.75, 0.75])
+    assert desk.verify().not_checked == []

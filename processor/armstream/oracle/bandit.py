@@ -134,7 +134,7 @@ class BanditOracle:
         if reward.applied:
             taught = self._teach(formula, reward, position, segment)
             self._compare_lessons(where, reward, formula.arms, taught)
-            position.terms = dict(taught.terms)
+            position.terms = dict(taught.terms) or position.terms
         elif reward.detail == WARMING_UP and formula.is_warming:
             formula.warm_up(reward.reward_bps)
         require(where, [("total_steps", reward.total_steps, formula.total_steps)])
@@ -182,20 +182,19 @@ class BanditOracle:
         """The decision's whole distribution, where what was logged is one over today's arms; else its propensity alone.
         Arms that came after the vector that it was made from could not be drawn, nor those of probability 0 or without
         a view. What the draw reveals beside its own arm, it does where all of that is known."""
-        p, signals = decision.propensity, decision.signals
-        asleep = {*self._later(formula, decision), *asleep_by(signals, formula.arms)} - {arm}
-        if not self._is_whole(formula, decision, arm):
-            return Logged(p, asleep=sorted(asleep), advice=decision.advice)
-        whole = Logged(p, decision.probabilities, decision.eta, sorted(asleep), decision.advice)
-        if signals and self.settings["feedback"] != "drawn":
-            groups = groups_of(self.settings, formula.arms, signals, asleep)
-            views = [signals.get(name) for name in formula.arms]
-            seen, chances = seen_by_draw(groups, arm, decision.probabilities, views, side, earned)
-            if seen:
-                return whole._replace(seen=seen, chances=chances)
-        awake = [chance for at, chance in enumerate(decision.probabilities) if at not in asleep]
-        asleep |= {at for at, chance in enumerate(decision.probabilities) if chance == 0.0}
-        return whole._replace(asleep=sorted(asleep), chances=tuple((chance, chance) for chance in awake))
+        p, signals, probabilities = decision.propensity, decision.signals, decision.probabilities
+        silent, is_whole = asleep_by(signals, formula.arms), self._is_whole(formula, decision, arm)
+        zeros = [at for at, chance in enumerate(probabilities) if chance == 0.0] if is_whole else []
+        asleep = sorted({*self._later(formula, decision), *silent, *zeros} - {arm})
+        if not is_whole or any(probabilities[at] for at in silent):  # else it is not that of this decision
+            return Logged(p, asleep=asleep, advice=decision.advice)
+        whole = Logged(p, probabilities, decision.eta, asleep, decision.advice)
+        if not signals or self.settings["feedback"] == "drawn":
+            return whole._replace(chances=tuple((chance, chance) for chance in probabilities))
+        groups = groups_of(self.settings, formula.arms, signals, asleep)
+        views = [signals.get(name) for name in formula.arms]
+        seen, chances = seen_by_draw(groups, arm, probabilities, views, side, earned)
+        return whole._replace(seen=seen, chances=chances)
 
     def _blended(
         self,

@@ -103,9 +103,10 @@ class Exp3IXFormula(Formula):
         p = logged.propensity
         if p is None:
             p = self.probabilities(self.weights())[arm]
-        seen = logged.seen or (Seen(arm, reward_bps, 0.0, p, p, 1.0),)
+        played = logged.probabilities[arm] if logged.probabilities and self._reveals_more else p
+        seen = logged.seen or (Seen(arm, reward_bps, 0.0, p, played, 1.0),)
         q = self._q(logged.chances, p)
-        taught = self._learn_seen(seen, weight, new_decision, logged.asleep, q)
+        taught = self._learn_seen(seen, weight, 0.5 if new_decision else 0.0, new_decision, logged.asleep, q)
         self._count({arm: 1.0}, weight * reward_bps, new_decision)
         return taught._replace(propensity_source="CURRENT" if logged.propensity is None else "LOGGED")
 
@@ -119,21 +120,22 @@ class Exp3IXFormula(Formula):
     ) -> Taught:
         q = self._q(((1.0, 1.0),), 1.0)
         if logged.seen:
-            taught = self._learn_seen(logged.seen, weight, new_decision, logged.asleep, q)
+            taught = self._learn_seen(logged.seen, weight, 0.0, new_decision, logged.asleep, q).without_draw()
         else:
             taught = self._learn_shares(shares, reward_bps, weight, new_decision, q)
         self._count(shares, weight * reward_bps, new_decision)
         return taught
 
     def _learn_seen(
-        self, seen: Sequence[Seen], weight: float, new_decision: bool, asleep: Sequence[int], q: float
+        self, seen: Sequence[Seen], weight: float, start: float, new_decision: bool, asleep: Sequence[int], q: float
     ) -> Taught:
-        """(weight (loss - 1/2) + 1/2 once a decision) / (chance + implicit) for each arm seen; under importance
-        weight * reward / chance. Arms that were asleep move by what was played: the sum of played_i move_i."""
+        """(weight (loss - 1/2) + start) / (chance + implicit) for each arm seen, start 1/2 once a draw; a blend has
+        none, which would move all arms alike. Under importance weight * reward / chance. Arms that were asleep move by
+        what was played: the sum of played_i move_i."""
         eta, lessons, played = self._update_rate(new_decision), [], []
         for one in seen:
             if self.is_implicit:
-                start, below = 0.5 if new_decision else 0.0, one.chance + self._implicit(eta)
+                below = one.chance + self._implicit(eta)
                 realised, size = self.signal(one, weight)
                 estimate, scale = (realised + start) / below, (size + start) / below
             else:

@@ -2,7 +2,7 @@
 that reveals it was drawn, and what is learned of it is divided by the probability of that.
 
 Law: arms are of one group where a draw of the one reveals the other. The probability of seeing an arm is the sum of the
-logged probabilities over its group. An arm without a view was asleep, and so was one that came later.
+logged probabilities over its group. An arm without a view was asleep, and so was one that could not be drawn.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -27,16 +27,16 @@ def has_view(signals: Mapping[str, Any], name: str) -> bool:
 
 
 def groups_of(
-    settings: Settings, arms: Sequence[str], signals: Mapping[str, Any], later: Collection[int]
+    settings: Settings, arms: Sequence[str], signals: Mapping[str, Any], asleep: Collection[int]
 ) -> list[Group | None]:
-    """The group of each arm; None: it was asleep. Under both a group has both sides. Where arms differ in how long they
-    hold, none reveals an arm of another horizon: the drawn one decided when to close."""
+    """The group of each arm; None: it was asleep, as the `asleep` are. Under both a group has both sides. Where arms
+    differ in how long they hold, none reveals an arm of another horizon: the drawn one decided when to close."""
     groups: list[Group | None] = []
     for at, name in enumerate(arms):
         side = (signals[name],) if has_view(signals, name) else ()
         horizon = (name.partition(":")[2],) if settings["arm_mode"] == "family_horizon" else ()
         revealed_by = () if settings["feedback"] == "both" else side
-        groups.append((*revealed_by, *horizon) if side and at not in later else None)
+        groups.append((*revealed_by, *horizon) if side and at not in asleep else None)
     return groups
 
 
@@ -48,10 +48,7 @@ def seen_by_draw(
     side: Side,
     reward_of: RewardOf,
 ) -> tuple[tuple[Seen, ...], Chances]:
-    """What the draw of `arm` reveals, and the chances of all arms awake; nothing where what was logged does not fit: an
-    arm that was asleep had a chance. `signals` are in the order of the arms."""
-    if groups[arm] is None or any(p > 0 for p, group in zip(probabilities, groups, strict=True) if group is None):
-        return (), ()
+    """What the draw of `arm` reveals, and the chances of all arms awake. `signals` are in the order of the arms."""
     chances = {at: _chance_of(group, groups, probabilities) for at, group in enumerate(groups) if group is not None}
     seen = tuple(
         Seen(at, *reward_of(signals[at] == side), chances[at], probabilities[at], float(at == arm))
@@ -75,7 +72,7 @@ def seen_by_blend(
     side: Side,
     reward_of: RewardOf,
 ) -> tuple[tuple[Seen, ...], Chances]:
-    """Nothing was drawn, so all arms awake are seen for certain. What was played are the shares of those; each the
+    """Nothing was drawn, so that all arms awake are seen for certain. What was played are the shares of those; each the
     same, where none of them has any."""
     awake = [at for at, group in enumerate(groups) if group is not None]
     whole = fsum(shares.get(at, 0.0) for at in awake)

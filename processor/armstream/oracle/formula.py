@@ -36,6 +36,12 @@ class Taught(NamedTuple):
     propensity_source: PropensitySource
     terms: Mapping[str, Sized] = {}
 
+    def without_draw(self) -> "Taught":
+        """The same of a blend, whose arms have no propensity."""
+        return self._replace(
+            lessons=tuple(lesson._replace(propensity=None) for lesson in self.lessons), propensity_source="NONE"
+        )
+
 
 class Seen(NamedTuple):
     """An arm whose loss was seen: what it earned, with the size of the terms that this is the sum of (0: it was

@@ -101,13 +101,14 @@ class TsallisFormula(Formula):
     # Learning.
 
     def learn_draw(self, arm: int, reward_bps: float, weight: float, new_decision: bool, logged: Logged) -> Taught:
-        p = logged.probabilities[arm] if logged.probabilities else logged.propensity or 0.0
+        p = logged.propensity or 0.0
+        chances = logged.probabilities or [p if at == arm else 0.0 for at in range(self.count)]
         if self._has_one_half:
-            seen = logged.seen or (Seen(arm, reward_bps, 0.0, p, p, 1.0),)
-            chances = logged.probabilities or [p if at == arm else 0.0 for at in range(self.count)]
-            taught = self._learn_seen(seen, chances, weight, new_decision, logged)
+            seen = logged.seen or (Seen(arm, reward_bps, 0.0, p, chances[arm], 1.0),)
+            start = 0.5 if new_decision else 0.0
+            taught = self._learn_seen(seen, chances, weight, start, new_decision, logged)
         else:
-            taught = self._learn_drawn(arm, p, reward_bps, weight, new_decision, logged)
+            taught = self._learn_drawn(arm, chances[arm], reward_bps, weight, new_decision, logged)
         self._count({arm: 1.0}, weight * reward_bps, new_decision)
         return taught
 
@@ -120,7 +121,7 @@ class TsallisFormula(Formula):
         logged: Logged = NOTHING_LOGGED,
     ) -> Taught:
         if logged.seen:
-            taught = self._learn_seen(logged.seen, None, weight, new_decision, logged)
+            taught = self._learn_seen(logged.seen, None, weight, 0.0, new_decision, logged).without_draw()
         else:
             eta, lessons = self.eta, shared_out(self, shares, self.loss_above_half(reward_bps), weight, None)
             self._move({lesson.arm: lesson.estimate for lesson in lessons}, new_decision)
@@ -154,15 +155,19 @@ class TsallisFormula(Formula):
         return Taught((Lesson(arm, 1.0, p, estimate, scale),), eta, "LOGGED")
 
     def _learn_seen(
-        self, seen: Sequence[Seen], chances: Sequence[float] | None, weight: float, new_decision: bool, logged: Logged
+        self,
+        seen: Sequence[Seen],
+        chances: Sequence[float] | None,
+        weight: float,
+        start: float,
+        new_decision: bool,
+        logged: Logged,
     ) -> Taught:
-        """L_i += 1/2 for every arm once a decision, and a_i = weight (loss_i - 1/2) / o_i for each arm seen. Those that
-        were asleep move by what was played instead: the sum of played_i a_i. `chances` are p_i for S, None where
-        nothing was drawn."""
-        start, eta, lessons = 0.5 if new_decision else 0.0, self.eta, []
+        """L_i += start for every arm, 1/2 once a draw (a blend has none, which would move all arms alike), and
+        a_i = weight (loss_i - 1/2) / o_i for each arm seen. Those that were asleep move by what was played instead: the
+        sum of played_i a_i. `chances` are p_i for S, None where nothing was drawn."""
+        eta, lessons = self.eta, []
         terms: dict[int, float] = {}
-        if logged.probabilities and logged.eta is not None:
-            eta = logged.eta
         for one in seen:
             realised, size = self.signal(one, weight)
             terms[one.arm] = realised / one.chance
