@@ -8,6 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 ENVIRONMENT := $(VENV)/installed
 
+# Some images set it; each process would then compile all that it imports again, which takes three times its start.
+unexport PYTHONDONTWRITEBYTECODE
+
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 

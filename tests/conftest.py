@@ -1,6 +1,7 @@
 """One real broker for the whole run, and a name of its own for each test. Law: without Kafka a test fails."""
 
 import logging
+import os
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,9 @@ from deploy.kafka.broker import Broker, start_kafka
 # How long a shared machine takes for one example says nothing.
 hypothesis.settings.register_profile("armstream", deadline=None)
 hypothesis.settings.load_profile("armstream")
+
+# Brokers here live for minutes: what the second compiler and a parallel collector cost is not won back in that time.
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 SAID = pytest.StashKey[list[str]]()
 

@@ -1,6 +1,7 @@
 """The reward stage: matching, rewards and decisions, one rule at a time."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from msgspec import structs
 
 from armstream.events import DeadLetter, Header, Input, Reward, Source
 from armstream.stages import pipeline as pipeline_stage
-from armstream.stages.bandit import learn
+from armstream.stages.bandit import Lesson, learn
 from armstream.stages.facts import BanditRegistry, TaskLimits
 from armstream.stages.matching import Segment
 from armstream.stages.pipeline import Pipeline
@@ -63,9 +64,11 @@ def test_slippage_that_the_price_holds_is_not_charged_twice(task: Task) -> None:
 def segments(task: Task, *events: Input) -> list[Segment]:
     taught = []
 
-    def seen(state: TaskState, taken: Taken, segment: Segment, new_decision: bool) -> Reward:
+    def seen(
+        state: TaskState, taken: Taken, segment: Segment, new_decision: bool, terms: Mapping[str, float]
+    ) -> Lesson:
         taught.append(segment)
-        return learn(state, taken, segment, new_decision)
+        return learn(state, taken, segment, new_decision, terms)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline_stage, "learn", seen)

@@ -263,7 +263,7 @@ class Exp3IXBandit(DrawingLearner):
         else:
             estimate = weight * self._signal(reward) / p
         self._apply(((arm, estimate, weight * reward),), eta, new_decision, asleep, p * estimate)
-        update = _new(Update, ((arm,), (p,), (estimate,), eta, source))
+        update = _new(Update, ((arm,), (p,), (estimate,), eta, source, ()))
         if _log.isEnabledFor(logging.DEBUG):
             self._log_update(update, reward)
         return update
@@ -588,7 +588,7 @@ class Exp3IXBandit(DrawingLearner):
         signal, counted = weight * self._signal(reward), weight * reward
         steps = [(arm, share * signal, share * counted) for arm, share in shares.items()]
         self._apply(steps, eta, new_decision)
-        return _new(Update, (tuple(shares), (), tuple([estimate for _, estimate, _ in steps]), eta, "NONE"))
+        return _new(Update, (tuple(shares), (), tuple([estimate for _, estimate, _ in steps]), eta, "NONE", ()))
 
     # Taking back.
 
