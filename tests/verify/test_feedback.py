@@ -5,13 +5,21 @@ A hundred thousand of them:
     HISTORIES=100000 .venv/bin/python -m pytest tests/verify/test_feedback.py -k agree --timeout 0
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
-from armstream.events import Reward
+from armstream.events import BanditSnapshot, PositionSnapshot, Reward
+from armstream.learning import observing as observing_learners
+from armstream.learning.observing import ObservingExp3IX
+from armstream.oracle.comparison import Difference
+from armstream.stages import bandit as bandit_stage
+from armstream.stages import decision as decision_stage
+from armstream.stages import reward as reward_stage
 from armstream.stages.facts import TaskLimits
 from tests.stages.events import close, fill
 from tests.stages.signalled import Choices, Engine
@@ -112,3 +120,167 @@ def test_a_slippage_in_the_price_that_is_nobodys_number_stops_nothing_and_costs_
     reward = desk.event(desk.names.rewards, 0, Reward)
     assert [arm.estimate for arm in reward.arms] == pytest.approx([0.25, 0.75, 0.75])
     assert desk.verify().not_checked == []
+
+
+# One wrong thing.
+
+VIEWS = {"ridge": "BUY", "mlp": "BUY", "boost": "SELL"}
+DRAW: dict[str, Any] = {"propensity": 0.5, "probabilities": (0.5, 0.3, 0.2), "eta": 0.5, "signals": VIEWS}
+
+
+def parted(rule: str) -> Desk:
+    """Two decisions in two parts each, with costs, and one close that waits. Audit: 1 to 4 rewards, 3 and 4 of SELL."""
+    desk = Desk(settings_of(**sections_of(rule)))
+    parts: dict[str, Any] = {"price": 100.0, "quantity": 10.0, "order_quantity": 20.0, "fees": 0.3}
+    desk.apply(fill("f1", "p1", **parts, **DRAW), close("c1", "p1", quantity=5.0, price=100.4, slippage=0.1))
+    desk.apply(close("c2", "p1", quantity=5.0, price=99.8, fees=0.2))
+    sold = {**DRAW, "arm": "boost", "side": "SELL", "propensity": 0.2, "weights_version": 2}
+    desk.apply(fill("f1", "p2", **parts, **sold), fill("f2", "p2", **parts, **sold))
+    in_price = {"slippage": 0.4, "slippage_in_price": True, "quantity": 10.0}
+    desk.apply(close("c1", "p2", price=99.5, **in_price), close("c2", "p2", price=99.9, **in_price))
+    desk.apply(close("c1", "p3", **in_price), fill("f1", "p4", **parts, **DRAW))
+    return desk
+
+
+def in_arm(at: int, index: int, **fields: Any) -> Callable[[Desk], None]:
+    """Other fields of an arm in a reward."""
+
+    def corrupt(desk: Desk) -> None:
+        arms = list(desk.event(desk.names.rewards, at, Reward).arms)
+        arms[index] = structs.replace(arms[index], **fields)
+        desk.change(desk.names.rewards, at, arms=tuple(arms))
+
+    return corrupt
+
+
+def without_an_arm(desk: Desk) -> None:
+    desk.change(desk.names.rewards, 0, arms=desk.event(desk.names.rewards, 0, Reward).arms[:1])
+
+
+def in_state(by: float) -> Callable[[Desk], None]:
+    """The rule's own number in the newest snapshot."""
+
+    def corrupt(desk: Desk) -> None:
+        name = desk.names.bandit_snapshots
+        at = max(at for at in range(len(desk.topics[name])) if isinstance(desk.any_event(name, at), BanditSnapshot))
+        (number,) = desk.event(name, at, BanditSnapshot).state
+        desk.change(name, at, state=(number + by,))
+
+    return corrupt
+
+
+def in_terms(**terms: float) -> Callable[[Desk], None]:
+    """What the first decision came to, as its position keeps it."""
+
+    def corrupt(desk: Desk) -> None:
+        name = desk.names.position_snapshots
+        of_p1 = [
+            at for at in range(len(desk.topics[name])) if getattr(desk.any_event(name, at), "position_id", "") == "p1"
+        ]
+        decision = desk.event(name, of_p1[-1], PositionSnapshot).decision
+        assert decision is not None
+        assert decision.terms.keys() == {"ridge", "mlp"}
+        desk.change(name, of_p1[-1], decision=structs.replace(decision, terms={**decision.terms, **terms}))
+
+    return corrupt
+
+
+def in_price(desk: Desk) -> None:
+    """Of the close that waits, slippage that its price holds."""
+    name = desk.names.position_snapshots
+    at = next(
+        at for at in range(len(desk.topics[name])) if getattr(desk.any_event(name, at), "position_id", "") == "p3"
+    )
+    (waits,) = desk.event(name, at, PositionSnapshot).waiting
+    desk.change(name, at, waiting=(structs.replace(waits, slippage_in_price=0.3),))
+
+
+def in_signals(desk: Desk) -> None:
+    name = desk.names.position_snapshots
+    at = max(at for at in range(len(desk.topics[name])) if getattr(desk.any_event(name, at), "position_id", "") == "p4")
+    decision = desk.event(name, at, PositionSnapshot).decision
+    assert decision is not None
+    desk.change(name, at, decision=structs.replace(decision, signals={**VIEWS, "boost": "FLAT"}))
+
+
+BOTH, EXP3IX = "tsallis both, adaptive", "exp3ix side"
+WRONG: dict[str, tuple[str, Callable[[Desk], None], str]] = {
+    "an arm that was seen is not there": (EXP3IX, without_an_arm, "arms"),
+    "an arm that was not drawn has a share": (EXP3IX, in_arm(0, 1, share=1.0), "arm 'mlp'"),
+    "the probability of seeing one": (EXP3IX, in_arm(0, 1, propensity=0.3), "arm 'mlp'"),
+    "what was estimated of the mirror image": (BOTH, in_arm(2, 0, estimate=0.1), "arm 'ridge'"),
+    "the sum of Q": (EXP3IX, in_state(1e-8), "state"),
+    "S": (BOTH, in_state(1e-8), "state"),
+    "a term of an open decision": ("tsallis side, adaptive", in_terms(mlp=0.1), "term of 'mlp'"),
+    "a term of an arm that was not seen": ("tsallis side, adaptive", in_terms(boost=1e-3), "term of 'boost'"),
+    "a slippage that the price of a waiting close holds": (BOTH, in_price, "slippage_in_price 0.3"),
+    "a view": (BOTH, in_signals, "decision"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_one_thing_that_is_wrong_with_what_was_revealed_is_found(name: str) -> None:
+    rule, corrupt, says = WRONG[name]
+    assert parted(rule).verify().not_checked == []
+    desk = parted(rule)
+    corrupt(desk)
+    with pytest.raises(Difference) as difference:
+        desk.verify()
+    assert says in str(difference.value)
+
+
+# A law that processor and shadow both have wrong.
+
+
+def without_the_mirrors_costs(_: Callable[..., float]) -> Callable[..., float]:
+    return lambda reward_bps, _: -reward_bps
+
+
+def by_the_propensity(_: Callable[..., list[float]]) -> Callable[..., list[float]]:
+    return lambda _, probabilities: list(probabilities)
+
+
+def without_the_price(segment_of: Callable[..., Any]) -> Callable[..., Any]:
+    """Slippage in the price is no cost of the mirror image."""
+    return lambda decision, side, fill, close, _, *given: segment_of(decision, side, fill, close, 0.0, *given)
+
+
+def by_one_fourth(of_draw: Callable[..., float]) -> Callable[..., float]:
+    return lambda *given: of_draw(*given) / 4
+
+
+def forgotten(_: Callable[..., Any]) -> Callable[..., Any]:
+    """A part does not know those before it."""
+    return lambda *_: ()
+
+
+def by_the_drawn(_: Callable[..., float]) -> Callable[..., float]:
+    """Q is 1 / (p + implicit), the same in expectation."""
+    return lambda learner, decision, seen: 1 / learner._below(decision.logged.propensity, seen.eta)
+
+
+BROKEN: dict[str, tuple[str, Any, str, Callable[..., Any], str]] = {
+    "the mirror image pays no costs": (
+        "exp3ix both",
+        decision_stage,
+        "mirrored",
+        without_the_mirrors_costs,
+        "estimate",
+    ),
+    "an arm seen is divided by its own p": (EXP3IX, decision_stage, "observing", by_the_propensity, "propensity"),
+    "slippage in the price is forgotten": ("exp3ix both", reward_stage, "segment_of", without_the_price, "estimate"),
+    "S grows by less": (BOTH, observing_learners, "_of_draw", by_one_fourth, "state"),
+    "terms are forgotten": (BOTH, bandit_stage, "terms_of", forgotten, "state"),
+    "Q is the drawn arm's": (EXP3IX, ObservingExp3IX, "_of_one", by_the_drawn, "state"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_law_of_feedback_that_is_wrong_in_processor_and_shadow_alike_is_found(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule, owner, attribute, breaks, says = BROKEN[name]
+    monkeypatch.setattr(owner, attribute, breaks(getattr(owner, attribute)))
+    with pytest.raises(Difference) as difference:
+        parted(rule).verify()
+    assert says in str(difference.value)
