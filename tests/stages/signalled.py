@@ -58,6 +58,11 @@ class Engine:
     made: int = 0
     now: int = START
 
+    @property
+    def position_ids(self) -> list[str]:
+        """Of all orders so far."""
+        return [f"p{number + 1}" for number in range(self.made)]
+
     def follow(self, vector: WeightVector | None) -> None:
         if vector is not None and vector.version > self.version:
             self.past.append((self.version, tuple(self.arms)))
