@@ -6,7 +6,7 @@ fractions may break an exact tie differently, so that a rule that jumps needs a 
 from every arm whose reward the draw revealed: `sum_i += weight * reward_i / o_i`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -149,7 +149,7 @@ class LeaderFormula(Formula):
         self._count({arm: 1.0}, weight * reward_bps, new_decision)
         return Taught((Lesson(arm, 1.0, logged.propensity, float(estimate), 0.0),), self.eta, "LOGGED")
 
-    def learn_blend(self, shares: Mapping[int, float], reward_bps: float, weight: float, new_decision: bool) -> Taught:
+    def learn_blend(self, *_: object) -> Taught:
         raise NotImplementedError
 
     def withholds(self, decision: Any) -> bool:

@@ -14,6 +14,16 @@ SECTIONS: tuple[dict[str, Any], ...] = (
     {"online_learning": {"arm_mode": "family_horizon", "families": ["a", "b"], "horizons": ["5", "20"]}},
     {"online_learning": {"arm_mode": "horizon", "horizons": ["1d", "5d"], "eta": 0.1, "eta_auto": False}},
     {"online_learning": {"algorithm": "tsallis", "fixed_share": 0.01}},
+    {
+        "online_learning": {"feedback": "side"},
+        "bandits": {"overrides": {"book": {"feedback": "drawn", "eta_auto": False, "eta": 0.2}}},
+    },
+    {"online_learning": {"algorithm": "tsallis", "feedback": "both", "eta_auto": "adaptive"}},
+    {
+        "online_learning": {
+            **{"feedback": "both", "arm_mode": "family_horizon", "families": ["a", "b"], "horizons": ["5", "20"]},
+        }
+    },
     {"online_learning": {"algorithm": "exp4", "experts": {"base": {"ridge": 3.0, "mlp": 1.0}, "own": "exp3ix"}}},
     {"bandits": {"overrides": {"book": {"reward_bound_bps": 60, "transform": "tanh"}, "other": {"gamma": 0.5}}}},
 )

@@ -22,6 +22,7 @@ from armstream.stages.facts import TaskLimits
 from tests.stages import reference
 from tests.stages.events import ARMS, START, close, fill, learning_rules, short_rules
 from tests.stages.histories import crowds, histories, limits, merged, positions
+from tests.stages.signalled import Choices, Engine
 from tests.stages.task import Published, Task
 
 EXPERTS = (("base", {"ridge": 1.0, "mlp": 1.0}), ("bandit", "exp3ix"), ("best", "follow_best"), ("regime", "engine"))
@@ -33,6 +34,8 @@ RULES: tuple[LearningSettings, ...] = (
     learning_rules(algorithm="exp4", experts=EXPERTS, reward_bound_bps="auto", estimator="importance", gamma=0.1),
     learning_rules(estimator="importance", gamma=0.05, eta_max=0.07, attribution="simultaneous"),
     learning_rules(eta=0.1, fixed_share=0.001, transform="tanh"),
+    learning_rules(feedback="side"),
+    learning_rules(algorithm="tsallis", feedback="both", eta_auto="adaptive"),
 )
 splits = st.lists(st.integers(1, 9) | st.integers(50, 140), max_size=12)
 turns = st.lists(st.booleans(), max_size=14)
@@ -293,6 +296,41 @@ def test_a_restart_between_any_two_batches_goes_on_bit_for_bit(
     restarted = run(events, sizes, rules, lambda task, _: task.restart(), near)
     assert as_bytes(restarted.published) == as_bytes(undisturbed.published)
     assert counts(restarted) == counts(undisturbed)
+
+
+ORDERLESS: tuple[LearningSettings, ...] = (
+    learning_rules(feedback="side", eta=0.1),
+    learning_rules(feedback="both", eta=0.1, implicit=0.02),
+    learning_rules(algorithm="tsallis", feedback="side"),
+    learning_rules(algorithm="tsallis", feedback="side", eta_auto="adaptive"),
+    learning_rules(algorithm="tsallis", feedback="both", eta_auto="adaptive"),
+)
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(ORDERLESS), st.binary(max_size=400), st.randoms(use_true_random=False))
+def test_the_order_in_which_decisions_are_rewarded_changes_nothing_that_any_of_them_reveals(
+    rules: LearningSettings, drawn: bytes, shuffling: Any
+) -> None:
+    """Each position's events stay in their order; the positions are told one after the other, or mixed."""
+    engine, choices = Engine(list(ARMS), ("new",), version=1), Choices(drawn)
+    events = [event for event in (engine.next(choices) for _ in range(40)) if isinstance(event, Fill | Close)]
+    mixed = list(range(len(events)))
+    shuffling.shuffle(mixed)
+    queues = {each: [one for one in events if one.position_id == each] for each in engine.position_ids}
+    in_turn = [events[at].position_id for at in mixed]
+    orders = (in_turn, sorted(in_turn))
+    tasks = [Task(TaskLimits(), rules) for _ in orders]
+    for task, order in zip(tasks, orders, strict=True):
+        left = {name: iter(queue) for name, queue in queues.items()}
+        task.apply(*(next(left[name]) for name in order))
+    (one, other) = [task.published.bandits.get("book") for task in tasks]
+    assert (one is None) == (other is None)
+    if one is not None:
+        first, second = [task.bandit() for task in tasks]
+        assert first.state == pytest.approx(second.state)
+        assert [arm.state for arm in first.arms] == [pytest.approx(arm.state) for arm in second.arms]
+        assert [arm.pulls for arm in first.arms] == [arm.pulls for arm in second.arms]
 
 
 @settings(max_examples=40)

@@ -38,6 +38,8 @@ IMPORTANCE = {
     "online_learning": {"estimator": "importance", "gamma": 0.05, "eta_max": 0.07, "attribution": "simultaneous"}
 }
 TSALLIS = {"online_learning": {"algorithm": "tsallis"}}
+SIDE = {"online_learning": {"feedback": "side"}}
+BOTH = {"online_learning": {"algorithm": "tsallis", "feedback": "both", "eta_auto": "adaptive"}}
 TRACKING = {"online_learning": {"algorithm": "tsallis", "eta": 0.1, "eta_auto": False, "fixed_share": 0.01}}
 AUTOMATIC = {"online_learning": {"reward_bound_bps": "auto"}}
 SHARED = {"online_learning": {"eta": 0.1, "eta_auto": False, "fixed_share": 0.001, "transform": "tanh"}}
@@ -110,7 +112,7 @@ def test_what_was_learned_by_the_other_rules_is_right_too() -> None:
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-@given(histories(), splits, st.sampled_from([{}, IMPORTANCE, SHARED, AUTOMATIC, TSALLIS, TRACKING]))
+@given(histories(), splits, st.sampled_from([{}, IMPORTANCE, SHARED, AUTOMATIC, TSALLIS, TRACKING, SIDE, BOTH]))
 def test_any_history_on_one_topic_is_verified_whole(
     events: list[Input], sizes: list[int], sections: dict[str, Any]
 ) -> None:

@@ -5,7 +5,7 @@ Law: which events were accepted comes from whoever asks; what they come to does 
 and what is old by then is forgotten before the event is looked at: whoever asks begins it anew.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -19,11 +19,13 @@ from armstream.events import (
     PositionPage,
     PositionSnapshot,
     Reward,
+    Side,
     WeightVector,
 )
 from armstream.oracle.comparison import TOLERANCE, Difference, Row, require
-from armstream.oracle.formula import Formula, Logged, Settings, Taught
-from armstream.oracle.matching import MAX_REWARD_BPS, Part, Segment, cost_ratio_of, reward_of
+from armstream.oracle.feedback import RewardOf, asleep_by, groups_of, seen_by_blend, seen_by_draw
+from armstream.oracle.formula import NOTHING_LOGGED, Formula, Logged, Settings, Sized, Taught
+from armstream.oracle.matching import MAX_REWARD_BPS, Part, Segment, cost_ratio_of, mirror_of, reward_of
 from armstream.oracle.memory import Memory, TaskMemory
 from armstream.oracle.position import NEVER, Position
 from armstream.oracle.settings import difference, told
@@ -130,7 +132,9 @@ class BanditOracle:
         require(where, rows)
         position.counted = position.counted or reward.counted
         if reward.applied:
-            self._compare_lessons(where, reward, formula.arms, self._teach(formula, reward, decision, shares))
+            taught = self._teach(formula, reward, position, segment)
+            self._compare_lessons(where, reward, formula.arms, taught)
+            position.terms = dict(taught.terms) or position.terms
         elif reward.detail == WARMING_UP and formula.is_warming:
             formula.warm_up(reward.reward_bps)
         require(where, [("total_steps", reward.total_steps, formula.total_steps)])
@@ -155,29 +159,79 @@ class BanditOracle:
         is_cheap = cost_ratio_of(fill, close) <= self.laws.max_cost_ratio * (1 + TOLERANCE)
         return is_cheap and -MAX_REWARD_BPS <= reward_bps <= MAX_REWARD_BPS
 
-    def _teach(self, formula: Formula, reward: Reward, decision: DecisionSnapshot, shares: dict[str, float]) -> Taught:
+    def _teach(self, formula: Formula, reward: Reward, position: Position, segment: Segment) -> Taught:
         """The learner takes the published reward, which was compared before."""
+        decision, close = position.decision, segment.close
+        assert decision is not None  # a fill brought it
+        assert close is not None  # nothing is learned of what is written off
         reward_bps, weight, counted = reward.reward_bps, reward.weight, reward.counted
-        if decision.arm is None:
-            by_index = {formula.arms.index(name): share for name, share in shares.items()}
-            return formula.learn_blend(by_index, reward_bps, weight, counted)
-        arm = formula.arms.index(decision.arm)
-        return formula.learn_draw(arm, reward_bps, weight, counted, self._logged(formula, decision, arm))
 
-    def _logged(self, formula: Formula, decision: DecisionSnapshot, arm: int) -> Logged:
+        def earned(is_same_side: bool) -> Sized:
+            return (reward_bps, 0.0) if is_same_side else mirror_of(segment.fill, close, reward_bps)
+
+        side = segment.fill.side
+        if decision.arm is None:
+            shares = {formula.arms.index(name): share for name, share in _shares_of(decision).items()}
+            blend = self._blended(formula, decision, shares, side, earned)._replace(terms=position.terms)
+            return formula.learn_blend(shares, reward_bps, weight, counted, blend)
+        arm = formula.arms.index(decision.arm)
+        draw = self._drawn(formula, decision, arm, side, earned)._replace(terms=position.terms)
+        return formula.learn_draw(arm, reward_bps, weight, counted, draw)
+
+    def _drawn(self, formula: Formula, decision: DecisionSnapshot, arm: int, side: Side, earned: RewardOf) -> Logged:
         """The decision's whole distribution, where what was logged is one over today's arms; else its propensity alone.
-        Arms that came after the vector that it was made from could not be drawn, nor those of probability 0."""
+        Arms that came after the vector that it was made from could not be drawn, nor those of probability 0 or without
+        a view. What the draw reveals beside its own arm, it does where all of that is known."""
+        p, signals, probabilities = decision.propensity, decision.signals, decision.probabilities
+        silent, is_whole = asleep_by(signals, formula.arms), self._is_whole(formula, decision, arm)
+        zeros = [at for at, chance in enumerate(probabilities) if chance == 0.0] if is_whole else []
+        asleep = sorted({*self._later(formula, decision), *silent, *zeros} - {arm})
+        if not is_whole or any(probabilities[at] for at in silent):  # else it is not that of this decision
+            return Logged(p, asleep=asleep, advice=decision.advice)
+        whole = Logged(p, probabilities, decision.eta, asleep, decision.advice)
+        if not signals or self.settings["feedback"] == "drawn":
+            return whole._replace(chances=tuple((chance, chance) for chance in probabilities))
+        groups = groups_of(self.settings, formula.arms, signals, asleep)
+        views = [signals.get(name) for name in formula.arms]
+        seen, chances = seen_by_draw(groups, arm, probabilities, views, side, earned)
+        return whole._replace(seen=seen, chances=chances)
+
+    def _blended(
+        self,
+        formula: Formula,
+        decision: DecisionSnapshot,
+        shares: Mapping[int, float],
+        side: Side,
+        earned: RewardOf,
+    ) -> Logged:
+        """What a blend reveals where it needs no draw for that: all arms that had a view."""
+        signals = decision.signals
+        if not signals or self.settings["feedback"] != "both":
+            return NOTHING_LOGGED
+        groups = groups_of(self.settings, formula.arms, signals, self._later(formula, decision))
+        views = [signals.get(name) for name in formula.arms]
+        seen, chances = seen_by_blend(groups, shares, views, side, earned)
+        asleep = [at for at, group in enumerate(groups) if group is None]
+        return Logged(asleep=asleep, seen=seen, chances=chances)
+
+    def _later(self, formula: Formula, decision: DecisionSnapshot) -> list[int]:
+        """Arms that came after the vector that the decision was made from; version 0 is before any, and nobody knows
+        where it does not say."""
+        version = decision.weights_version
+        if version is None or max(version, 1) >= self.choices_version:
+            return []
+        return [at for at, name in enumerate(formula.arms) if self.added_versions[name] > max(version, 1)]
+
+    def _is_whole(self, formula: Formula, decision: DecisionSnapshot, arm: int) -> bool:
+        """Whether what was logged is a distribution over today's arms, with its rate, that gives `arm` its
+        propensity."""
         p, eta, version, probabilities = (
             decision.propensity,
             decision.eta,
             decision.weights_version,
             decision.probabilities,
         )
-        known, later = 1 if version is None else max(version, 1), []
-        if version is not None and known < self.choices_version:
-            added = self.added_versions
-            later = [at for at, name in enumerate(formula.arms) if added[name] > known and at != arm]
-        is_whole = (
+        return (
             eta is not None
             and p is not None
             and 1e-9 <= eta < 1e6
@@ -187,10 +241,6 @@ class BanditOracle:
             and abs(float(sum(map(Fraction, probabilities))) - 1) <= _SUM_TOLERANCE
             and abs(probabilities[arm] - p) <= _SUM_TOLERANCE * p
         )
-        if not is_whole:
-            return Logged(p, asleep=later, advice=decision.advice)
-        asleep = later or [at for at, each in enumerate(probabilities) if each == 0.0]
-        return Logged(p, probabilities, eta, asleep, decision.advice)
 
     @staticmethod
     def _compare_lessons(where: str, reward: Reward, arms: Sequence[str], taught: Taught) -> None:

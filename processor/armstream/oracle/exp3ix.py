@@ -1,23 +1,37 @@
-"""Exp3-IX straight from its formulas, both estimators: Neu 2015 (arXiv 1506.03271), and Exp3.
+"""Exp3-IX straight from its formulas, both estimators: Neu 2015 (arXiv 1506.03271), and Exp3; and Exp3-IX where a draw
+reveals more than its own arm: Kocak, Neu, Valko and Munos 2014.
 
-Law: state is theta (importance) or L (implicit); each number is computed from it and the settings, and nothing is kept
-that could go stale.
+Law: state is theta (importance) or L (implicit), and the sum of Q where a draw may reveal more; each number is computed
+from it and the settings, and nothing is kept that could go stale.
 """
 
 from collections.abc import Mapping, Sequence
-from math import exp, log, sqrt, tanh
+from math import exp, fsum, log, sqrt, tanh
 
 from armstream.events import BanditSnapshot
-from armstream.oracle.formula import Formula, Lesson, Logged, Settings, Sized, Taught, normalised, shared_out
+from armstream.oracle.formula import (
+    NOTHING_LOGGED,
+    Formula,
+    Lesson,
+    Logged,
+    Seen,
+    Settings,
+    Sized,
+    Taught,
+    normalised,
+    shared_out,
+)
 
 
 class Exp3IXFormula(Formula):
-    """`state` is that of the arms; `largest` the largest that each ever was: the scale of its rounding."""
+    """`state` is that of the arms; `largest` the largest that each ever was: the scale of its rounding. `sum_of_q` is
+    the time that the automatic rate goes by where a draw may reveal more than its own arm."""
 
     def __init__(self, settings: Settings, arms: Sequence[str]) -> None:
         super().__init__(settings, arms)
         self.is_implicit = settings["estimator"] == "implicit"
         self.has_bound = self.is_implicit
+        self._reveals_more = settings["feedback"] != "drawn"
         self._floor_log = log(settings["min_weight"])
         self.reset()
 
@@ -25,10 +39,12 @@ class Exp3IXFormula(Formula):
         self._forget_counts()
         self.state = [0.0] * self.count
         self.largest = [0.0] * self.count
+        self.sum_of_q = 0.0
 
     def restore(self, snapshot: BanditSnapshot) -> None:
         super().restore(snapshot)
         self.take_over([arm.state[0] for arm in snapshot.arms])
+        self.sum_of_q = snapshot.state[0] if self._reveals_more else 0.0
 
     def take_over(self, state: Sequence[float]) -> None:
         self.state, self.largest = list(state), list(map(abs, state))
@@ -36,6 +52,9 @@ class Exp3IXFormula(Formula):
     def arm_state(self) -> list[list[Sized]]:
         scale = max(self.largest)
         return [[(each, scale)] for each in self.state]
+
+    def own_state(self) -> list[Sized]:
+        return [(self.sum_of_q, 0.0)] if self._reveals_more else []
 
     # Arms that come and go.
 
@@ -80,26 +99,59 @@ class Exp3IXFormula(Formula):
     # Learning.
 
     def learn_draw(self, arm: int, reward_bps: float, weight: float, new_decision: bool, logged: Logged) -> Taught:
-        """One drawn arm; without a logged propensity its current probability is taken. Arms that could not be drawn
-        move by p times the estimate, what was played."""
+        """One draw; without a logged propensity its arm's current probability is taken."""
         p = logged.propensity
         if p is None:
             p = self.probabilities(self.weights())[arm]
-        eta = self._update_rate(new_decision)
-        if self.is_implicit:
-            realised, start = weight * self.loss_above_half(reward_bps), 0.5 if new_decision else 0.0
-            below = p + self._implicit(eta)
-            estimate, scale = (realised + start) / below, (abs(realised) + start) / below
-        else:
-            estimate = weight * self.transformed(reward_bps) / p
-            scale = abs(estimate)
-        self._move({**dict.fromkeys(logged.asleep, p * estimate), arm: estimate}, eta, new_decision)
+        played = logged.probabilities[arm] if logged.probabilities and self._reveals_more else p
+        seen = logged.seen or (Seen(arm, reward_bps, 0.0, p, played, 1.0),)
+        q = self._q(logged.chances, p)
+        taught = self._learn_seen(seen, weight, 0.5 if new_decision else 0.0, new_decision, logged.asleep, q)
         self._count({arm: 1.0}, weight * reward_bps, new_decision)
-        return Taught(
-            (Lesson(arm, 1.0, p, estimate, scale),), eta, "CURRENT" if logged.propensity is None else "LOGGED"
-        )
+        return taught._replace(propensity_source="CURRENT" if logged.propensity is None else "LOGGED")
 
-    def learn_blend(self, shares: Mapping[int, float], reward_bps: float, weight: float, new_decision: bool) -> Taught:
+    def learn_blend(
+        self,
+        shares: Mapping[int, float],
+        reward_bps: float,
+        weight: float,
+        new_decision: bool,
+        logged: Logged = NOTHING_LOGGED,
+    ) -> Taught:
+        q = self._q(((1.0, 1.0),), 1.0)
+        if logged.seen:
+            taught = self._learn_seen(logged.seen, weight, 0.0, new_decision, logged.asleep, q).without_draw()
+        else:
+            taught = self._learn_shares(shares, reward_bps, weight, new_decision, q)
+        self._count(shares, weight * reward_bps, new_decision)
+        return taught
+
+    def _learn_seen(
+        self, seen: Sequence[Seen], weight: float, start: float, new_decision: bool, asleep: Sequence[int], q: float
+    ) -> Taught:
+        """(weight (loss - 1/2) + start) / (chance + implicit) for each arm seen, start 1/2 once a draw; a blend has
+        none, which would move all arms alike. Under importance weight * reward / chance. Arms that were asleep move by
+        what was played: the sum of played_i move_i."""
+        eta, lessons, played = self._update_rate(new_decision), [], []
+        for one in seen:
+            if self.is_implicit:
+                below = one.chance + self._implicit(eta)
+                realised, size = self.signal(one, weight)
+                estimate, scale = (realised + start) / below, (size + start) / below
+            else:
+                estimate = weight * self.transformed(one.reward_bps) / one.chance
+                scale = abs(estimate)
+            lessons.append(Lesson(one.arm, one.share, one.chance, estimate, scale))
+            played.append(one.played * estimate)
+        moves = {**dict.fromkeys(asleep, fsum(played)), **{lesson.arm: lesson.estimate for lesson in lessons}}
+        self.largest = [max(each, *(lesson.estimate_scale for lesson in lessons)) for each in self.largest]
+        self._move(moves, eta, new_decision, q)
+        return Taught(tuple(lessons), eta, "LOGGED")
+
+    def _learn_shares(
+        self, shares: Mapping[int, float], reward_bps: float, weight: float, new_decision: bool, q: float
+    ) -> Taught:
+        """Nobody says what the others would have earned."""
         eta = self._update_rate(new_decision)
         signal = self.loss_above_half(reward_bps) if self.is_implicit else self.transformed(reward_bps)
         below = None
@@ -107,19 +159,28 @@ class Exp3IXFormula(Formula):
             extra = self._implicit(eta) if self.is_implicit else 0.0
             below = [p + extra for p in self.probabilities(self.weights())]
         lessons = shared_out(self, shares, signal, weight, below)
-        self._move({lesson.arm: lesson.estimate for lesson in lessons}, eta, new_decision)
-        self._count(shares, weight * reward_bps, new_decision)
+        self._move({lesson.arm: lesson.estimate for lesson in lessons}, eta, new_decision, q)
         return Taught(lessons, eta, "NONE" if below is None else "CURRENT")
 
     # The formulas.
 
     def _rate(self, t: int) -> float:
-        """eta where given, else min(eta_max, sqrt(ln K / (K t)))."""
+        """eta where given, else min(eta_max, sqrt(ln K / (K t))); sqrt(ln K / (K + sum of Q)) where a draw may reveal
+        more."""
         given, most = self.settings["eta"], self.settings["eta_max"]
         if given is not None:
             return float(given)
-        anytime = sqrt(log(self.count) / (self.count * t))
+        time = self.count + self.sum_of_q if self._reveals_more else self.count * t
+        anytime = sqrt(log(self.count) / time)
         return anytime if most is None else min(most, anytime)
+
+    def _q(self, chances: Sequence[tuple[float, float]], p: float) -> float:
+        """Q = the sum of p_i / (o_i + implicit) over the arms awake, by the implicit of now; where only the drawn arm's
+        p is known, 1 / (p + implicit), which is at most K."""
+        implicit = self._implicit(self.eta)
+        if chances:
+            return fsum(played / (chance + implicit) for played, chance in chances if played > 0)
+        return min(float(self.count), 1 / (p + implicit))
 
     def _update_rate(self, new_decision: bool) -> float:
         """That of T + 1; a later part of a decision takes max(T, 1) under importance."""
@@ -145,15 +206,16 @@ class Exp3IXFormula(Formula):
         largest = max(logs)
         return normalised([exp(each - largest) for each in logs])
 
-    def _move(self, estimates: Mapping[int, float], eta: float, new_decision: bool) -> None:
-        """L_i += estimate_i, or theta_i += clamp(eta estimate_i, +-2 ln(1 / min_weight)); then fixed share, once a
-        decision."""
+    def _move(self, estimates: Mapping[int, float], eta: float, new_decision: bool, q: float) -> None:
+        """L_i += estimate_i, or theta_i += clamp(eta estimate_i, +-2 ln(1 / min_weight)); then fixed share, and the Q
+        of the decision, once a decision."""
         far = -2 * self._floor_log
         for arm, estimate in estimates.items():
             self.state[arm] += estimate if self.is_implicit else max(-far, min(far, eta * estimate))
         self._settle()
         if new_decision and self.settings["fixed_share"] > 0:
             self._share(eta)
+        self.sum_of_q += q if new_decision else 0.0
 
     def _settle(self) -> None:
         """theta_i = max(theta_i - max(theta), ln(min_weight)); L is never floored."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from armstream.events import BanditSnapshot, DecisionSnapshot, PropensitySource
+from armstream.oracle.comparison import TOLERANCE
 
 Sized = tuple[float, float]  # a number and its scale
 Settings = Mapping[str, Any]
@@ -27,17 +28,40 @@ class Lesson(NamedTuple):
 
 
 class Taught(NamedTuple):
-    """What one reward did: a lesson an arm, in the order of the arms, and the rate used."""
+    """What one reward did: a lesson an arm, in the order of the arms, and the rate used. `terms` are what the decision
+    came to by then, by arm name, where the rule asks for that at its next part."""
 
     lessons: tuple[Lesson, ...]
     eta: float
     propensity_source: PropensitySource
+    terms: Mapping[str, Sized] = {}
+
+    def without_draw(self) -> "Taught":
+        """The same of a blend, whose arms have no propensity."""
+        return self._replace(
+            lessons=tuple(lesson._replace(propensity=None) for lesson in self.lessons), propensity_source="NONE"
+        )
+
+
+class Seen(NamedTuple):
+    """An arm whose loss was seen: what it earned, with the size of the terms that this is the sum of (0: it was
+    published), the probability of seeing it, the probability of playing it, and its share of what was played."""
+
+    arm: int
+    reward_bps: float
+    scale_bps: float
+    chance: float
+    played: float
+    share: float
 
 
 class Logged(NamedTuple):
-    """What of a draw was logged. `probabilities` and `eta`: only where they are a distribution over today's arms.
+    """What of a decision was logged. `probabilities` and `eta`: only where they are a distribution over today's arms.
 
     `asleep` are the arms that could not be drawn; `advice` is what each expert gave to the drawn arm.
+    `seen` are all arms whose loss the decision revealed, in their order; none: the drawn one, or the blend, alone.
+    `chances` are (probability of playing, probability of seeing) each arm awake; none: nobody knows.
+    `terms` are what the decision's earlier parts came to, by arm name.
     """
 
     propensity: float | None = None
@@ -45,6 +69,12 @@ class Logged(NamedTuple):
     eta: float | None = None
     asleep: Sequence[int] = ()
     advice: Mapping[str, float] | None = None
+    seen: tuple[Seen, ...] = ()
+    chances: tuple[tuple[float, float], ...] = ()
+    terms: Mapping[str, Sized] = {}
+
+
+NOTHING_LOGGED = Logged()
 
 
 class ExpertReading(NamedTuple):
@@ -105,6 +135,15 @@ class Formula(ABC):
         assert bound is not None  # nothing is learned before it is found
         return -max(-bound, min(bound, self.transformed(reward_bps))) / (2 * bound)
 
+    def signal(self, seen: Seen, weight: float) -> Sized:
+        """weight (loss - 1/2) of an arm seen. What is surely clipped has lost nothing on the way."""
+        bound = self.bound_bps
+        assert bound is not None  # as above
+        above = self.loss_above_half(seen.reward_bps)
+        is_clipped = abs(self.transformed(seen.reward_bps)) > bound + TOLERANCE * seen.scale_bps
+        size = abs(above) if is_clipped else max(abs(above), seen.scale_bps / (2 * bound))
+        return weight * above, weight * size
+
     # Counts.
 
     def _forget_counts(self) -> None:
@@ -162,8 +201,15 @@ class Formula(ABC):
         """One drawn arm."""
 
     @abstractmethod
-    def learn_blend(self, shares: Mapping[int, float], reward_bps: float, weight: float, new_decision: bool) -> Taught:
-        """Several arms behind one decision, by the settings' attribution; `shares` are above 0."""
+    def learn_blend(
+        self,
+        shares: Mapping[int, float],
+        reward_bps: float,
+        weight: float,
+        new_decision: bool,
+        logged: Logged = NOTHING_LOGGED,
+    ) -> Taught:
+        """Several arms behind one decision, by the settings' attribution, or by what was seen; `shares` are above 0."""
 
     @property
     @abstractmethod

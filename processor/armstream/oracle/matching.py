@@ -14,6 +14,7 @@ from armstream.events import Close, Fill
 from armstream.oracle.comparison import TOLERANCE
 
 MAX_REWARD_BPS = 1e12
+LARGEST_SLIPPAGE = 1e300  # in a price: beyond it, and where it is no number, nobody gave any
 DOUBLE_BITS = 52  # behind the first
 
 E = TypeVar("E", Fill, Close)
@@ -156,6 +157,33 @@ def cost_ratio_of(fill: Fill, close: Close) -> float:
         return fsum(map(abs, _costs_bps(fill, close))) / 10_000
     except OverflowError:
         return inf
+
+
+def mirror_of(fill: Fill, close: Close, reward_bps: float) -> tuple[float, float]:
+    """(what the other side would have earned where this one earned `reward_bps`, the sum of its terms' sizes).
+
+    It moves the other way and pays the same costs: -(reward_bps + costs) - costs, the costs with the slippage that the
+    price already holds, where that is a number that somebody gave. What doubles cannot hold is infinite.
+    """
+    costs = _all_costs_bps(fill, close)
+    scale = abs(reward_bps) + 2 * fsum(map(abs, map(_as_double, costs)))
+    return _as_double(-Fraction(reward_bps) - 2 * sum(costs)), scale
+
+
+def _all_costs_bps(fill: Fill, close: Close) -> tuple[Fraction, Fraction, Fraction]:
+    """Fees and slippage, whether the price holds it or not, as exact numbers."""
+    unit = Fraction(*_unit(fill))
+    slip = close.slippage if not close.slippage_in_price or abs(close.slippage) <= LARGEST_SLIPPAGE else 0.0
+    paid = ((fill.fees, fill.quantity), (close.fees, close.quantity), (slip, close.quantity))
+    fee, closing_fee, slippage = [Fraction(cost) / (exact(quantity) * unit) * 10_000 for cost, quantity in paid]
+    return fee, closing_fee, slippage
+
+
+def _as_double(number: Fraction) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return inf if number > 0 else -inf
 
 
 def _move_bps(fill: Fill, close: Close) -> float:

@@ -18,6 +18,7 @@ from armstream.events import (
     WaitingClose,
 )
 from armstream.oracle.comparison import Row, require
+from armstream.oracle.formula import Sized
 from armstream.oracle.matching import Part, Rounding, Segment, exact, match, weight_of, write_off
 
 NEVER = -(2**63)
@@ -28,7 +29,8 @@ _CLOSE_TERMS = ("event_id", "quantity", "price", "fees", "ts_event")
 
 
 class Position:
-    """One decision so far. `unfilled` is what the weights of its fills leave of 1."""
+    """One decision so far. `unfilled` is what the weights of its fills leave of 1; `terms` are what its parts came to,
+    by arm name, where the rule asks for that, each with its scale."""
 
     __slots__ = (
         "closes",
@@ -39,6 +41,7 @@ class Position:
         "filled_rounded",
         "fills",
         "final_close_id",
+        "terms",
         "ts_last",
         "unfilled",
         "weight_scale",
@@ -56,6 +59,7 @@ class Position:
         self.unfilled = 1.0
         self.weight_scale = 1.0
         self.final_close_id: str | None = None
+        self.terms: dict[str, Sized] = {}
 
     @property
     def part_count(self) -> int:
@@ -116,11 +120,21 @@ class Position:
             ("ts_last", snapshot.ts_last, self.ts_last),
             ("final_close_id", snapshot.final_close_id, self.final_close_id),
         ]
+        if snapshot.decision is not None:
+            theirs = snapshot.decision.terms
+            for name in sorted(theirs.keys() | self.terms.keys()):  # one that is not there is 0
+                rows.append((f"term of {name!r}", theirs.get(name, 0.0), *self.terms.get(name, (0.0, 0.0))))
         require(where, rows)
 
     def restore(self, snapshot: PositionSnapshot, pages: Sequence[PositionPage]) -> None:
         """Goes on from a published state."""
-        self.decision, self.counted, self.ts_last = snapshot.decision, snapshot.counted, snapshot.ts_last
+        self.counted, self.ts_last = snapshot.counted, snapshot.ts_last
+        self.decision = None if snapshot.decision is None else decision_of(snapshot.decision)
+        self.terms = (
+            {}
+            if snapshot.decision is None
+            else {name: (term, abs(term)) for name, term in snapshot.decision.terms.items()}
+        )
         self.event_count, self.final_close_id = event_count(snapshot), snapshot.final_close_id
         self.filled_rounded = snapshot.filled_quantity
         self.filled, self.unfilled = exact(snapshot.filled_quantity), 1.0 - snapshot.filled_weight
@@ -150,9 +164,9 @@ def event_count(snapshot: PositionSnapshot) -> int:
     return len(snapshot.fills) + len(snapshot.closes) + (0 if paged is None else paged.fills + paged.closes)
 
 
-def decision_of(fill: Fill) -> DecisionSnapshot:
-    """What every fill of a position shares, and its order_quantity."""
-    return DecisionSnapshot(*[getattr(fill, name) for name in _DECISION_TERMS])
+def decision_of(logged: Fill | DecisionSnapshot) -> DecisionSnapshot:
+    """What every fill of a position shares, and its order_quantity; not what it came to."""
+    return DecisionSnapshot(*[getattr(logged, name) for name in _DECISION_TERMS])
 
 
 def _close(waits: WaitingClose, of: dict[str, Any]) -> Close:

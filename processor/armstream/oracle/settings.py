@@ -25,6 +25,9 @@ DEFAULTS: Settings = {
     "attribution": "undivided",
     "expected_decisions": 10_000,
     "experts": (),
+    "feedback": "drawn",
+    "eta_auto": "anytime",
+    "arm_mode": "family",  # says what a draw reveals, and so nothing where it reveals the drawn arm alone
 }
 
 RENAMED = {"horizon": "expected_decisions", "full_information": "undivided"}  # names and values of older snapshots
@@ -57,6 +60,10 @@ def resolved(online_learning: Mapping[str, Any], override: Mapping[str, Any]) ->
     clips_nothing = (chosen["algorithm"], chosen["estimator"]) == ("exp3ix", "importance")
     if clips_nothing and chosen["reward_bound_bps"] == "auto":  # there is no bound to find
         chosen["reward_bound_bps"] = 100.0
+    if chosen.get("eta_auto") != "adaptive":  # whether a rate is given, eta says
+        chosen["eta_auto"] = "anytime"
+    if chosen.get("feedback", "drawn") == "drawn":
+        chosen["arm_mode"] = "family"
     if isinstance(chosen.get("experts"), Mapping):
         chosen["experts"] = list(chosen["experts"].items())
     return _plain({**DEFAULTS, **chosen, "arms": arms})

@@ -1,23 +1,39 @@
-"""Tsallis-INF with reduced variance, straight from its formulas: Zimmert and Seldin 2021 (JMLR 22(28)).
+"""Tsallis-INF with reduced variance, straight from its formulas: Zimmert and Seldin 2021 (JMLR 22(28)); where a draw
+reveals more than its own arm, or the rate is adaptive, with the same 1/2 for every arm.
 
-Law: state is L, the arms' losses; p_i = 4 / (eta (L_i - x))^2 with the x below min L for which they sum to 1.
+Law: state is L, the arms' losses, and S where the rate is adaptive; p_i = 4 / (eta (L_i - x))^2 with the x below min L
+for which they sum to 1.
 """
 
 from collections.abc import Mapping, Sequence
-from math import sqrt
+from math import fsum, sqrt
 
 from armstream.events import BanditSnapshot, DecisionSnapshot
-from armstream.oracle.formula import Formula, Lesson, Logged, Settings, Sized, Taught, shared_out
+from armstream.oracle.formula import (
+    NOTHING_LOGGED,
+    Formula,
+    Lesson,
+    Logged,
+    Seen,
+    Settings,
+    Sized,
+    Taught,
+    shared_out,
+)
 
 LEAST_PROPENSITY = 1e-80  # below it a sum of losses may leave what doubles hold
+MOST_OF_A_DECISION = 4.0  # that it may add to S
 _LEAST_NEWCOMER = 1e-10
 
 
 class TsallisFormula(Formula):
-    """`state` is L; `largest` the largest that each ever was, or was the difference of: the scale of its rounding."""
+    """`state` is L; `largest` the largest that each ever was, or was the difference of: the scale of its rounding.
+    `sum_of_squares` is S, with its scale."""
 
     def __init__(self, settings: Settings, arms: Sequence[str]) -> None:
         super().__init__(settings, arms)
+        self._is_adaptive = settings["eta_auto"] == "adaptive"
+        self._has_one_half = self._is_adaptive or settings["feedback"] != "drawn"
         self.reset()
 
     def withholds(self, decision: DecisionSnapshot) -> bool:
@@ -27,15 +43,21 @@ class TsallisFormula(Formula):
         self._forget_counts()
         self.state = [0.0] * self.count
         self.largest = [0.0] * self.count
+        self.sum_of_squares: Sized = (0.0, 0.0)
 
     def restore(self, snapshot: BanditSnapshot) -> None:
         super().restore(snapshot)
         self.state = [arm.state[0] for arm in snapshot.arms]
         self.largest = list(map(abs, self.state))
+        if self._is_adaptive:
+            self.sum_of_squares = snapshot.state[0], snapshot.state[0]
 
     def arm_state(self) -> list[list[Sized]]:
         scale = max(self.largest)
         return [[(each, scale)] for each in self.state]
+
+    def own_state(self) -> list[Sized]:
+        return [self.sum_of_squares] if self._is_adaptive else []
 
     def add_arm(self, name: str, initial_weight: float) -> None:
         """L = x + 2 sqrt(K / initial_weight) / eta, x that of today's K arms."""
@@ -58,8 +80,10 @@ class TsallisFormula(Formula):
 
     @property
     def eta(self) -> float:
-        """Where not given, that of the round to come: 4 / sqrt(T + 1)."""
+        """Where not given, that of the round to come: 4 / sqrt(T + 1), or K^(1/4) / sqrt(S + sqrt(K) / 4)."""
         given = self.settings["eta"]
+        if self._is_adaptive:
+            return float(self.count**0.25 / sqrt(self.sum_of_squares[0] + sqrt(self.count) / 4))
         return 4 / sqrt(self.total_steps + 1) if given is None else float(given)
 
     def weights(self) -> list[float]:
@@ -77,33 +101,107 @@ class TsallisFormula(Formula):
     # Learning.
 
     def learn_draw(self, arm: int, reward_bps: float, weight: float, new_decision: bool, logged: Logged) -> Taught:
-        """One drawn arm, by the decision's whole distribution and its rate, or by its propensity alone.
+        p = logged.propensity or 0.0
+        chances = logged.probabilities or [p if at == arm else 0.0 for at in range(self.count)]
+        if self._has_one_half:
+            seen = logged.seen or (Seen(arm, reward_bps, 0.0, p, chances[arm], 1.0),)
+            start = 0.5 if new_decision else 0.0
+            taught = self._learn_seen(seen, chances, weight, start, new_decision, logged)
+        else:
+            taught = self._learn_drawn(arm, chances[arm], reward_bps, weight, new_decision, logged)
+        self._count({arm: 1.0}, weight * reward_bps, new_decision)
+        return taught
+
+    def learn_blend(
+        self,
+        shares: Mapping[int, float],
+        reward_bps: float,
+        weight: float,
+        new_decision: bool,
+        logged: Logged = NOTHING_LOGGED,
+    ) -> Taught:
+        if logged.seen:
+            taught = self._learn_seen(logged.seen, None, weight, 0.0, new_decision, logged).without_draw()
+        else:
+            eta, lessons = self.eta, shared_out(self, shares, self.loss_above_half(reward_bps), weight, None)
+            self._move({lesson.arm: lesson.estimate for lesson in lessons}, new_decision)
+            terms = self._accumulate({lesson.arm: lesson.estimate for lesson in lessons}, None, logged.terms)
+            taught = Taught(lessons, eta, "NONE", terms)
+        self._count(shares, weight * reward_bps, new_decision)
+        return taught
+
+    def _learn_drawn(
+        self, arm: int, p: float, reward_bps: float, weight: float, new_decision: bool, logged: Logged
+    ) -> Taught:
+        """The drawn arm alone, by the decision's whole distribution and its rate, or by its propensity alone.
 
         L_i += b_i for all, b_i = 1/2 where p_i >= eta^2; L_arm += (loss - b_arm) / p_arm; b is 0 without the whole.
         Those that could not be drawn move by what was played: the mean of all that, by p.
         """
-        p, probabilities = logged.propensity or 0.0, logged.probabilities
+        probabilities = logged.probabilities
         eta = 2 / sqrt(self.total_steps + 1) if self.settings["eta"] is None else float(self.settings["eta"])
         baselines = [0.0] * self.count
         if probabilities and logged.eta is not None:
-            p, eta = probabilities[arm], logged.eta
+            eta = logged.eta
             baselines = [0.5 if each >= eta * eta else 0.0 for each in probabilities]
         realised, baseline = weight * self.loss_above_half(reward_bps), baselines[arm]
         estimate, scale = realised / p, abs(realised) / p
         if new_decision:
             estimate, scale = (realised + 0.5 - baseline) / p + baseline, (abs(realised) + 0.5) / p + baseline
         moves = {at: each if new_decision else 0.0 for at, each in enumerate(baselines) if at != arm}
-        played = p * estimate + sum(chance * moves.get(at, 0.0) for at, chance in enumerate(probabilities))
+        awake = [(moves.get(at, 0.0), chance) for at, chance in enumerate(probabilities) if at not in logged.asleep]
+        played = p * estimate + sum(chance * move for move, chance in awake)
         self._move({**moves, **dict.fromkeys(logged.asleep, played), arm: estimate}, new_decision)
-        self._count({arm: 1.0}, weight * reward_bps, new_decision)
         return Taught((Lesson(arm, 1.0, p, estimate, scale),), eta, "LOGGED")
 
-    def learn_blend(self, shares: Mapping[int, float], reward_bps: float, weight: float, new_decision: bool) -> Taught:
-        eta = self.eta
-        lessons = shared_out(self, shares, self.loss_above_half(reward_bps), weight, None)
-        self._move({lesson.arm: lesson.estimate for lesson in lessons}, new_decision)
-        self._count(shares, weight * reward_bps, new_decision)
-        return Taught(lessons, eta, "NONE")
+    def _learn_seen(
+        self,
+        seen: Sequence[Seen],
+        chances: Sequence[float] | None,
+        weight: float,
+        start: float,
+        new_decision: bool,
+        logged: Logged,
+    ) -> Taught:
+        """L_i += start for every arm, 1/2 once a draw (a blend has none, which would move all arms alike), and
+        a_i = weight (loss_i - 1/2) / o_i for each arm seen. Those that were asleep move by what was played instead: the
+        sum of played_i a_i. `chances` are p_i for S, None where nothing was drawn."""
+        eta, lessons = self.eta, []
+        terms: dict[int, float] = {}
+        for one in seen:
+            realised, size = self.signal(one, weight)
+            terms[one.arm] = realised / one.chance
+            lesson = Lesson(one.arm, one.share, one.chance, start + terms[one.arm], start + size / one.chance)
+            lessons.append(lesson)
+        played = fsum(one.played * terms[one.arm] for one in seen)
+        moves = dict.fromkeys(range(self.count), start) | dict.fromkeys(logged.asleep, start + played)
+        moves |= {lesson.arm: lesson.estimate for lesson in lessons}
+        self.largest = [max(each, *(lesson.estimate_scale for lesson in lessons)) for each in self.largest]
+        self._move(moves, new_decision)
+        return Taught(tuple(lessons), eta, "LOGGED", self._accumulate(terms, chances, logged.terms))
+
+    def _accumulate(
+        self, terms: Mapping[int, float], chances: Sequence[float] | None, before: Mapping[str, Sized]
+    ) -> dict[str, Sized]:
+        """S += f(A + a) - f(A), A what the decision came to before this part and a what the part adds, by arm, each
+        with the largest that it ever was. S is never below 0, also where A is from before a reset."""
+        if not self._is_adaptive:
+            return {}
+        after = {name: sized for name, sized in before.items() if name in self.arms}
+        for at, term in terms.items():
+            was, largest = after.get(self.arms[at], (0.0, 0.0))
+            after[self.arms[at]] = was + term, max(largest, abs(was + term), abs(term))
+        added = self._part_of_s(after, chances) - self._part_of_s(before, chances)
+        total = max(0.0, self.sum_of_squares[0] + added)
+        self.sum_of_squares = total, max(self.sum_of_squares[1], total, MOST_OF_A_DECISION)
+        return after
+
+    def _part_of_s(self, terms: Mapping[str, Sized], chances: Sequence[float] | None) -> float:
+        """f(A) = sum of p_i^(3/2) A_i^2, or max A_i^2 where nothing was drawn; at most 4."""
+        squares = [terms.get(name, (0.0, 0.0))[0] ** 2 for name in self.arms]
+        if chances is None:
+            return min(MOST_OF_A_DECISION, max(squares))
+        return min(MOST_OF_A_DECISION, fsum(p**1.5 * square for p, square in zip(chances, squares, strict=True)))
 
     def _move(self, estimates: Mapping[int, float], new_decision: bool) -> None:
         """Fixed share comes last, once a decision: w <- (1 - alpha) w + alpha / K, and back to

@@ -36,7 +36,15 @@ from armstream.stages.memory import move_watermarks, tell_time
 from armstream.stages.pages import PAGE_EVENTS, AllFills, Fills, Known, Name, event_count
 from armstream.stages.sizes import MAX_WAITING_BYTES, check_decision, waiting_bytes
 from armstream.stages.state import Bandit, TaskState
-from armstream.stages.validation import Refused, check_advice, check_bandit_id, check_close, check_fill, check_signals
+from armstream.stages.validation import (
+    LARGEST,
+    Refused,
+    check_advice,
+    check_bandit_id,
+    check_close,
+    check_fill,
+    check_signals,
+)
 from armstream.stages.withholding import why_withheld
 
 _NEW_DECISION = "a new decision needs a new position_id"
@@ -151,7 +159,7 @@ def take_close(state: TaskState, close: Close, index: int, source_of: Callable[[
     was = before or _NOTHING
     slippage_in_price = 0.0
     if close.slippage_in_price and close.slippage:  # from here on `slippage` is what is charged
-        close, slippage_in_price = structs.replace(close, slippage=0.0), close.slippage
+        close, slippage_in_price = _without_slippage(close)
     if (was.closes or was.paged is not None) and _is_known_close(state, key, was, close):
         return None
     if (
@@ -313,6 +321,12 @@ def _check_close(state: TaskState, close: Close, bandit: Bandit | None, before: 
         _refuse_without_room(state, before, 1)
     elif before.final_close_id is not None:
         raise Refused("VALIDATION", f"close {before.final_close_id!r} was final: no close of its position follows it")
+
+
+def _without_slippage(close: Close) -> tuple[Close, float]:
+    """The close without what its price holds already, and that: 0 where it is nobody's number."""
+    is_known = -LARGEST <= close.slippage <= LARGEST
+    return structs.replace(close, slippage=0.0), close.slippage if is_known else 0.0
 
 
 def _unregistered(bandit_id: str) -> Refused:

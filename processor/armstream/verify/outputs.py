@@ -230,7 +230,7 @@ class Outputs:
         if value != encode(ours):
             snapshot = self._paged_alike(where, decode_as(where, value, PositionSnapshot), ours)
             require_same(where, snapshot, ours, _DECISION)
-            if repr(snapshot.decision) != repr(ours.decision):  # NaN is not NaN
+            if _logged(snapshot) != _logged(ours):
                 self._require_decision(where, snapshot, ours)
         oracle = self._history.oracles[ours.bandit_id]
         oracle.check_position(f"{where}, by the formulas", snapshot, self._shadow.pages_of(ours))
@@ -267,8 +267,14 @@ class Outputs:
         is_overclosed = bool(ours.waiting) and bool(ours.filled_quantity) and not ours.open_left
         position = self._history.oracles[ours.bandit_id].memory.get(ours.position_id)
         known = repr(position.decision) if position is not None else ""
-        if not (is_overclosed and len(self._log.topics.trades) > 1 and repr(snapshot.decision) in ("None", known)):
-            require(where, [("decision", repr(snapshot.decision), repr(ours.decision))])
+        if not (is_overclosed and len(self._log.topics.trades) > 1 and _logged(snapshot) in ("None", known)):
+            require(where, [("decision", _logged(snapshot), _logged(ours))])
+
+
+def _logged(snapshot: PositionSnapshot) -> str:
+    """Its decision as it was logged, for NaN is not NaN; what that came to, the oracle has the scales of."""
+    decision = snapshot.decision
+    return repr(decision if decision is None or not decision.terms else structs.replace(decision, terms={}))
 
 
 def _unpaged(snapshot: PositionSnapshot, pages: Sequence[PositionPage]) -> PositionSnapshot:
