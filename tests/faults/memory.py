@@ -18,13 +18,15 @@ _FLAT_RATIO = 1.25
 
 
 def soak(seconds: float) -> Callable[[Trial, int], list[float]]:
-    """Nothing happens for so long but the load."""
+    """Nothing happens for so long but the load. A process that gives up is started again, as in every trial."""
 
     def inflict(trial: Trial, times: int) -> list[float]:
         assert times == 1
-        process, started = trial.start().wait_until_ready(), time.monotonic()
+        trial.start("a").wait_until_ready()
+        started = time.monotonic()
         while time.monotonic() < started + seconds:
-            trial.memory.append((time.monotonic() - started, resident_mib(process)))
+            trial.start_again_who_gave_up()
+            trial.memory.append((time.monotonic() - started, resident_mib(trial.processes["a"])))
             trial.load.raise_if_it_failed()
             time.sleep(_EVERY_SECONDS)
         assert_flat([mib for _, mib in trial.memory])
