@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from numpy.random import default_rng
 from numpy.typing import NDArray
 
-from armstream.demo.desk import BEFORE_FIRST_BAR, HORIZONS, Desk
+from armstream.demo.desk import BEFORE_FIRST_BAR, HORIZONS, Desk, Views
 from armstream.demo.families import FAMILIES
 from armstream.demo.market import Bar, load_bars
 from armstream.engine import Decision
@@ -89,7 +89,7 @@ def _rewards_bps(stock: str, bars: Sequence[Bar], arm: str) -> dict[str, list[fl
     earned_bps: dict[str, float] = {}
     tracker = RewardTracker()
 
-    def choose(bandit_id: str, _: Sequence[Bar]) -> Decision:
+    def choose(bandit_id: str, _: Sequence[Bar], __: Views) -> Decision:
         decision = Decision(bandit_id, arm, 1.0, (1.0,), None, 0)
         position_ids.setdefault(bandit_id, []).append(decision.position_id)
         return decision

@@ -182,7 +182,78 @@ def test_one_text_in_the_place_of_names_is_an_error_that_names_the_argument(text
             answering().choose("book", default_rng(1), **{"arms": ["a", "b"], named: text})
 
 
+VIEWS = {"arm_0": "BUY", "arm_1": "FLAT", "arm_2": "sell"}
+
+
+def test_an_arm_that_is_flat_or_has_no_signal_is_left_out_as_one_that_cannot_trade() -> None:
+    rng = default_rng(4)
+    for _ in range(100):
+        flat = draw("book", vector_of(), rng, signals=VIEWS)
+        assert flat.arm in {"arm_0", "arm_2"}
+        assert flat.probabilities == pytest.approx((5 / 7, 0.0, 2 / 7), rel=1e-15)
+        absent = draw("book", vector_of(), rng, signals={"arm_1": "SELL", "arm_2": "SELL"})
+        assert absent.probabilities == pytest.approx((0.0, 0.6, 0.4), rel=1e-15)
+        first = draw("book", None, rng, arms=("a", "b", "c"), signals={"a": "BUY", "c": "SELL"})
+        assert first.probabilities == (0.5, 0.0, 0.5)
+
+
+def test_signals_and_what_is_available_leave_out_together_and_every_view_is_logged() -> None:
+    decision = answering(vector_of()).choose("book", default_rng(1), available={"arm_1", "arm_2"}, signals=VIEWS)
+    assert (decision.arm, decision.probabilities) == ("arm_2", (0.0, 0.0, 1.0))
+    assert decision.signals == {"arm_0": "BUY", "arm_1": "FLAT", "arm_2": "SELL"}
+
+
+@pytest.mark.parametrize("views", [{}, {"arm_0": "FLAT", "arm_1": "flat"}], ids=["no views", "all flat"])
+def test_where_no_arm_would_trade_the_error_says_so(views: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"^nothing to draw from: .*: each is left out, FLAT or without a signal$"):
+        draw("book", vector_of(), default_rng(1), signals=views)
+
+
+def test_a_signal_of_an_arm_that_nobody_knows_is_an_error_that_names_it() -> None:
+    views = VIEWS | {"arm_7": "BUY"}
+    with pytest.raises(ValueError, match=r"^signals must be of arms of 'book', got arm_7: it has arm_0, arm_1, arm_2$"):
+        draw("book", vector_of(), default_rng(1), signals=views)
+    with pytest.raises(ValueError, match=r"^signals must be of arms of 'book', got arm_7: it has a$"):
+        draw("book", None, default_rng(1), arms=["a"], signals={"arm_7": "BUY"})
+
+
+def test_a_model_of_the_engine_that_the_vector_does_not_know_yet_is_not_in_its_signals() -> None:
+    arms = ["arm_0", "arm_1", "arm_2", "arm_3"]
+    decision = draw("book", vector_of(), default_rng(1), arms=arms, signals=dict.fromkeys(arms, "BUY"))
+    assert decision.signals == {"arm_0": "BUY", "arm_1": "BUY", "arm_2": "BUY"}
+
+
+def test_a_signal_that_is_none_is_an_error_that_names_its_arm() -> None:
+    with pytest.raises(ValueError, match=r"^signals\['arm_0'\] must be 'BUY', 'SELL' or 'FLAT', got 'HOLD'$"):
+        draw("book", vector_of(), default_rng(1), signals={"arm_0": "HOLD"})
+
+
 # Decisions
+
+
+def test_the_signals_of_a_choice_are_in_its_fills_and_need_not_be_given_again() -> None:
+    decision = draw("book", vector_of(), default_rng(1), signals={"arm_0": "Sell", "arm_1": "flat"})
+    fill = decision.fill(instrument_id="X", side="SELL", quantity=1, price=2.0)
+    assert fill.signals == {"arm_0": "SELL", "arm_1": "FLAT"}
+    assert decode(encode(fill)) == fill
+    with pytest.raises(
+        ValueError, match=r"^signals\['arm_0'\] must be the side, as the drawn arm's is: BUY, got SELL$"
+    ):
+        decision.fill(instrument_id="X", side="BUY", quantity=1, price=2.0)
+
+
+def test_signals_that_a_fill_is_given_are_asked_for_the_drawn_arm_and_the_side() -> None:
+    decision = Decision("book", "arm_0", 0.5, (0.5, 0.5), None, 0)
+    right: dict[str, Any] = {"instrument_id": "X", "side": "buy", "quantity": 1, "price": 2.0}
+    assert decision.fill(**right).signals == {}
+    assert decision.fill(**right, signals={"arm_0": "buy", "arm_1": "SELL"}).signals == {
+        "arm_0": "BUY",
+        "arm_1": "SELL",
+    }
+    with pytest.raises(ValueError, match=r"^signals must have that of the drawn arm 'arm_0', got those of arm_1$"):
+        decision.fill(**right, signals={"arm_1": "BUY"})
+    with pytest.raises(ValueError, match=r"^signals\['arm_0'\] must be the side"):
+        decision.fill(**right, signals={"arm_0": "FLAT"})
 
 
 def test_a_decision_names_its_position_once_and_every_event_anew() -> None:

@@ -137,6 +137,16 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("position_id must be text", {"position_id": 17}),
     ("exec_type must be one of CANCEL, CORRECT, TRADE", {"exec_type": "UNKNOWN"}),
     ("side must be 'BUY' or 'SELL'", {"side": "UNKNOWN"}),
+    (r"signals\['lstm'\] must be 'BUY', 'SELL' or 'FLAT', got 'UNKNOWN'", {"signals": {"lstm": "UNKNOWN"}}),
+    ("signals must be a mapping of names to signals", {"signals": ["ridge"]}),
+    ("signals must have that of the drawn arm 'ridge', got those of lstm", {"signals": {"lstm": "BUY"}}),
+    (r"signals\['ridge'\] must be the side, .*: BUY, got SELL", {"signals": {"ridge": "SELL"}}),
+    (r"signals\['ridge'\] must be the side, .*: BUY, got FLAT", {"signals": {"ridge": "flat"}}),
+    (r"signals\['ridge'\] must be the side, .*: SELL, got BUY", {"signals": {"ridge": "BUY"}, "side": "sell"}),
+    (
+        r"signals\['ridge'\] must not be FLAT: contributions have a share of 0.5 of it",
+        {"arm": None, "contributions": {"ridge": 0.5}, "signals": {"ridge": "FLAT", "lstm": "BUY"}},
+    ),
 ]
 
 
@@ -160,6 +170,8 @@ TAKEN: list[dict[str, Any]] = [
     {"exec_type": "CANCEL"},  # whose dead letter keeps it
     {"probabilities": (0.25, 0.25)},  # which the rule judges
     {"instrument_id": ""},
+    {"signals": {"ridge": "BUY", "lstm": "SELL", "nobody": "FLAT"}},  # whom the processor knows, or not
+    {"arm": None, "contributions": {"ridge": 1.0, "lstm": 0.0}, "signals": {"ridge": "SELL", "lstm": "FLAT"}},
 ]
 
 
@@ -174,13 +186,37 @@ def test_a_close_may_have_any_finite_price() -> None:
         assert sendable_close(replace(CLOSED, price=price)).price == price
 
 
+def test_signals_may_be_of_any_class_of_text_and_are_sent_as_plain_ones() -> None:
+    given = {np.str_("ridge"): "buy", "lstm": np.str_("Sell"), "gru": "flat"}
+    plain = {"ridge": "BUY", "lstm": "SELL", "gru": "FLAT"}
+    for fill in (USUAL, DRAWN, BLENDED):
+        sent = sendable_fill(replace(fill, signals=given))
+        assert sent.signals == plain
+        assert types_of(sent.signals) == types_of(plain)
+        assert decode(encode(sent)) == sent
+
+
 ODD: list[Any] = [
     *(0.0, -1.0, 0.5, 1.0, 2.0, 3, math.nan, math.inf, -math.inf, True, False, np.True_, None, np.float64(1)),
     *(NOW, 0, 7, -1, 2**63, NOW * 1_000, MAX_DOUBLE, -MAX_DOUBLE, 1e300),
     *("a", "", "a" * 50, "a" * 51, "a" * 201, "a\0b", "1", np.str_("a"), "BUY", "buy", "TRADE", "CANCEL"),
-    *({}, {"a": 0.5}, {"a": math.nan}, {"a": 2}, (), (0.5, 0.5), (math.nan,), (1,), [0.5], np.array([0.5])),
+    *(
+        {},
+        {"a": 0.5},
+        {"a": math.nan},
+        {"a": 2},
+        {"ridge": "BUY"},
+        {"ridge": "buy"},
+        (),
+        (0.5, 0.5),
+        (math.nan,),
+        (1,),
+        [0.5],
+        np.array([0.5]),
+    ),
 ]
 USUAL = replace(DRAWN, exec_ref_id=None, advice={}, notional=None)
+USUAL_WITH_SIGNALS = replace(USUAL, signals={"ridge": "BUY", "lstm": "FLAT"})
 USUAL_CLOSE = replace(CLOSED, exec_ref_id=None)
 
 
@@ -193,11 +229,12 @@ def judged(judge: Callable[[Any], Any], event: Any) -> Any:
 
 CASES: list[tuple[Any, Callable[[Any], bool], Callable[[Any], Any]]] = [
     (USUAL, _is_usual_fill, _judged_fill),
+    (USUAL_WITH_SIGNALS, _is_usual_fill, _judged_fill),
     (USUAL_CLOSE, _is_usual_close, _judged_close),
 ]
 
 
-@pytest.mark.parametrize(("usual", "is_usual", "judge"), CASES, ids=["fill", "close"])
+@pytest.mark.parametrize(("usual", "is_usual", "judge"), CASES, ids=["fill", "signals", "close"])
 def test_what_passes_for_usual_is_what_would_be_judged_right_and_the_same(
     usual: Any, is_usual: Callable[[Any], bool], judge: Callable[[Any], Any]
 ) -> None:

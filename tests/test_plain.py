@@ -19,9 +19,11 @@ from armstream.plain import (
     plain_number,
     plain_numbers,
     plain_side,
+    plain_signal,
     plain_text,
     plain_truth,
     positive_number,
+    signals_by_name,
     utc_micros,
     whole_number,
 )
@@ -177,6 +179,20 @@ def test_a_side_may_be_in_small_letters_and_of_a_class_of_its_own() -> None:
             plain_side("side", wrong)
 
 
+def test_a_signal_may_be_in_small_letters_and_is_a_side_or_flat() -> None:
+    signals = ["BUY", "buy", Way.BUY, np.str_("buy"), "SELL", "sell", "FLAT", "flat", np.str_("Flat")]
+    found = [plain_signal("signal", signal) for signal in signals]
+    assert found == ["BUY"] * 4 + ["SELL"] * 2 + ["FLAT"] * 3
+    assert {type(signal) for signal in found} == {str}
+    for wrong in ("UNKNOWN", "HOLD", "", "flat ", None, 0, b"FLAT", ["FLAT"]):
+        with pytest.raises(ValueError, match=r"^signals\['a'\] must be 'BUY', 'SELL' or 'FLAT', got "):
+            signals_by_name("signals", {"a": wrong})
+    no_mappings: list[object] = [None, "BUY", [("a", "BUY")], {1: "BUY"}]
+    for none in no_mappings:
+        with pytest.raises(ValueError, match=r"^(a name in )?signals must be "):
+            signals_by_name("signals", none)
+
+
 def test_a_text_is_one_and_no_number() -> None:
     for text in ("buy", np.str_("buy"), Way.BUY):
         found = plain_text("arm", text)
@@ -259,7 +275,7 @@ def test_what_is_no_mapping_to_numbers_is_an_error_that_names_the_place(wrong: o
 
 
 MAKERS: list[Callable[[str, object], object]] = [
-    *(plain_number, positive_number, whole_number, utc_micros, plain_side),
+    *(plain_number, positive_number, whole_number, utc_micros, plain_side, plain_signal, signals_by_name),
     *(plain_text, plain_truth, plain_numbers, numbers_by_name),
 ]
 

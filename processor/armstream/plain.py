@@ -17,15 +17,18 @@ import numpy as np
 Number = SupportsFloat
 Moment = SupportsInt | datetime | np.datetime64
 Truth = bool | np.bool_
+PlainSignal = Literal["BUY", "SELL", "FLAT"]
 
 FIRST_MICROS: Final = 631_152_000_000_000  # 1990: UTC milliseconds of any day from then on are below it
 END_MICROS: Final = 253_402_300_800_000_000  # the year 10000: nanoseconds of any day since 1990 are above it
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_SIGNALS: Final[Mapping[str, PlainSignal]] = {"BUY": "BUY", "SELL": "SELL", "FLAT": "FLAT"}
 _SIDES: Final[Mapping[str, Literal["BUY", "SELL"]]] = {"BUY": "BUY", "SELL": "SELL"}
 LARGEST: Final = 1e300  # of a price or a quantity: what nobody set is often the largest double
 _FLOAT_ALONE: Final = {float}
+_TEXT_ALONE: Final = {str}
 
 
 def plain_number(field: str, value: object) -> float:
@@ -78,6 +81,14 @@ def plain_side(field: str, value: object) -> Literal["BUY", "SELL"]:
     return side
 
 
+def plain_signal(field: str, value: object) -> PlainSignal:
+    """BUY, SELL or FLAT, of either in letters of any size."""
+    signal = _SIGNALS.get(str.upper(value)) if isinstance(value, str) else None
+    if signal is None:
+        raise ValueError(f"{field} must be 'BUY', 'SELL' or 'FLAT', got {value!r}")
+    return signal
+
+
 def plain_text(field: str, value: object) -> str:
     if type(value) is str:
         return value
@@ -115,6 +126,26 @@ def numbers_by_name(field: str, values: object) -> dict[str, float]:
         raise ValueError(f"{field} must be a mapping of names to numbers, got {values!r}")
     return {
         plain_text(f"a name in {field}", name): plain_number(f"{field}[{name!r}]", value)
+        for name, value in values.items()
+    }
+
+
+def are_plain_signals(signals: object) -> bool:
+    """Whether they surely are texts by text, each a signal."""
+    return (
+        type(signals) is dict
+        and _TEXT_ALONE.issuperset(map(type, signals))
+        and _TEXT_ALONE.issuperset(map(type, signals.values()))
+        and _SIGNALS.keys() >= set(signals.values())
+    )
+
+
+def signals_by_name(field: str, values: object) -> dict[str, PlainSignal]:
+    """BUY, SELL or FLAT by text."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{field} must be a mapping of names to signals, got {values!r}")
+    return {
+        plain_text(f"a name in {field}", name): plain_signal(f"{field}[{name!r}]", value)
         for name, value in values.items()
     }
 

@@ -18,6 +18,7 @@ from deploy.kafka.broker import start_kafka
 from tests.bench import latency, throughput
 from tests.bench.backlog import LAYOUTS, Rewards, delete, fill, input_topics, prepare, read_rewards, settings_of
 from tests.bench.child import BenchError, Buckets, Child, quantile, start, transaction_buckets, wait_until_ready
+from tests.bench.kernels import measure, table
 from tests.bench.load import ARMS, Load, Record, make_load
 from tests.bench.naive import COMMIT_SECONDS
 from tests.bench.report import LayoutResult, PresetReport, PresetResult, Report, percentile
@@ -133,6 +134,9 @@ class Bench:
 
 def main() -> int:
     arguments = _arguments()
+    if arguments.kernels:
+        sys.stdout.write("\n".join([*table(measure(arguments.rounds)), ""]))
+        return 0
     started, load_average = time.monotonic(), os.getloadavg()[0]
     if load_average > BUSY:
         _say(f"the machine is busy with something else, load average {load_average:.1f}: figures will be too low")
@@ -227,7 +231,10 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="about a minute: less of everything, one round")
     parser.add_argument("--presets", action="store_true", help="in place of the naive loop: config/'s rules in turns")
-    parser.add_argument("--rounds", type=_positive, help="default 3")
+    parser.add_argument(
+        "--kernels", action="store_true", help="without Kafka: one choice and one update, beside river's Exp3"
+    )
+    parser.add_argument("--rounds", type=_positive, help="default 3, 40 of kernels")
     parser.add_argument("--events", type=_positive, help="default 500,000")
     parser.add_argument("--naive-events", type=_positive, help="the naive loop's part of them; default 200,000")
     parser.add_argument("--bandits", type=_positive, default=1_000)
@@ -235,7 +242,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=_positive, help="how long at that rate; default 25")
     parser.add_argument("--json", action="store_true", help="JSON on stdout in place of the table")
     arguments = parser.parse_args()
-    usual = {"rounds": 3, "events": 500_000, "naive_events": 200_000, "seconds": 25}
+    usual = {"rounds": 40 if arguments.kernels else 3, "events": 500_000, "naive_events": 200_000, "seconds": 25}
     quick = {"rounds": 1, "events": 200_000, "naive_events": 50_000, "seconds": 5}
     for setting, value in (quick if arguments.quick else usual).items():
         if getattr(arguments, setting) is None:

@@ -92,6 +92,7 @@ def test_it_trades_every_bandit_closes_what_it_opened_and_ends_with_0(environmen
     # there was no vector: every family was as likely as the others, and drawn
     assert {(fill.propensity, fill.weights_version) for fill in fills} == {(1 / len(FAMILIES), 0)}
     assert {fill.arm for fill in fills} == set(FAMILIES)
+    assert {tuple(fill.signals) for fill in fills} == {tuple(FAMILIES)}
     if len(by_topic) == 2:
         assert [{type(event) for _, event in records} for records in by_topic.values()] == [{Fill}, {Close}]
     assert "fees 1 bps a side, slippage 2 bps a round trip" in text

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from numpy.random import default_rng
 
-from armstream.demo.desk import FEES_BPS, HORIZONS, SLIPPAGE_BPS, Desk
+from armstream.demo.desk import FEES_BPS, HORIZONS, SLIPPAGE_BPS, Desk, Views
 from armstream.demo.families import FAMILIES, LOOKBACK_BARS
 from armstream.demo.market import Bar, load_bars
 from armstream.engine import Decision, draw
@@ -21,7 +21,7 @@ Event = Fill | Close
 def trade(bars: Sequence[Bar], bar_count: int, seed: int = 1) -> list[list[Event]]:
     """The events of each bar; arms are drawn uniformly."""
     rng = default_rng(seed)
-    desk = Desk("IBM", bars, lambda bandit_id, _: draw(bandit_id, None, rng, arms=ARMS), rng)
+    desk = Desk("IBM", bars, lambda bandit_id, _, views: draw(bandit_id, None, rng, arms=ARMS, signals=views), rng)
     return [desk.next_bar() for _ in range(bar_count)]
 
 
@@ -67,6 +67,14 @@ def test_the_side_is_the_familys_on_the_bars_before_the_fill(one_pass: list[list
         for fill in events:
             if isinstance(fill, Fill) and fill.arm is not None:
                 assert fill.side == FAMILIES[fill.arm](HISTORY[filled_bar - LOOKBACK_BARS : filled_bar])
+
+
+def test_a_fill_says_what_each_family_said_on_the_bars_before_it(one_pass: list[list[Event]]) -> None:
+    for step, events in enumerate(one_pass):
+        seen = HISTORY[LOOKBACK_BARS - 1 + step - LOOKBACK_BARS : LOOKBACK_BARS - 1 + step]
+        for fill in events:
+            if isinstance(fill, Fill):
+                assert fill.signals == {name: family(seen) for name, family in FAMILIES.items()}
 
 
 def test_fills_are_at_the_next_open_and_exits_at_the_close_of_the_horizons_last_bar(
@@ -132,7 +140,7 @@ def test_after_the_last_bar_history_starts_again_with_new_positions(one_pass: li
 
 def test_flatten_closes_what_is_open_at_the_last_close_and_forgets_what_was_ordered() -> None:
     rng = default_rng(1)
-    desk = Desk("IBM", HISTORY, lambda bandit_id, _: draw(bandit_id, None, rng, arms=ARMS), rng)
+    desk = Desk("IBM", HISTORY, lambda bandit_id, _, views: draw(bandit_id, None, rng, arms=ARMS, signals=views), rng)
     events = [event for _ in range(31) for event in desk.next_bar()]
     opened = {event.position_id for event in events if isinstance(event, Fill)}
     closed = {event.position_id for event in events if isinstance(event, Close)}
@@ -147,8 +155,8 @@ def test_a_fill_carries_the_decision_it_came_from() -> None:
     rng = default_rng(1)
     made: list[Decision] = []
 
-    def choose(bandit_id: str, _: Sequence[Bar]) -> Decision:
-        made.append(draw(bandit_id, None, rng, arms=ARMS))
+    def choose(bandit_id: str, _: Sequence[Bar], views: Views) -> Decision:
+        made.append(draw(bandit_id, None, rng, arms=ARMS, signals=views))
         return made[-1]
 
     desk = Desk("IBM", HISTORY, choose, rng)

@@ -67,6 +67,12 @@ def _what_the_blocks_left_is_what_the_page_says(names: dict[str, object]) -> Non
     assert isinstance(bought, Fill)
     assert isinstance(sold, Close)
     assert (bought.side, bought.quantity, bought.price, bought.notional, sold.final) == ("BUY", 3.0, -2.0, 50.0, True)
+    views, viewed, entry = names["views"], names["viewed"], names["entry"]
+    assert isinstance(viewed, Decision)
+    assert [p > 0.0 for p in viewed.probabilities] == [True, False, True, True]
+    assert sum(viewed.probabilities) == pytest.approx(1.0, rel=1e-12)
+    assert isinstance(entry, Fill)
+    assert entry.signals == views
     assert names["undelivered"] == []
     assert callable(names["decide"])
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from armstream.codec import decode
-from armstream.events import Reward
+from armstream.events import Close, Fill, Reward
 from deploy.kafka.broker import Broker
 from tests.examples.trading_engine import BANDIT_ID, BASE
 from tests.integration.processor import Job
@@ -45,8 +45,11 @@ def test_it_trades_and_shows_base_bandit_and_blended_weights(kafka: Broker, tmp_
         job.wait_until_applied(processor)
         assert processor.stop() == 0, processor.text
         rewards = [decode(record.value) for record in job.audit()]
+        sent = [decode(record.value) for record in job.log.read(job.settings.topics.names.trades[0])]
         assert job.verify()["result"] == "verified"
     assert len(rewards) >= 30
+    for fill in sent:
+        assert isinstance(fill, Close) or (isinstance(fill, Fill) and fill.signals.keys() == BASE.keys())
     for reward in rewards:
         assert isinstance(reward, Reward)
         assert (reward.bandit_id, reward.applied, reward.propensity_source) == (BANDIT_ID, True, "LOGGED")

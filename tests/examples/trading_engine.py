@@ -1,7 +1,8 @@
 """An engine that trades on Armstream's weights: `make engine-example`, beside `make run` in another terminal.
 
-All it needs of Armstream is `armstream.engine`; the prices and the five models are the demo's. It trades one stock: the
-model that `choose` draws decides on a bar's close, the order fills at the next open and ends at that day's close.
+All it needs of Armstream is `armstream.engine`; the prices and the five models are the demo's. It trades one stock: on
+a bar's close each model says BUY or SELL, the one that `choose` draws is traded, the order fills at the next open and
+ends at that day's close.
 """
 
 import argparse
@@ -35,9 +36,10 @@ def trade(follower: WeightsFollower, publisher: TradesPublisher, per_second: flo
     for today in cycle(range(LOOKBACK_BARS, len(bars) - 1)):
         if time.monotonic() >= until:
             return
-        decision = follower.choose(BANDIT_ID, rng, arms=list(BASE))
-        side = FAMILIES[decision.arm](bars[today - LOOKBACK_BARS + 1 : today + 1])
-        tomorrow = bars[today + 1]
+        seen = bars[today - LOOKBACK_BARS + 1 : today + 1]
+        signals = {name: FAMILIES[name](seen) for name in BASE}
+        decision = follower.choose(BANDIT_ID, rng, arms=list(BASE), signals=signals)
+        side, tomorrow = signals[decision.arm], bars[today + 1]
         publisher.publish(
             decision.fill(instrument_id=STOCK, side=side, quantity=QUANTITY, price=tomorrow.open, fees=0.5)
         )

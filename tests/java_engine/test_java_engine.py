@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from armstream.codec import decode
-from armstream.events import Reward, WeightVector
+from armstream.events import Fill, Reward, WeightVector
 from armstream.resources import resource
 from deploy.kafka.broker import CACHE, Broker
 from deploy.kafka.java import find_java
@@ -22,7 +22,8 @@ from tests.integration.processor import Job
 
 HERE = Path(__file__).parent
 ARMS = ("ridge", "mlp", "boost")
-REWARD_BPS = (50 - 0.7) / 15_000 * 10_000  # 100 at 150, closed at 150.5, fees .5, slippage .2
+REWARD_BPS = {side: (move - 0.7) / 15_000 * 10_000 for side, move in (("BUY", 50), ("SELL", -50))}
+# 100 at 150, closed at 150.5, fees .5, slippage .2
 
 
 def built() -> Path:
@@ -71,6 +72,7 @@ def test_an_engine_in_java_follows_weights_and_its_fills_teach(kafka: Broker, tm
         (vector,) = [
             decode(value) for by_key in latest(job.log.read(names.weights)).values() for value in by_key.values()
         ]
+        sent = [decode(record.value) for record in job.log.read(names.trades[0])]
         assert job.log.read(names.dead_letters) == []
         assert job.verify()["result"] == "verified"
     steps = [json.loads(line) for line in done.stdout.splitlines()]
@@ -80,8 +82,15 @@ def test_an_engine_in_java_follows_weights_and_its_fills_teach(kafka: Broker, tm
     assert steps[-1]["probabilities"] == [arm.probability for arm in vector.arms]
     for step, reward in zip(steps, rewards, strict=True):
         assert isinstance(reward, Reward)
-        assert reward.reward_bps == pytest.approx(REWARD_BPS, rel=1e-12)
+        assert reward.reward_bps == pytest.approx(REWARD_BPS[step["signals"][step["arm"]]], rel=1e-12)
         assert (reward.applied, reward.propensity_source) == (True, "LOGGED")
         assert [(arm.name, arm.propensity) for arm in reward.arms] == [(step["arm"], step["propensity"])]
+    fills = [event for event in sent if isinstance(event, Fill)]
+    assert [(fill.side, fill.signals) for fill in fills] == [
+        (step["signals"][step["arm"]], step["signals"]) for step in steps
+    ]
+    assert {view for step in steps for view in step["signals"].values()} == {"BUY", "SELL", "FLAT"}
     for before, after in pairwise(steps):
-        assert after["propensity"] in before["probabilities"]
+        published = dict(zip(ARMS, before["probabilities"], strict=True))
+        awake = sum(published[arm] for arm, view in after["signals"].items() if view != "FLAT")
+        assert after["propensity"] == pytest.approx(published[after["arm"]] / awake, rel=1e-12)

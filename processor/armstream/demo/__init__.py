@@ -2,7 +2,8 @@
 
 Real prices, simulated fills: market.py has the prices, families.py the models, experts.py what engines know, desk.py
 the trades.
-Each trade's arm is drawn from the published weights, so the loop is closed through Kafka.
+Each trade's arm is drawn from the published weights, so the loop is closed through Kafka; its fills say what every
+model said.
 """
 
 import argparse
@@ -18,11 +19,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from numpy.random import default_rng
 
-from armstream.demo.desk import FEES_BPS, HORIZONS, SHARE_FILLED_IN_PARTS, SLIPPAGE_BPS, Desk
+from armstream.demo.desk import FEES_BPS, HORIZONS, SHARE_FILLED_IN_PARTS, SLIPPAGE_BPS, Desk, Views
 from armstream.demo.experts import experts_for
 from armstream.demo.families import FAMILIES
-from armstream.demo.market import load_bars
-from armstream.engine import TradesPublisher, WeightsFollower
+from armstream.demo.market import Bar, load_bars
+from armstream.engine import Decision, TradesPublisher, WeightsFollower
 from armstream.resources import resource
 
 if TYPE_CHECKING:
@@ -73,15 +74,12 @@ def run(arguments: argparse.Namespace, settings: "Settings") -> int:
             TradesPublisher(client, topics=topics.trades, flush_timeout_seconds=FLUSH_TIMEOUT_SECONDS) as publisher,
             WeightsFollower(client, topic=topics.weights) as follower,
         ):
-            desks = [
-                Desk(
-                    stock,
-                    history,
-                    lambda bandit_id, seen: follower.choose(bandit_id, rng, arms=arms, context=seen, experts=experts),
-                    rng,
-                )
-                for stock, history in bars.items()
-            ]
+
+            def choose(bandit_id: str, seen: Sequence[Bar], views: Views) -> Decision:
+                signals = {arm: views[arm] for arm in arms}
+                return follower.choose(bandit_id, rng, arms=arms, context=seen, experts=experts, signals=signals)
+
+            desks = [Desk(stock, history, choose, rng) for stock, history in bars.items()]
             stop = threading.Event()
             with _on_stop_signals(lambda _number, _frame: stop.set()):
                 sent_count = _trade(desks, publisher, arguments.rate, arguments.for_seconds, stop)

@@ -1,8 +1,8 @@
 """A simulated engine for each stock, trading on real bars. Law: it decides on a bar's close and fills at the next open.
 
-At each bar the bandit of each horizon chooses a family, and the family decides BUY or SELL. The order fills at the
-next bar's open, sometimes in two parts, and the position ends at the close `horizon` bars after the decision. What
-could not end by the last bar is not begun; after the last bar history starts again.
+At each bar every family says BUY or SELL, and the bandit of each horizon chooses a family, whose side is traded. The
+order fills at the next bar's open, sometimes in two parts, and the position ends at the close `horizon` bars after the
+decision. What could not end by the last bar is not begun; after the last bar history starts again.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +22,8 @@ SLIPPAGE_BPS = 2.0  # of the notional, once, at the close
 SHARE_FILLED_IN_PARTS = 0.25
 BEFORE_FIRST_BAR = LOOKBACK_BARS - 2  # the first bar is the first with all it looks back on
 
-Choose = Callable[[str, Sequence[Bar]], Decision]  # by bandit_id and the bars that were seen
+Views = Mapping[str, Direction]  # by family
+Choose = Callable[[str, Sequence[Bar], Views], Decision]  # by bandit_id, the bars that were seen, what is said of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,13 @@ class Desk:
     def _decide(self) -> list[Order]:
         seen = self._bars[self._now - LOOKBACK_BARS + 1 : self._now + 1]
         quantity = max(2.0, float(round(ORDER_DOLLARS / seen[-1].close)))  # 2: it can fill in two parts
+        views = {name: family(seen) for name, family in FAMILIES.items()}
         orders = []
         for horizon, held_bars in HORIZONS.items():
             exit_bar = self._now + held_bars
             if exit_bar < len(self._bars):
-                decision = self._choose(f"{self._stock}-{horizon}", seen)
-                orders.append(Order(decision, FAMILIES[decision.arm](seen), quantity, exit_bar))
+                decision = self._choose(f"{self._stock}-{horizon}", seen, views)
+                orders.append(Order(decision, views[decision.arm], quantity, exit_bar))
         return orders
 
     def _fills(self, order: Order) -> Iterator[Fill]:

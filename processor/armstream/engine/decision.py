@@ -13,11 +13,11 @@ from numpy.random import Generator
 
 from armstream.engine.advice import Said, given_to, mixed, said_by_all, said_by_engine
 from armstream.engine.sendable import sendable_close, sendable_fill
-from armstream.events import Close, ExecType, Fill, WeightVector
+from armstream.events import Close, ExecType, Fill, Signal, WeightVector
 from armstream.learning.advice import Expert
 from armstream.learning.refusals import refuse_text
 from armstream.learning.summation import summed
-from armstream.plain import Moment, Number, Truth
+from armstream.plain import Moment, Number, Truth, signals_by_name
 
 _any_fill: Final[Callable[..., Fill]] = Fill  # in the schema's order, of values that are not plain yet
 _any_close: Final[Callable[..., Close]] = Close
@@ -36,8 +36,8 @@ class Decision:
     """One draw of an arm, and the maker of its fills and closes.
 
     `probabilities` is the distribution it was drawn from, in the vector's order, 0 for an arm that was left out;
-    `propensity` is the drawn arm's, `advice` what each expert gave to it. weights_version 0 and no eta: there was no
-    vector yet.
+    `propensity` is the drawn arm's, `advice` what each expert gave to it. `signals` are the arms' views, where `choose`
+    was given them. weights_version 0 and no eta: there was no vector yet.
     """
 
     bandit_id: str
@@ -48,6 +48,7 @@ class Decision:
     weights_version: int
     position_id: str = field(default_factory=_new_id)
     advice: Mapping[str, float] = field(default_factory=dict)
+    signals: Mapping[str, Signal] = field(default_factory=dict)
 
     def fill(
         self,
@@ -60,6 +61,7 @@ class Decision:
         multiplier: Number = 1.0,
         order_quantity: Number | None = None,
         notional: Number | None = None,
+        signals: Mapping[str, str] | None = None,
         currency: str = "",
         exec_type: ExecType = "TRADE",
         exec_id: str | None = None,
@@ -71,9 +73,11 @@ class Decision:
 
         `side` is BUY or SELL. `order_quantity` is the decision's whole size as known now, needed where it fills in
         parts. `notional` is what basis points of one unit are taken of, above 0, in place of price times multiplier;
-        with it the price may be any finite one, else it is above 0. Numbers may be numpy's or Decimal, and ts_event a
-        datetime that knows its zone in place of UTC microseconds. The event_id is made here, once: sending the same
-        fill again changes nothing. Raises ValueError, with the field's name, for what every processor would refuse.
+        with it the price may be any finite one, else it is above 0. `signals` are BUY, SELL or FLAT by arm, of every
+        arm that had a view when the decision was made: the drawn arm's is the side. None takes those that `choose` was
+        given; all fills of a position say the same. Numbers may be numpy's or Decimal, and ts_event a datetime that
+        knows its zone in place of UTC microseconds. The event_id is made here, once: sending the same fill again
+        changes nothing. Raises ValueError, with the field's name, for what every processor would refuse.
         """
         return sendable_fill(
             _any_fill(
@@ -100,6 +104,7 @@ class Decision:
                 {},  # contributions: one arm was drawn
                 self.advice,
                 notional,
+                self.signals if signals is None else signals,
             )
         )
 
@@ -151,17 +156,20 @@ def draw(
     experts: Mapping[str, Expert] | None = None,
     arms: Collection[str] | None = None,
     available: Collection[str] | None = None,
+    signals: Mapping[str, str] | None = None,
     position_id: str | None = None,
 ) -> Decision:
     """Draws an arm with one number of `rng`: from the vector's probabilities, or uniformly without a vector.
 
     `arms` are the models that the engine has; they are needed, in their order, where there is no vector. `available`
     are those that can trade now. An arm that is not in both, where given, is left out: its probability is 0 and the
-    rest is renormalised. A name that the vector does not know is never drawn. `position_id` None makes a new one.
+    rest is renormalised. A name that the vector does not know is never drawn. `signals` are the arms' views, BUY, SELL
+    or FLAT: an arm that is FLAT or has none is left out too. `position_id` None makes a new one.
     Where the vector has experts, it is drawn from what they say of `context`, mixed by their weights: `experts`
     are the engine's, by name, functions of the context or distributions, over `arms` in their order (over the vector's,
     where none are given); those that the vector does not name are not asked. Raises ValueError where there is nothing
-    to draw from, for an expert that is missing, for wrong advice, and for a text in the place of names.
+    to draw from, for an expert that is missing, for wrong advice, for a text in the place of names, and for a signal of
+    an arm that is neither the vector's nor in `arms`.
     """
     refuse_text("arms", arms)
     refuse_text("available", available)
@@ -173,7 +181,9 @@ def draw(
         masses = [1.0] * len(names)
     else:
         raise ValueError(f"{bandit_id!r} has no weights yet: choose needs the arms to draw from")
-    allowed = [each for each in (arms, available) if each is not None]
+    views = None if signals is None else signals_by_name("signals", signals)
+    awake = None if views is None else _awake(bandit_id, views, dict.fromkeys((*names, *(arms or ()))))
+    allowed = [each for each in (arms, available, awake) if each is not None]
     can_be_drawn = [all(name in each for each in allowed) for name in names]
     said: Said = {}
     if vector is not None and vector.experts and any(can_be_drawn):
@@ -184,7 +194,8 @@ def draw(
     masses = [mass if can else 0.0 for mass, can in zip(masses, can_be_drawn, strict=True)]
     total = summed(masses)
     if not total > 0:
-        raise ValueError(f"nothing to draw from: none of {bandit_id!r}'s arms ({', '.join(names)}) can be drawn")
+        why = "" if views is None else ": each is left out, FLAT or without a signal"
+        raise ValueError(f"nothing to draw from: none of {bandit_id!r}'s arms ({', '.join(names)}) can be drawn{why}")
     probabilities = tuple([mass / total for mass in masses])
     chosen = _pick(probabilities, rng.random())
     return Decision(
@@ -196,7 +207,18 @@ def draw(
         weights_version=0 if vector is None else vector.version,
         position_id=position_id or _new_id(),
         advice=given_to(chosen, said, probabilities[chosen]),
+        signals={} if views is None else {name: view for name, view in views.items() if name in names},
     )
+
+
+def _awake(bandit_id: str, views: Mapping[str, Signal], known: Collection[str]) -> Collection[str]:
+    """The arms that would trade. Raises ValueError for a view of an arm that nobody knows."""
+    unknown = [name for name in views if name not in known]
+    if unknown:
+        raise ValueError(
+            f"signals must be of arms of {bandit_id!r}, got {', '.join(unknown)}: it has {', '.join(known)}"
+        )
+    return {name for name, view in views.items() if view != "FLAT"}
 
 
 def _pick(probabilities: Sequence[float], number: float) -> int:

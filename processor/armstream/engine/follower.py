@@ -225,12 +225,14 @@ class WeightsFollower:
         experts: Mapping[str, Expert] | None = None,
         arms: Collection[str] | None = None,
         available: Collection[str] | None = None,
+        signals: Mapping[str, str] | None = None,
         position_id: str | None = None,
     ) -> Decision:
         """An arm drawn from the latest vector's probabilities, warming or live: drawing is how a bandit gets warm.
 
         Where the bandit has experts, from what they say of `context`: `experts` are this engine's, by name. Uniform
-        over `arms` where there is no vector yet; see `draw`, whose ValueError it raises. Raises
+        over `arms` where there is no vector yet. `signals` are the arms' views, BUY, SELL or FLAT, which the decision's
+        fills carry; who is FLAT or has none cannot be drawn. See `draw`, whose ValueError it raises. Raises
         StaleWeightsError where the weights are stale: old probabilities are not live ones, and uniform ones would
         unlearn. What to do then is the engine's: open nothing, or `draw(bandit_id, None, rng, arms=...)`.
         """
@@ -245,6 +247,7 @@ class WeightsFollower:
             experts=experts,
             arms=arms,
             available=available,
+            signals=signals,
             position_id=position_id,
         )
 

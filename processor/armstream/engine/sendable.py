@@ -4,15 +4,17 @@ Its values become plain ones. A refusal is a ValueError that names the field. Wh
 bandit's arms, whether the id is used, what else is in the position) it answers with a dead letter.
 """
 
+from collections.abc import Mapping
 from math import fsum, inf
 from typing import Final, cast, get_args
 
-from armstream.events import Close, ExecType, Fill
+from armstream.events import Close, ExecType, Fill, Signal
 from armstream.plain import (
     END_MICROS,
     FIRST_MICROS,
     LARGEST,
     are_plain_numbers,
+    are_plain_signals,
     numbers_by_name,
     plain_number,
     plain_numbers,
@@ -20,6 +22,7 @@ from armstream.plain import (
     plain_text,
     plain_truth,
     positive_number,
+    signals_by_name,
     utc_micros,
     whole_number,
 )
@@ -75,9 +78,9 @@ def _is_usual_fill(fill: Fill) -> bool:
         and are_plain_numbers(fill.probabilities)
         and fill.notional is None
         and not fill.contributions
-        and type(fill.contributions) is dict
         and not fill.advice
-        and type(fill.advice) is dict
+        and type(fill.contributions) is type(fill.advice) is type(fill.signals) is dict
+        and (not fill.signals or (are_plain_signals(fill.signals) and fill.signals.get(fill.arm) == fill.side))
     )
 
 
@@ -142,6 +145,7 @@ def _judged_fill(fill: Fill) -> Fill:
         _legal_contributions(fill),
         _legal_advice(fill),
         None if notional is None else positive_number("notional", notional),
+        _legal_signals(fill),
     )
 
 
@@ -231,3 +235,21 @@ def _legal_advice(fill: Fill) -> dict[str, float]:
         if not 0.0 <= given <= 1.0:
             raise ValueError(f"advice[{name!r}] must be from 0 to 1, got {given!r}")
     return advice
+
+
+def _legal_signals(fill: Fill) -> Mapping[str, Signal]:
+    """Raises ValueError also where what was traded had no such view."""
+    signals = signals_by_name("signals", fill.signals)
+    if not signals:
+        return signals
+    if fill.arm is None:
+        for name, share in fill.contributions.items():
+            if share and signals.get(name) == "FLAT":
+                raise ValueError(f"signals[{name!r}] must not be FLAT: contributions have a share of {share!r} of it")
+        return signals
+    drawn, side = signals.get(fill.arm), plain_side("side", fill.side)
+    if drawn is None:
+        raise ValueError(f"signals must have that of the drawn arm {fill.arm!r}, got those of {', '.join(signals)}")
+    if drawn != side:
+        raise ValueError(f"signals[{fill.arm!r}] must be the side, as the drawn arm's is: {side}, got {drawn}")
+    return signals

@@ -19,11 +19,12 @@ from armstream.learning.contract import (
     Rule,
     Update,
 )
+from armstream.learning.drawing import Draw
 from armstream.learning.exp3ix import Exp3IXBandit
 from armstream.learning.exp4.bandit import AdvisedBandit, Exp4
 from armstream.learning.reward_bound import RewardBound
 from armstream.learning.settings import ExpertKind, LearningSettings
-from armstream.learning.tsallis import Draw, TsallisBandit
+from armstream.learning.tsallis import TsallisBandit
 
 if TYPE_CHECKING:
     from armstream.standalone import (

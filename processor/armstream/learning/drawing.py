@@ -5,17 +5,24 @@ Law: a generator is made when it first draws, and nothing in the stream does.
 
 import copy
 from abc import abstractmethod
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from logging import DEBUG, Logger
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from armstream.learning.contract import Decision, Learned, Learner, Observed, Part, Update
 from armstream.learning.refusals import legal_arm_names, legal_seed, refuse_overflow
 from armstream.learning.reward_bound import RewardBound
+
+
+class Draw(NamedTuple):
+    """A decision as it must be logged: the arm (index), its probability, those of all, and the rate behind them."""
+
+    arm: int
+    propensity: float
+    probabilities: list[float]
+    eta: float
 
 
 class DrawingLearner(Learner):
@@ -143,8 +150,12 @@ class DrawingLearner(Learner):
 
     def _draw_from(self, probabilities: Sequence[float]) -> int:
         """An arm, by exactly one number of the generator."""
-        drawn = self._drawing_generator().random()
-        arm = min(bisect_right(list(accumulate(probabilities)), drawn), len(probabilities) - 1)
+        generator = self._generator or self._drawing_generator()
+        drawn, reached, arm = generator.random(), 0.0, 0
+        for arm, probability in enumerate(probabilities):  # noqa: B007 - the last, where rounding leaves it below 1
+            reached += probability
+            if drawn < reached:
+                break
         if self._log.isEnabledFor(DEBUG):
             self._log.debug(
                 f"{self._title} selected arm %d (%s) with p=%.3g", arm, self._names[arm], probabilities[arm]

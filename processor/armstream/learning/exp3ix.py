@@ -29,7 +29,7 @@ from armstream.learning.contract import (
     Update,
     legal_reward,
 )
-from armstream.learning.drawing import DrawingLearner, refuse_more_than_drawn
+from armstream.learning.drawing import Draw, DrawingLearner, refuse_more_than_drawn
 from armstream.learning.old_names import todays_attribution
 from armstream.learning.refusals import (
     FINITE,
@@ -190,12 +190,20 @@ class Exp3IXBandit(DrawingLearner):
         total = summed(relative)
         weights = [weight / total for weight in relative]
         gamma = self._parameters.gamma
+        if gamma == 0.0:
+            return _new(Reading, (weights, weights.copy(), eta))
         exploit, explore = 1.0 - gamma, gamma / len(weights)
         return _new(Reading, (weights, [exploit * weight + explore for weight in weights], eta))
 
+    def decide(self) -> Draw:
+        """An arm drawn by exactly one number of the generator, with all that its update needs. Counts nothing."""
+        _, probabilities, eta = self.read()
+        arm = self._draw_from(probabilities)
+        return _new(Draw, (arm, probabilities[arm], probabilities, eta))
+
     def select_arm(self) -> int:
-        """An arm drawn from the probabilities, by exactly one number of the generator. Counts nothing."""
-        return self._draw_from(self.read().probabilities)
+        """The arm of `decide` alone."""
+        return self.decide().arm
 
     # Learning.
 
@@ -262,7 +270,10 @@ class Exp3IXBandit(DrawingLearner):
             estimate = (weight * self._signal(reward) + unrealised) / (p + self._implicit(eta))
         else:
             estimate = weight * self._signal(reward) / p
-        self._apply(((arm, estimate, weight * reward),), eta, new_decision, asleep, p * estimate)
+        if asleep or not self._parameters.is_implicit:
+            self._apply(((arm, estimate, weight * reward),), eta, new_decision, asleep, p * estimate)
+        else:
+            self._apply_one(arm, estimate, weight * reward, eta, new_decision)
         update = _new(Update, ((arm,), (p,), (estimate,), eta, source, ()))
         if _log.isEnabledFor(logging.DEBUG):
             self._log_update(update, reward)
@@ -530,6 +541,21 @@ class Exp3IXBandit(DrawingLearner):
                 self._pulls[arm] += 1
         if new_decision:
             self._total_steps += 1
+
+    def _apply_one(self, arm: int, estimate: float, earned: float, eta: float, new_decision: bool) -> None:
+        """What _apply does of one arm's loss where nobody sleeps: nearly every update."""
+        state = self._state.copy()
+        state[arm] = moved = state[arm] + estimate
+        total = self._cumulative_rewards[arm] + earned
+        if not isfinite(estimate + moved + total):
+            raise ValueError(f"an estimate and the sums that it goes into must be finite, got {estimate}")
+        if new_decision:
+            if self._parameters.fixed_share > 0.0:
+                state = self._mixed(state, eta)
+            self._pulls[arm] += 1
+            self._total_steps += 1
+        self._state = state
+        self._cumulative_rewards[arm] = total
 
     def _mixed(self, state: list[float], eta: float) -> list[float]:
         """The fixed share of unfloored w, and back to the state."""

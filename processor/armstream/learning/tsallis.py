@@ -22,7 +22,7 @@ A loss is (B - clip(reward_bps, -B, B)) / (2 B), B the reward bound (reward_boun
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from math import fsum, sqrt
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 from armstream.learning.contract import (
     Decision,
@@ -33,7 +33,7 @@ from armstream.learning.contract import (
     Update,
     legal_reward,
 )
-from armstream.learning.drawing import DrawingLearner, refuse_more_than_drawn
+from armstream.learning.drawing import Draw, DrawingLearner, refuse_more_than_drawn
 from armstream.learning.old_names import todays_attribution
 from armstream.learning.refusals import (
     LARGEST,
@@ -62,15 +62,6 @@ MAX_LOSS = 1e100  # either way, of a cumulative one: the probability of every ar
 MAX_NEWTON_STEPS = 100  # 35 for a thousand equal arms
 LEAST_INITIAL_WEIGHT = 1e-10
 LEAST_ETA, MAX_ETA = 1e-9, 1e6  # of a given one: a loss made from p stays one
-
-
-class Draw(NamedTuple):
-    """A decision as it must be logged: the arm (index), its probability, those of all, and the rate behind them."""
-
-    arm: int
-    propensity: float
-    probabilities: list[float]
-    eta: float
 
 
 class TsallisBandit(DrawingLearner):

@@ -7,7 +7,9 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -29,8 +31,9 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
- * Trades one bandit's arms on its published weights: reads `weights` to the end, draws an arm, sends a fill and its
- * close, and waits for the vector that the close caused. A JSON line for each position.
+ * Trades one bandit's arms on its published weights: reads `weights` to the end, draws an arm of those that are not
+ * flat, sends a fill with every arm's signal and its close, and waits for the vector that the close caused. A JSON line
+ * for each position.
  *
  * <p>Arguments: bootstrap servers, prefix of the topics, folder of the schemas, bandit_id, arms (a,b,c), positions, seed.
  */
@@ -40,6 +43,7 @@ public final class Engine {
   private static final double QUANTITY = 100.0;
   private static final double ENTRY = 150.0;
   private static final double EXIT = 150.5;
+  private static final List<String> VIEWS = List.of("BUY", "SELL", "FLAT");
 
   private final KafkaConsumer<byte[], byte[]> consumer;
   private final KafkaProducer<byte[], byte[]> producer;
@@ -80,18 +84,22 @@ public final class Engine {
 
   private void trade(List<String> known, Random random) throws IOException {
     List<String> arms = vector == null ? known : column("name").stream().map(Object::toString).toList();
-    List<Double> probabilities = vector == null
+    List<Double> published = vector == null
         ? arms.stream().map(arm -> 1.0 / arms.size()).toList()
         : column("probability").stream().map(Double.class::cast).toList();
+    Map<String, String> views = viewsOf(arms, random);
+    List<Double> probabilities = awake(arms, published, views);
     int arm = draw(probabilities, random);
+    String side = views.get(arms.get(arm));
     String positionId = UUID.randomUUID().toString();
     long version = vector == null ? 0 : (Long) vector.get("version");
     send(new GenericRecordBuilder(fill)
         .set("event_id", "f-" + positionId).set("bandit_id", banditId).set("position_id", positionId)
-        .set("instrument_id", "AAPL").set("side", new GenericData.EnumSymbol(fill.getField("side").schema(), "BUY"))
+        .set("instrument_id", "AAPL").set("side", new GenericData.EnumSymbol(fill.getField("side").schema(), side))
         .set("quantity", QUANTITY).set("price", ENTRY).set("ts_event", now())
         .set("arm", arms.get(arm)).set("propensity", probabilities.get(arm)).set("probabilities", probabilities)
-        .set("weights_version", version).build());
+        .set("eta", vector == null ? null : vector.get("eta")).set("weights_version", version)
+        .set("signals", symbols(views)).build());
     send(new GenericRecordBuilder(close)
         .set("event_id", "c-" + positionId).set("bandit_id", banditId).set("position_id", positionId)
         .set("quantity", QUANTITY).set("price", EXIT).set("fees", 0.5).set("slippage", 0.2)
@@ -99,8 +107,36 @@ public final class Engine {
     waitForTheVectorOf("c-" + positionId);
     System.out.println(String.format(
         Locale.ROOT,
-        "{\"arm\": \"%s\", \"propensity\": %s, \"weights_version\": %d, \"version\": %d, \"probabilities\": %s}",
-        arms.get(arm), probabilities.get(arm), version, (Long) vector.get("version"), column("probability")));
+        "{\"arm\": \"%s\", \"propensity\": %s, \"weights_version\": %d, \"version\": %d, \"probabilities\": %s,"
+            + " \"signals\": %s}",
+        arms.get(arm), probabilities.get(arm), version, (Long) vector.get("version"), column("probability"),
+        views.entrySet().stream().map(view -> "\"" + view.getKey() + "\": \"" + view.getValue() + "\"").collect(
+            Collectors.joining(", ", "{", "}"))));
+  }
+
+  /** What each model says, of which one at least would buy. */
+  private static Map<String, String> viewsOf(List<String> arms, Random random) {
+    Map<String, String> views = new LinkedHashMap<>();
+    arms.forEach(arm -> views.put(arm, VIEWS.get(random.nextInt(VIEWS.size()))));
+    views.put(arms.get(random.nextInt(arms.size())), "BUY");
+    return views;
+  }
+
+  private Map<String, GenericData.EnumSymbol> symbols(Map<String, String> views) {
+    Schema signal = fill.getField("signals").schema().getValueType();
+    Map<String, GenericData.EnumSymbol> symbols = new LinkedHashMap<>();
+    views.forEach((arm, view) -> symbols.put(arm, new GenericData.EnumSymbol(signal, view)));
+    return symbols;
+  }
+
+  /** A model that is flat cannot be drawn; the rest is renormalised. */
+  private static List<Double> awake(List<String> arms, List<Double> probabilities, Map<String, String> views) {
+    List<Double> left = new ArrayList<>();
+    for (int arm = 0; arm < arms.size(); arm++) {
+      left.add(views.get(arms.get(arm)).equals("FLAT") ? 0.0 : probabilities.get(arm));
+    }
+    double mass = left.stream().mapToDouble(Double::doubleValue).sum();
+    return left.stream().map(probability -> probability / mass).toList();
   }
 
   private List<Object> column(String field) {
@@ -110,13 +146,12 @@ public final class Engine {
 
   private static int draw(List<Double> probabilities, Random random) {
     double left = random.nextDouble();
-    for (int arm = 0; arm < probabilities.size(); arm++) {
+    int last = 0;
+    for (int arm = 0; arm < probabilities.size() && left >= 0; arm++) {
       left -= probabilities.get(arm);
-      if (left < 0) {
-        return arm;
-      }
+      last = probabilities.get(arm) > 0 ? arm : last;
     }
-    return probabilities.size() - 1;
+    return last;
   }
 
   private static long now() {
