@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from armstream.events import BanditSnapshot, PositionSnapshot, Reward
+from armstream.events import Action, BanditSnapshot, Command, PositionSnapshot, Reward
 from armstream.learning import observing as observing_learners
 from armstream.learning.observing import ObservingExp3IX
 from armstream.oracle.comparison import Difference
@@ -21,7 +21,7 @@ from armstream.stages import bandit as bandit_stage
 from armstream.stages import decision as decision_stage
 from armstream.stages import reward as reward_stage
 from armstream.stages.facts import TaskLimits
-from tests.stages.events import close, fill
+from tests.stages.events import START, close, fill
 from tests.stages.signalled import Choices, Engine
 from tests.stages.test_history import examples
 from tests.verify.desk import Desk, settings_of
@@ -53,6 +53,9 @@ RULES: dict[str, dict[str, Any]] = {
         **{"algorithm": "tsallis", "feedback": "both", "eta_auto": "adaptive", **HORIZONS},
     },
 }
+
+VIEWS = {"ridge": "BUY", "mlp": "BUY", "boost": "SELL"}
+DRAW: dict[str, Any] = {"propensity": 0.5, "probabilities": (0.5, 0.3, 0.2), "eta": 0.5, "signals": VIEWS}
 
 
 def newest_vector(desk: Desk) -> Any:
@@ -113,19 +116,49 @@ def test_a_slippage_in_the_price_that_is_nobodys_number_stops_nothing_and_costs_
 ) -> None:
     """+50 bps of 100 for ridge; its mirror image without costs is -50, a loss of .75, and p = 1: .5 + .25."""
     desk = Desk(settings_of(**sections_of("tsallis both")))
-    views = {"ridge": "BUY", "mlp": "SELL", "boost": "SELL"}
-    draw: dict[str, Any] = {"propensity": 0.5, "probabilities": (0.5, 0.3, 0.2), "eta": 0.5, "signals": views}
-    events = [fill(price=100.0, **draw), close(price=100.5, slippage=slippage, slippage_in_price=True)]
+    views = {**VIEWS, "mlp": "SELL"}
+    events = [
+        fill(price=100.0, **{**DRAW, "signals": views}),
+        close(price=100.5, slippage=slippage, slippage_in_price=True),
+    ]
     desk.apply(*(reversed(events) if waits else events))
     reward = desk.event(desk.names.rewards, 0, Reward)
     assert [arm.estimate for arm in reward.arms] == pytest.approx([0.25, 0.75, 0.75])
     assert desk.verify().not_checked == []
 
 
-# One wrong thing.
+def test_an_arm_that_went_and_came_again_was_asleep_for_a_blend_of_before() -> None:
+    """+50 bps of 100: -.25 for ridge, and .25 for boost on the other side. mlp, whose view was another arm's, moves by
+    what was played: .75 (-.25) + .25 (.25)."""
+    desk = Desk(settings_of(**sections_of("tsallis both")))
+    blend: dict[str, Any] = {
+        "contributions": {"ridge": 0.3, "boost": 0.1},
+        "signals": {"ridge": "BUY", "mlp": "BUY", "boost": "SELL"},
+    }
+    desk.apply(fill("f0", "p0", **DRAW), close("c0", "p0", quantity=50.0, price=150.0))  # which moves all alike
+    desk.apply(fill(price=100.0, weights_version=1, **blend))
+    changes: tuple[Action, ...] = ("REMOVE_ARM", "ADD_ARM")
+    desk.apply(*(Command(f"k{number}", "book", action, START, arm="mlp") for number, action in enumerate(changes)))
+    before = newest_losses(desk)
+    desk.apply(close(price=100.5))
+    reward = desk.event(desk.names.rewards, -1, Reward)
+    assert [(arm.name, arm.share, arm.propensity) for arm in reward.arms] == [
+        ("ridge", 0.3, None),
+        ("boost", 0.1, None),
+    ]
+    moved = {name: loss - before[name] for name, loss in newest_losses(desk).items()}
+    assert moved == pytest.approx({"ridge": -0.25, "boost": 0.25, "mlp": 0.75 * -0.25 + 0.25 * 0.25})
+    assert desk.verify().not_checked == []
 
-VIEWS = {"ridge": "BUY", "mlp": "BUY", "boost": "SELL"}
-DRAW: dict[str, Any] = {"propensity": 0.5, "probabilities": (0.5, 0.3, 0.2), "eta": 0.5, "signals": VIEWS}
+
+def newest_losses(desk: Desk) -> dict[str, float]:
+    name = desk.names.bandit_snapshots
+    snapshots = [desk.any_event(name, at) for at in range(len(desk.topics[name]))]
+    newest = [one for one in snapshots if isinstance(one, BanditSnapshot)][-1]
+    return {arm.name: arm.state[0] for arm in newest.arms}
+
+
+# One wrong thing.
 
 
 def parted(rule: str) -> Desk:
