@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from msgspec.structs import replace
 
 from armstream.codec import encode
-from armstream.events import Close, Command, Fill
+from armstream.events import Close, Command, Fill, Signal
 
 SPREAD_SECONDS = 600
 SHORT_WINDOWS = {  # within the spread
@@ -73,6 +73,24 @@ def advised(events: Iterable[Event], experts: Sequence[str]) -> Iterator[Event]:
         elif event.arm is not None and event.propensity is not None:
             draw = Random(event.position_id)
             yield replace(event, advice={name: draw.random() for name in experts})
+
+
+def signalled(events: Iterable[Event], arms: Sequence[str]) -> Iterator[Event]:
+    """The same, each fill with what every arm said. Who was flat could not be drawn; of a blend nobody was."""
+    for event in events:
+        if not isinstance(event, Fill):
+            yield event
+            continue
+        draw = Random(event.position_id)
+        kinds: Sequence[Signal] = ("BUY", "SELL") if event.arm is None else ("BUY", "SELL", "FLAT")
+        signals = {arm: draw.choice(kinds) for arm in arms} | ({event.arm: event.side} if event.arm else {})
+        if event.arm is None or event.propensity is None:
+            yield replace(event, signals=signals)
+            continue
+        awake = [0.0 if signals[arm] == "FLAT" else p for arm, p in zip(arms, event.probabilities, strict=True)]
+        probabilities = tuple(p / sum(awake) for p in awake)
+        propensity = probabilities[arms.index(event.arm)]
+        yield replace(event, signals=signals, probabilities=probabilities, propensity=propensity, eta=0.1)
 
 
 def _position(
