@@ -284,6 +284,16 @@ def test_both_paths_say_the_same_wherever_one_piece_of_a_record_is_another(event
                 assert outcome(codec.decode, damaged_record) == expected, (at, piece)
 
 
+@pytest.mark.parametrize("count", [63, 64, 100, 1_000])
+def test_a_decision_of_many_arms_is_read_in_straight_lines(count: int) -> None:
+    names = [f"model {number}" for number in range(count)]
+    views = tuple(zip(names, ("BUY", "SELL", "FLAT") * count, strict=False))
+    fill = msgspec.structs.replace(PLAIN_FILL, probabilities=(1 / count,) * count, signals=dict(views))
+    blend = msgspec.structs.replace(fill, arm=None, contributions=dict.fromkeys(names, 1 / count))
+    for event in (fill, blend):
+        assert exact(wire.read_fill(codec.encode(event))) == exact(event)
+
+
 @few
 @given(st.binary(max_size=60))
 def test_noise_is_a_decode_error(noise: bytes) -> None:

@@ -73,7 +73,7 @@ _SOURCES: Final[Mapping[bytes, PropensitySource]] = {
 _SHIFTS: Final = (0, 7, 14, 21, 28, 35, 42, 49)
 _DOUBLE: Final = struct.Struct("<d")
 _FOUR_DOUBLES: Final = struct.Struct("<4d")
-_DOUBLES: Final = tuple(struct.Struct(f"<{count}d") for count in range(64))
+_DOUBLES: Final = tuple(struct.Struct(f"<{count}d") for count in range(1_001))  # as many as a decision may list
 
 # Names repeat where ids do not: one str a name saves a decode here, and memory and hashing wherever it goes.
 _NAMES_LIMIT: Final = 65_536
@@ -343,7 +343,7 @@ def _position_closes_at(record: bytes, at: int) -> tuple[tuple[PositionClose, ..
     return tuple(closes), at + 1
 
 
-def _choice_at(  # noqa: PLR0912 - straight lines cost less than calls
+def _choice_at(  # noqa: PLR0912, PLR0915 - straight lines cost less than calls
     record: bytes, at: int
 ) -> tuple[
     str | None, float | None, tuple[float, ...], float | None, int | None, dict[str, float], dict[str, float], int
@@ -376,9 +376,11 @@ def _choice_at(  # noqa: PLR0912 - straight lines cost less than calls
     at += 1
     if count:
         if count & _LONG_OR_NEGATIVE:
-            raise Unusual
-        probabilities = _DOUBLES[count >> 1].unpack_from(record, at)
-        at += 4 * count
+            count, at = _many_at(record, at - 1)
+        else:
+            count >>= 1
+        probabilities = _DOUBLES[count].unpack_from(record, at)
+        at += 8 * count
         if record[at]:
             raise Unusual
         at += 1
@@ -467,6 +469,14 @@ def _long_at(record: bytes, at: int) -> tuple[int, int]:
     raise Unusual
 
 
+def _many_at(record: bytes, at: int) -> tuple[int, int]:
+    """A count that takes more than a byte."""
+    count, at = _long_at(record, at)
+    if count < 64:
+        raise Unusual
+    return count, at
+
+
 def _doubles_by_name_at(record: bytes, at: int) -> tuple[dict[str, float], int]:
     doubles: dict[str, float] = {}
     count = record[at]
@@ -474,8 +484,10 @@ def _doubles_by_name_at(record: bytes, at: int) -> tuple[dict[str, float], int]:
     if count == 0:
         return doubles, at
     if count & _LONG_OR_NEGATIVE:
-        raise Unusual
-    for _ in range(count >> 1):
+        count, at = _many_at(record, at - 1)
+    else:
+        count >>= 1
+    for _ in range(count):
         name, at = _name_at(record, at)
         (doubles[name],) = _DOUBLE.unpack_from(record, at)
         at += 8
@@ -491,8 +503,10 @@ def _signals_at(record: bytes, at: int) -> tuple[dict[str, Signal], int]:
     if count == 0:
         return signals, at
     if count & _LONG_OR_NEGATIVE:
-        raise Unusual
-    for _ in range(count >> 1):
+        count, at = _many_at(record, at - 1)
+    else:
+        count >>= 1
+    for _ in range(count):
         size = record[at]
         end = at + 1 + (size >> 1)
         if size & _LONG_OR_NEGATIVE:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from armstream.codec import encode
+from armstream.codec import decode, encode
 from armstream.events import (
     Close,
     Command,
@@ -509,3 +509,19 @@ def test_one_thing_that_is_wrong_is_found_and_named(desk: Desk, name: str) -> No
     corrupt(desk)
     line = found(desk)
     assert all(part in line for part in says), line
+
+
+def test_slippage_in_a_waiting_closes_price_is_compared_where_it_is_known() -> None:
+    """A processor that came before did not write it down: 0 says nothing."""
+    desk = Desk(settings_of())
+    desk.apply(close("c1", "p1", slippage=0.25, slippage_in_price=True))
+    desk.verify()
+    topic = desk.names.position_snapshots
+    (position,) = [
+        event for record in desk.topics[topic] if isinstance(event := decode(record.value), PositionSnapshot)
+    ]
+    (waits,) = position.waiting
+    desk.change(topic, 0, waiting=(msgspec.structs.replace(waits, slippage_in_price=0.0),))
+    desk.verify()
+    desk.change(topic, 0, waiting=(msgspec.structs.replace(waits, slippage_in_price=0.75),))
+    assert "slippage_in_price" in found(desk)
