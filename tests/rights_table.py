@@ -24,6 +24,6 @@ def table() -> Iterator[str]:
 
 
 def _resource(kind: Kind, names: list[str]) -> str:
-    if kind == "transactional id":
+    if kind == "transactional id" and names[0].endswith(_INSTANCE):
         return f"transactional ids that begin with `{names[0].removesuffix(_INSTANCE)}`"
     return f"{kind}{'s' if len(names) > 1 else ''} {', '.join(f'`{name}`' for name in names)}"

@@ -59,7 +59,7 @@ EXPORTS = {"armstream.learning": {"standalone"}}  # names of another room, loade
 KNOW_KAFKA = {"armstream.verify.log"}  # of verify
 KNOW_STAGES = {"armstream.verify.shadow"}  # of verify
 # Of runtime, what an operator's client may import: it shares neither the loop nor its transactions.
-FOR_OPERATING = {"failures", "identity", "topics"}
+FOR_OPERATING = {"committed", "failures", "identity", "snapshots", "topics"}
 IMPORTED_ONLY_BY = {
     "cli": {"cli"},
     "demo": {"cli", "demo"},

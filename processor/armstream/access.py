@@ -105,6 +105,29 @@ def list_rights(settings: Settings) -> tuple[Right, ...]:
     return tuple(Right("Read", "topic", name) for name in (names.weights, names.bandit_snapshots, names.dead_letters))
 
 
+def to_snapshots_rights(settings: Settings) -> tuple[Right, ...]:
+    """Those of `armstream reset to-snapshots`, which for a moment is a member of the group, and commits for it."""
+    names = settings.topics.names
+    return (
+        *_topics(("Read", "DescribeConfigs"), (*names.inputs, names.rewards)),
+        *_topics(("Read", "Write", "DescribeConfigs"), (names.bandit_snapshots,)),
+        *_topics(("Describe", "DescribeConfigs"), (names.position_snapshots, names.weights, names.dead_letters)),
+        Right("Read", "group", settings.kafka.group_id),
+        Right("Write", "transactional id", settings.reset_transactional_id),
+    )
+
+
+def anew_rights(settings: Settings) -> tuple[Right, ...]:
+    """Those of `armstream reset anew`. The settings are the new group's: its output topics are to be made."""
+    names = settings.topics.names
+    outputs = [name for name in names.all if name not in names.inputs]
+    return (
+        *_topics(("Describe", "DescribeConfigs"), names.inputs),
+        *_topics(("Create", "Describe", "DescribeConfigs"), outputs),
+        Right("Describe", "group", settings.kafka.group_id),
+    )
+
+
 def engine_rights(settings: Settings) -> tuple[Right, ...]:
     writes = [Right("Write", "topic", name) for name in settings.topics.names.trades]
     return *writes, Right("Read", "topic", settings.topics.names.weights)
@@ -118,6 +141,8 @@ RIGHTS: Mapping[str, Callable[[Settings], tuple[Right, ...]]] = {
     "`arms` and `experts` commands": ask_rights,
     "`arms list`": list_rights,
     "`verify`": verify_rights,
+    "`reset to-snapshots`": to_snapshots_rights,
+    "`reset anew`, with the new names": anew_rights,
 }
 
 

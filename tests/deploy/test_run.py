@@ -136,13 +136,34 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
 
 
 @pytest.mark.kafka
-def test_it_runs_for_a_time_sums_up_and_the_next_run_goes_on_until_interrupted(
+def test_it_runs_for_a_time_sums_up_and_the_next_runs_go_on_until_interrupted_and_under_another_preset(
     start: Callable[..., Started], tmp_path: Path
 ) -> None:
+    """Three runs on one folder, one after the other."""
     keep_ports_of_its_own(tmp_path / "data")
     first = start("--for", "6", "--rate", "300")
     assert first.end() == 0, first.text
-    summary = first.summary()
+    it_has_summed_up(first)
+
+    second = start("--rate", "300")
+    until(lambda: second.lines() != [], START_SECONDS, lambda: second.text)
+    assert "bandits 15  audit records" in second.lines()[0], "what the topics hold is shown at once"
+    assert second.pasted() == first.pasted(), "the same ports, the same file"
+    second.until_trading()
+    second.process.send_signal(signal.SIGINT)
+    assert second.end() == 0, second.text
+    # restored, a bandit's version goes on from where it was: 15 bandits share this run's rewards
+    assert second.summary()["max_version"] > first.summary()["max_version"]
+    assert second.summary()["dead_letters"] == 0
+    assert "begin anew" not in first.text + second.text
+
+    third = start("--for", "6", "--rate", "300", "--preset", "tsallis")
+    assert third.end() == 0, third.text
+    it_has_said_which_bandits_begin_anew_and_the_way_back(third)
+
+
+def it_has_summed_up(run: Started) -> None:
+    summary = run.summary()
     assert list(summary) == [
         "events",
         "rewards",
@@ -158,35 +179,15 @@ def test_it_runs_for_a_time_sums_up_and_the_next_run_goes_on_until_interrupted(
     assert 1 <= summary["updates"] <= summary["rewards"] <= summary["events"] <= 300 * 20
     assert 0 < summary["seconds_to_first_vector"] < START_SECONDS
 
-    second = start("--rate", "300")
-    until(lambda: second.lines() != [], START_SECONDS, lambda: second.text)
-    assert "bandits 15  audit records" in second.lines()[0], "what the topics hold is shown at once"
-    assert second.pasted() == first.pasted(), "the same ports, the same file"
-    second.until_trading()
-    second.process.send_signal(signal.SIGINT)
-    assert second.end() == 0, second.text
-    # restored, a bandit's version goes on from where it was: 15 bandits share this run's rewards
-    assert second.summary()["max_version"] > summary["max_version"]
-    assert second.summary()["dead_letters"] == 0
 
-
-@pytest.mark.kafka
-def test_another_preset_on_old_data_says_which_bandits_begin_anew_and_the_way_back(
-    start: Callable[..., Started],
-) -> None:
-    first = start("--for", "6", "--rate", "300")
-    assert first.end() == 0, first.text
-    assert "begin anew" not in first.text
-
-    second = start("--for", "6", "--rate", "300", "--preset", "tsallis")
-    assert second.end() == 0, second.text
+def it_has_said_which_bandits_begin_anew_and_the_way_back(run: Started) -> None:
     begun = "preset tsallis: 15 bandits learned under exp3ix and begin anew with the next trade in their partition"
-    (line,) = [line for line in second.text.splitlines() if line.startswith("preset ")]
+    (line,) = [line for line in run.text.splitlines() if line.startswith("preset ")]
     assert line.startswith(begun)
     assert {f"{stock}-{horizon}" for stock in ("AAPL", "IBM") for horizon in ("1d", "5d", "20d")} <= set(
         line.partition(": ")[2].partition(": ")[2].split(", ")
     )
-    assert 'then make run ARGS="--preset exp3ix"; to keep both: make run ARGS="--preset tsallis --data' in second.text
+    assert 'then make run ARGS="--preset exp3ix"; to keep both: make run ARGS="--preset tsallis --data' in run.text
 
 
 @pytest.mark.kafka

@@ -13,6 +13,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its public 
     ResourceType,
 )
 
+from armstream import __version__
+from armstream.keys import TASK_KEY
 from deploy.kafka.broker import Broker, start_kafka
 from tests.integration.check import check
 from tests.integration.load import history
@@ -102,6 +104,7 @@ def test_a_copy_in_another_cluster_that_keeps_offsets_is_adopted_and_learned_on(
     assert done == would.replace("would set", "set").replace("nothing was changed\n", "")
     assert target.log.committed(target.settings.topics.names.inputs) == stood
     assert reset(target, "to-snapshots")[1].endswith("there is nothing to set\n")
+    assert writers_of_newest(target) == {0: __version__.encode(), 1: __version__.encode()}, "reset wrote these"
 
     processor = target.start().wait_until_ready()
     target.send(history(3, 100, bandits=6, arms=arms, name="r"))
@@ -110,6 +113,13 @@ def test_a_copy_in_another_cluster_that_keeps_offsets_is_adopted_and_learned_on(
     check(target)
     assert target.verify()["result"] == "verified"
     assert len(target.log.read(target.settings.topics.names.trades[0])) == 440
+
+
+def writers_of_newest(job: Job) -> dict[int, object]:
+    """What the newest task snapshot of each partition says of who wrote it."""
+    records = job.log.read(job.settings.topics.names.bandit_snapshots)
+    newest = {record.partition: record.message for record in records if record.key == TASK_KEY}
+    return {number: dict(message.headers() or ()).get("armstream.version") for number, message in newest.items()}
 
 
 def target_refusal(target: Job) -> str:

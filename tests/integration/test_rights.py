@@ -33,6 +33,7 @@ from armstream.settings import Settings, load
 from tests.integration.load import history
 from tests.integration.processor import Job, Process, eventually
 from tests.integration.secured import WAYS, SecuredKafka, password_of, secured_kafka
+from tests.integration.test_refusals import has_no_members
 
 USERS: Mapping[str, str] = {  # a user for each row, who has no other's rights
     "processor": "processor",
@@ -42,7 +43,10 @@ USERS: Mapping[str, str] = {  # a user for each row, who has no other's rights
     "operator": "`arms` and `experts` commands",
     "lister": "`arms list`",
     "auditor": "`verify`",
+    "resetter": "`reset to-snapshots`",
+    "renewer": "`reset anew`, with the new names",
 }
+OUTPUTS = ("weights", "rewards", "bandit_snapshots", "position_snapshots", "dead_letters")
 ARMS = ("lightgbm", "xgboost", "ridge", "lstm")
 
 
@@ -63,7 +67,17 @@ class House:
             kafka.grant(user, self.rights(user))
 
     def rights(self, user: str) -> tuple[Right, ...]:
-        return RIGHTS[USERS[user]](self.job.settings)
+        return RIGHTS[USERS[user]](self.renewed if user == "renewer" else self.job.settings)
+
+    @property
+    def renewed(self) -> Settings:
+        """Those of a new group, `renewal`'s."""
+        names = {f"topics.{output}": getattr(self.job.settings.topics, output) + "-2" for output in OUTPUTS}
+        return load(None, self.job.environment({"kafka.group_id": f"{self.job.settings.kafka.group_id}-2", **names}))
+
+    @property
+    def renewal(self) -> tuple[str, ...]:
+        return ("reset", "anew", "--group", f"{self.job.settings.kafka.group_id}-2", "--suffix=-2")
 
     def client(self, user: str) -> dict[str, str]:
         """What any client of librdkafka comes with."""
@@ -158,6 +172,36 @@ def test_each_program_works_with_the_rights_of_its_row_alone(house: House) -> No
     assert house.ask("auditor", "verify").startswith("verified: 41 inputs")
 
 
+def test_the_ways_out_work_with_the_rights_of_their_rows_and_name_the_one_that_is_asked_last(house: House) -> None:
+    """Offsets that were moved and a topic that was made anew: group, transaction and snapshot are all written to."""
+    job, commands, group = house.job, house.job.settings.topics.names.commands, house.job.settings.kafka.group_id
+    job.create_topics()
+    processor = house.start().wait_until_ready()
+    house.trade(1, processor)
+    assert processor.stop() == 0, processor.text
+    job.admin.delete_topics([commands])[commands].result(30)
+    eventually(lambda: commands not in job.admin.list_topics(timeout=30).topics, 30, "deleted")
+    job.create_topics()
+    eventually(lambda: has_no_members(job, group), 30, "its session has ended", 0.5)
+    moved = ConsumerGroupTopicPartitions(group, [TopicPartition(job.settings.topics.names.trades[0], 0, 3)])
+    job.admin.alter_consumer_group_offsets([moved])[group].result(30)
+
+    (identity,) = [right for right in house.rights("resetter") if right.kind == "transactional id"]
+    with house.kafka.without("resetter", [identity]):
+        assert use_of(identity) in house.refused("resetter", "reset", "to-snapshots", "--accept-topics")
+    assert "set task 0: " in house.ask("resetter", "reset", "to-snapshots", "--accept-topics")
+    processor = house.start().wait_until_ready()
+    house.trade(2, processor)
+    assert processor.stop() == 0, processor.text
+
+    creates = [right for right in house.rights("renewer") if right.operation == "Create"]
+    with house.kafka.without("renewer", creates):
+        assert f": Create on topic {', '.join(right.name for right in creates)}. " in house.refused(
+            "renewer", *house.renewal
+        )
+    assert f"# made {job.settings.topics.names.weights}-2\n" in house.ask("renewer", *house.renewal)
+
+
 def test_a_right_that_lacks_is_named_before_any_work(house: House) -> None:
     """Each right by itself."""
     house.job.create_topics()
@@ -166,9 +210,13 @@ def test_a_right_that_lacks_is_named_before_any_work(house: House) -> None:
         "operator": ("arms", "pause", "book-0"),
         "lister": ("arms", "list"),
         "auditor": ("verify",),
+        "resetter": ("reset", "to-snapshots", "--dry-run"),
+        "renewer": (*house.renewal, "--dry-run"),
     }
     for user, command in commands.items():
         for right in house.rights(user):
+            if is_told_by_its_use_alone(house, right):
+                continue
             with house.kafka.without(user, [right]):
                 line = house.refused(user, *command)
             assert use_of(right) in line
@@ -178,6 +226,14 @@ def test_a_right_that_lacks_is_named_before_any_work(house: House) -> None:
         if right.kind == "topic":
             with house.kafka.without("processor", [right]), pytest.raises(Stopped, match=use_of(right)):
                 require(settings, house.rights("processor"))
+
+
+def is_told_by_its_use_alone(house: House, right: Right) -> bool:
+    """A transactional id's, and what one may do with a topic that is not there but see it."""
+    made = house.job.settings.topics.names.all
+    return right.kind == "transactional id" or (
+        right.kind == "topic" and right.operation != "Describe" and right.name not in made
+    )
 
 
 def test_a_processor_without_a_right_says_so_and_ends(house: House) -> None:
@@ -209,7 +265,8 @@ def test_nobody_can_do_anothers_work(house: House) -> None:
         "processor": everything - {"trades", "commands"},
         "engine": {"trades"},
         "operator": {"commands"},
-        **{user: set[str]() for user in ("maker", "checker", "lister", "auditor")},
+        "resetter": {"bandit-snapshots"},
+        **{user: set[str]() for user in ("maker", "checker", "lister", "auditor", "renewer")},
     }
     read_by = {
         "processor": everything - {"dead-letters"},
@@ -217,13 +274,15 @@ def test_nobody_can_do_anothers_work(house: House) -> None:
         "operator": {"rewards", "dead-letters"},
         "lister": {"weights", "bandit-snapshots", "dead-letters"},
         "auditor": everything,
-        **{user: set[str]() for user in ("maker", "checker")},
+        "resetter": {"trades", "commands", "bandit-snapshots", "rewards"},
+        **{user: set[str]() for user in ("maker", "checker", "renewer")},
     }
     prefix = house.job.settings.topics.prefix
     for user in USERS:
         assert readable(house.client(user), prefix, everything) == read_by[user], user
         if user != "processor":
             assert not can_open(house.client(user), house.rights("processor")[-1].name), user
+        if user not in ("processor", "resetter"):
             assert not can_move(house.client(user), house.job.settings.kafka.group_id, prefix + "weights"), user
     for user in USERS:  # last: what is written is no record of ours
         assert writable(house.client(user), prefix, everything) == written_by[user], user

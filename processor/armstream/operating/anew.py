@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
+from armstream.access import anew_rights
 from armstream.kafka_settings import KafkaSettings
 from armstream.operating.group import refuse_members, refuse_offsets
 from armstream.operating.reader import reader, watermarks
 from armstream.runtime.failures import Stopped
-from armstream.runtime.topics import create, partition_count, partition_counts
+from armstream.runtime.topics import create, partition_count, partition_counts, require
 from armstream.settings import Settings, TopicSettings
 from armstream.waiting import Say
 
@@ -25,8 +26,10 @@ def anew(
     where Kafka does not answer, and where it refuses: a group that is not new, topics that hold something, inputs that
     lack their beginning, unless `accept_deleted`.
     """
+    new = _renamed(settings, group, suffix)
+    require(new, anew_rights(new), say)
     count = partition_count(settings, settings.topics.names.inputs[0], say)
-    new = _renamed(settings, group, suffix, count)
+    new = new.model_copy(update={"topics": new.topics.model_copy(update={"partitions": count})})
     refuse_members(settings, group, say)
     refuse_offsets(settings, group, say)
     made = _to_be_made(new, say)
@@ -45,14 +48,14 @@ def anew(
         yield "# nothing was changed"
 
 
-def _renamed(settings: Settings, group: str, suffix: str, count: int) -> Settings:
+def _renamed(settings: Settings, group: str, suffix: str) -> Settings:
     """The settings of the new group. Raises Stopped where they are none."""
     if group == settings.kafka.group_id or not suffix:
         raise Stopped("--group and --suffix must name another group and other topics than today's")
     names = {output: getattr(settings.topics, output) + suffix for output in _OUTPUTS}
     try:
         kafka = KafkaSettings.model_validate({**dict(settings.kafka), "group_id": group})
-        topics = TopicSettings.model_validate({**dict(settings.topics), **names, "partitions": count})
+        topics = TopicSettings.model_validate({**dict(settings.topics), **names})
     except ValidationError as error:
         detail = error.errors()[0]
         raise Stopped(f"--group {group!r}, --suffix {suffix!r}: {detail['msg']}") from None

@@ -5,11 +5,13 @@ who joins then gets partitions afterwards, and a process that was thrown out can
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from msgspec.structs import replace
 
+from armstream.access import REFUSALS, to_snapshots_rights, why_refused
 from armstream.codec import encode
 from armstream.events import TaskSnapshot
 from armstream.keys import TASK_KEY
@@ -18,7 +20,8 @@ from armstream.operating.reader import REQUEST_SECONDS
 from armstream.operating.standing import Standing, standings
 from armstream.runtime.failures import Stopped
 from armstream.runtime.identity import ANEW, LOST_INPUT, ask, grown, identities
-from armstream.runtime.topics import admin_client, check, partition_count
+from armstream.runtime.snapshots import HEADERS
+from armstream.runtime.topics import admin_client, check, partition_count, require
 from armstream.settings import Settings
 from armstream.waiting import Say, waiting
 
@@ -46,6 +49,7 @@ def to_snapshots(settings: Settings, *, accept_topics: bool, dry_run: bool, say:
     these, which must have the same records at the same offsets. Raises Stopped where it refuses, or Kafka does not
     answer; then nothing was changed.
     """
+    require(settings, to_snapshots_rights(settings), say)
     blocking = next((difference for difference in check(settings, say) if difference.blocks), None)
     if blocking is not None:
         raise Stopped(str(blocking))
@@ -62,7 +66,7 @@ def to_snapshots(settings: Settings, *, accept_topics: bool, dry_run: bool, say:
         with only_member(settings, count, say) as member:
             if plan(settings, standings(settings, count, say), topic_ids, accept_topics) != steps:
                 raise Stopped("somebody moved offsets or snapshots meanwhile: ask again; nothing was changed")
-            _commit(settings, steps, member)
+            _commit(settings, steps, member, say)
         yield from (f"set {step}" for step in steps)
 
 
@@ -175,7 +179,7 @@ def _topic_ids(settings: Settings, say: Say) -> dict[str, str]:
     return {name: one.topic_id for name, one in found.items()}
 
 
-def _commit(settings: Settings, steps: Sequence[Step], member: Consumer) -> None:
+def _commit(settings: Settings, steps: Sequence[Step], member: Consumer, say: Say) -> None:
     """All of it in one transaction. Raises Stopped where it is not known to have been committed."""
     producer = Producer(
         {**settings.producer_configuration(), "transactional.id": settings.reset_transactional_id, "log_level": 0}
@@ -187,14 +191,18 @@ def _commit(settings: Settings, steps: Sequence[Step], member: Consumer) -> None
         for step in steps:
             if step.snapshot is not None:
                 topic = settings.topics.names.bandit_snapshots
-                producer.produce(topic, encode(step.snapshot), TASK_KEY, partition=step.task)
+                producer.produce(topic, encode(step.snapshot), TASK_KEY, partition=step.task, headers=HEADERS)
         if offsets:
             producer.send_offsets_to_transaction(offsets, member.consumer_group_metadata(), _CALL_SECONDS)
         producer.commit_transaction(_CALL_SECONDS)
     except KafkaException as failure:
-        reason = settings.kafka.masked(failure.args[0].str())
+        error = failure.args[0]
+        if error.code() in REFUSALS:
+            raise Stopped(why_refused(settings, error, to_snapshots_rights(settings), say)) from failure
+        reason = settings.kafka.masked(error.str())
         raise Stopped(
             f"the transaction failed: {reason}; `armstream reset to-snapshots --dry-run` says what holds now"
         ) from failure
     finally:
-        producer.close()
+        with suppress(KafkaException):  # a producer that has failed for good raises it again
+            producer.close()

@@ -9,13 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from armstream import __version__
 from armstream.codec import encode, encode_audited, encode_cut, encode_dead_letter
 from armstream.events import TaskSettings, TaskSnapshot, WeightVector
 from armstream.keys import TASK_KEY, claim_key, page_key, position_key
 from armstream.runtime.identity import Identity
 from armstream.runtime.intake import Record
-from armstream.runtime.snapshots import WRITER
+from armstream.runtime.snapshots import HEADERS
 from armstream.settings import Topics
 from armstream.stages.pipeline import Applied
 
@@ -125,7 +124,7 @@ def publish_task(
         [
             *({"key": bandit.bandit_id.encode(), "value": encode(bandit)} for bandit in applied.bandit_snapshots),
             *({"key": bandit_id.encode()} for bandit_id in applied.forgotten_bandits),
-            {"key": TASK_KEY, "value": encode(snapshot), "headers": {WRITER: __version__}},
+            {"key": TASK_KEY, "value": encode(snapshot), "headers": HEADERS},
         ],
     )
     publication.add(

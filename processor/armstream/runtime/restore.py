@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import cast
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
 from armstream.codec import DecodeError
 from armstream.events import BanditSnapshot, PositionPage, PositionSnapshot, TaskSnapshot
 from armstream.keys import CLAIM_PREFIX, TASK_KEY, position_key
 from armstream.runtime import ownership
+from armstream.runtime.committed import FirstRecord, end_of
 from armstream.runtime.failures import Stopped, stop_if_refused
 from armstream.runtime.identity import LOST_INPUT, Watch, made_anew
 from armstream.runtime.intake import Record
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _STABLE_OFFSETS_SECONDS = 0.2
 _WATERMARK_SECONDS = 0.5
+_POLL_SECONDS = 0.01
 _AGREE_TRIES = 20
 
 
@@ -172,26 +174,20 @@ class Restorer:
                     ownership.refuse_leftovers(number, f"{name}:{other}")
 
     def _holds_records(self, name: str, number: int, progress: Progress) -> Generator[None, None, bool]:
-        """Whether anything committed stands there: an aborted transaction leaves offsets, and no record."""
+        """Whether anything committed stands there."""
         marks = yield from self._watermarks(number, (name,), progress)
-        reached, end = marks[name]
-        if reached == end:
-            return False
         consumer = Consumer({**self._configuration, "isolation.level": "read_committed"}, logger=log)
         try:
-            consumer.assign([TopicPartition(name, number, OFFSET_BEGINNING)])
-            while reached < end:
-                message = consumer.poll(0.01)
-                if message is None:
-                    self._wait(progress, self._blocked(number, {name: reached}, {name: end}))
-                elif message.error() is None:
-                    return True
-                else:
-                    reached = _end_of(message)
+            first = FirstRecord(consumer, name, number, marks[name])
+            while (is_there := first.is_there(_POLL_SECONDS)) is None:
+                self._wait(progress, self._blocked(number, {name: first.reached}, {name: first.end}))
                 yield
+            return is_there
+        except KafkaException as failure:
+            stop_if_refused(failure.args[0])
+            raise
         finally:
             consumer.close()
-        return False
 
     # Reading.
 
@@ -260,7 +256,7 @@ class Restorer:
         try:
             consumer.assign([TopicPartition(name, number, OFFSET_BEGINNING) for name in ends])
             while any(reached[name] < end for name, end in ends.items()):
-                messages = consumer.consume(self._settings.limits.restore_slice_records, 0.01)
+                messages = consumer.consume(self._settings.limits.restore_slice_records, _POLL_SECONDS)
                 for message in messages:
                     _keep(message, found, reached)
                     if message.key() == TASK_KEY:
@@ -384,16 +380,6 @@ def _keep(message: Message, found: dict[str, dict[bytes, bytes]], reached: Offse
             found[topic][key] = value
         next_offset += 1
     else:
-        next_offset = _end_of(message)
-    reached[topic] = max(reached[topic], next_offset)
-
-
-def _end_of(message: Message) -> int:
-    """The offset of the end of a partition. Raises KafkaException for another error."""
-    error, record = message.error(), cast(Record, message)
-    if error is None:
-        raise KafkaException(KafkaError(KafkaError._FAIL, "a record where the end of a partition was expected"))
-    if error.code() != KafkaError._PARTITION_EOF:
         stop_if_refused(error)
-        raise KafkaException(error)
-    return record.offset()
+        next_offset = end_of(message)
+    reached[topic] = max(reached[topic], next_offset)

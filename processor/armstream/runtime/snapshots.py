@@ -11,7 +11,8 @@ from armstream import __version__
 from armstream.codec import DecodeError, Event, decode
 from armstream.runtime.identity import ANEW
 
-WRITER: Final = "armstream.version"  # the name of a task snapshot's header
+WRITER: Final = "armstream.version"
+HEADERS: Final[dict[str, str | bytes | None]] = {WRITER: __version__}  # of each task snapshot
 
 _SCHEMA_VERSION: Final = 1
 

@@ -3,24 +3,22 @@ like it: a snapshot knows what the topics were.
 """
 
 import logging
-import time
-from typing import cast
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException
 
 from armstream.access import processor_rights
-from armstream.codec import DecodeError, decode
 from armstream.events import TaskSnapshot
-from armstream.keys import TASK_KEY
+from armstream.runtime.committed import last_task_snapshots
 from armstream.runtime.failures import Stopped
 from armstream.runtime.identity import ask, grown, identities, learned_from_another
-from armstream.runtime.intake import Record
 from armstream.runtime.topics import admin_client, check, require
 from armstream.settings import Settings
+from armstream.watermarks import watermarks
 
 log = logging.getLogger(__name__)
 
 _READ_SECONDS = 10.0
+_WATERMARK_SECONDS = 3.0
 
 
 def refuse_differences(settings: Settings) -> None:
@@ -39,9 +37,9 @@ def _true_reason(settings: Settings) -> str:
     """The line that says how the topics are not what a snapshot says; "" where none says so."""
     names, admin = settings.topics.names, admin_client(settings)  # named: a client that is freed never answers
     try:
-        snapshot = _a_task_snapshot(settings)
         found = identities(ask(admin, names.all))
-    except (KafkaException, TimeoutError, DecodeError) as failure:
+        snapshot = _a_task_snapshot(settings) if names.bandit_snapshots in found else None
+    except (KafkaException, TimeoutError, Stopped) as failure:
         log.warning("no snapshot could be asked what the topics were: %r", failure)
         return ""
     if snapshot is None:
@@ -58,7 +56,7 @@ def _true_reason(settings: Settings) -> str:
 
 
 def _a_task_snapshot(settings: Settings) -> TaskSnapshot | None:
-    """Some task's on partition 0, the last one that is there within seconds. Raises KafkaException, DecodeError."""
+    """Some task's on partition 0, the last one. Raises KafkaException, and Stopped where it cannot be read."""
     consumer = Consumer(
         {
             **settings.kafka.connection(),
@@ -70,20 +68,9 @@ def _a_task_snapshot(settings: Settings) -> TaskSnapshot | None:
         },
         logger=log,
     )
-    found: bytes | None = None
-    deadline = time.monotonic() + _READ_SECONDS
+    topic = settings.topics.names.bandit_snapshots
     try:
-        consumer.assign([TopicPartition(settings.topics.names.bandit_snapshots, 0, OFFSET_BEGINNING)])
-        while time.monotonic() < deadline:
-            message = consumer.poll(0.1)
-            if message is None:
-                continue
-            if message.error() is not None:  # its end, or there is no such topic
-                break
-            record = cast(Record, message)
-            if record.key() == TASK_KEY:
-                found = record.value()
+        marks = watermarks(consumer, topic, 0, _WATERMARK_SECONDS)  # up to where the first open transaction began
+        return None if marks is None else last_task_snapshots(consumer, topic, {0: marks}, _READ_SECONDS).get(0)
     finally:
         consumer.close()
-    snapshot = None if found is None else decode(found)
-    return snapshot if isinstance(snapshot, TaskSnapshot) else None

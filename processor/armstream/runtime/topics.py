@@ -137,7 +137,7 @@ def _create(admin: AdminClient, settings: Settings, topics: Sequence[Topic]) -> 
                 log.info("topic %s was made by somebody else meanwhile", name)
                 continue
             if isinstance(failure, KafkaException) and failure.args[0].code() in access.REFUSALS:
-                lacking = [right for right in access.create_rights(settings) if right.operation == "Create"]
+                lacking = [Right("Create", "topic", topic.name) for topic in topics]
                 raise Stopped(access.not_allowed(settings, lacking)) from stopped
             raise Stopped(f"{name}: {stopped}") from stopped
     _wait_until_known(admin, settings, {topic.name for topic in topics})
