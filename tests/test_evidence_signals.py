@@ -91,7 +91,7 @@ def test_a_rate_times_one_is_the_adaptive_one_and_times_two_the_double() -> None
 
 
 def test_a_run_counts_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Always .6 on arm 0, which is the best of one of two decisions; arm 1 is the best of both together."""
+    """Always .6 on arm 0, which is the best at one of three decisions; arm 1 is the best of all together."""
 
     class Stubborn:
         bound_bps = None
@@ -103,10 +103,10 @@ def test_a_run_counts_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
             """Nothing."""
 
     monkeypatch.setattr(signals, "RULES", {"stubborn": lambda market: Stubborn()})  # noqa: ARG005 - it needs none
-    rewards = np.array([[10.0, 0.0, 0.0, 0.0, 0.0], [0.0, 20.0, 0.0, 0.0, 0.0]])
-    market = Market(rewards, rewards, np.array([0, 1]), 1, rewards > 0.0)
+    rewards = np.array([[10.0, 0.0, 0.0, 0.0, 0.0], [0.0, 20.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]])
+    market = Market(rewards, rewards, np.array([0, 1, 1]), 1, rewards > 0.0)
     scored = score(("stubborn", ("test", "1d"), 0), 0, [market])
-    assert scored == pytest.approx(((6 + 2) / 2 - (2 + 4) / 2, 20 / 2 - (6 + 2) / 2, 0.5))
+    assert scored == pytest.approx(((6 + 2) / 3 - (2 + 4) / 3, 20 / 3 - (6 + 2) / 3, 2 / 3))
 
 
 def test_tables_show_means_over_seeds_and_pair_them_by_hand() -> None:
