@@ -82,3 +82,5 @@ compare: $(ENVIRONMENT) ## importance weighting beside the shipped rule on real 
 evidence: $(ENVIRONMENT) ## every rule on real and synthetic markets, 20 seeds: the tables and plots of docs/evidence/rules.md
 	@$(BIN)/python -m tests.evidence --plots docs/evidence $(ARGS)
 	@$(BIN)/python -m tests.evidence.blends $(ARGS)
+	@$(BIN)/python -m tests.evidence.signals $(ARGS)
+	@$(BIN)/python -m tests.evidence.signals --rates $(ARGS)

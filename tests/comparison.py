@@ -42,12 +42,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """A bandit's trades: decision n earns rewards_bps[n, arm], which is known `held_bars` decisions later."""
+    """A bandit's trades: decision n earns rewards_bps[n, arm], which is known `held_bars` decisions later. It is a BUY
+    where buys[n, arm], else a SELL."""
 
     stock: str
     horizon: str
     held_bars: int
     rewards_bps: Array
+    buys: NDArray[np.bool_]
 
     @property
     def best_arm(self) -> int:
@@ -76,16 +78,18 @@ def learning_rules() -> dict[str, LearningSettings]:
 
 def books(stock: str, bars: Sequence[Bar]) -> list[Book]:
     """One for each horizon that the stock's history has trades of."""
-    by_arm = [_rewards_bps(stock, bars, arm) for arm in ARMS]
-    return [
-        Book(stock, horizon, held_bars, np.array([rewards[f"{stock}-{horizon}"] for rewards in by_arm]).T)
-        for horizon, held_bars in HORIZONS.items()
-    ]
+    by_arm = [_trades(stock, bars, arm) for arm in ARMS]
+    every = []
+    for horizon, held_bars in HORIZONS.items():
+        rewards_bps, buys = np.array([trades[f"{stock}-{horizon}"] for trades in by_arm]).T
+        every.append(Book(stock, horizon, held_bars, rewards_bps, buys > 0.0))
+    return every
 
 
-def _rewards_bps(stock: str, bars: Sequence[Bar], arm: str) -> dict[str, list[float]]:
-    """bandit_id -> net reward of each decision, in order, where one arm takes them all."""
+def _trades(stock: str, bars: Sequence[Bar], arm: str) -> dict[str, list[tuple[float, bool]]]:
+    """bandit_id -> each decision's net reward and whether it bought, in order, where one arm takes them all."""
     position_ids: dict[str, list[str]] = {}
+    bought: dict[str, bool] = {}
     earned_bps: dict[str, float] = {}
     tracker = RewardTracker()
 
@@ -99,12 +103,13 @@ def _rewards_bps(stock: str, bars: Sequence[Bar], arm: str) -> dict[str, list[fl
         for event in desk.next_bar():
             position_id, price, fees = event.position_id, event.price, event.fees
             if isinstance(event, Fill):
+                bought[position_id] = event.side == "BUY"
                 tracker.record_trade(arm, price, event.quantity, side=event.side, position_id=position_id, fees=fees)
             else:
                 earned_bps[position_id] = tracker.close_trade(
                     arm, price, fees, event.slippage, position_id=position_id, quantity=event.quantity
                 )
-    return {bandit_id: [earned_bps[one] for one in ids] for bandit_id, ids in position_ids.items()}
+    return {bandit_id: [(earned_bps[one], bought[one]) for one in ids] for bandit_id, ids in position_ids.items()}
 
 
 def play(bandit: Exp3IXBandit, book: Book, draws: Sequence[float]) -> Array:

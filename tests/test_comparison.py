@@ -28,6 +28,7 @@ def test_an_arm_earns_what_the_demo_would_pay_it() -> None:
         # Prices only rise: mean reversion is short, and pays what the others earn, and costs.
         mean_reversion = of_horizon[horizon].rewards_bps[0, ARMS.index("mean_reversion")]
         assert mean_reversion == pytest.approx(expected - 2 * (exit_ - entry) / entry * 10_000, rel=1e-12)
+        assert of_horizon[horizon].buys[0].tolist() == [arm != "mean_reversion" for arm in ARMS]
 
 
 def test_a_reward_is_learned_when_its_position_ends_by_the_propensity_of_its_draw() -> None:
@@ -35,7 +36,7 @@ def test_a_reward_is_learned_when_its_position_ends_by_the_propensity_of_its_dra
     rewards_bps = np.array([[60.0, -100.0], [40.0, 0.0], [30.0, 10.0]])
     bandit = Exp3IXBandit(2, estimator="implicit", gamma=0.0, eta_max=None, reward_bound_bps=100.0)
 
-    earned_bps = play(bandit, Book("X", "2d", 2, rewards_bps), [0.1, 0.1, 0.1])
+    earned_bps = play(bandit, Book("X", "2d", 2, rewards_bps, rewards_bps > 0.0), [0.1, 0.1, 0.1])
 
     eta = [sqrt(log(2) / (2 * t)) for t in range(1, 5)]
     first = 0.2 / (0.5 + eta[0] / 2)  # a loss of (100 - 60) / 200, drawn with probability 1/2
@@ -49,7 +50,7 @@ def test_what_is_learned_moves_the_next_score() -> None:
     rewards_bps = np.array([[-100.0, 100.0], [-100.0, 100.0]])
     bandit = Exp3IXBandit(2, estimator="implicit", gamma=0.0, eta_max=None, reward_bound_bps=100.0)
 
-    earned_bps = play(bandit, Book("X", "1d", 1, rewards_bps), [0.1, 0.9])
+    earned_bps = play(bandit, Book("X", "1d", 1, rewards_bps, rewards_bps > 0.0), [0.1, 0.9])
 
     loss = 1.0 / (0.5 + sqrt(log(2) / 2) / 2)
     p = 1 / (1 + exp(sqrt(log(2) / 4) * loss))

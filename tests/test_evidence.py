@@ -47,12 +47,21 @@ def test_rewards_are_noise_around_what_a_market_says_they_earn(name: str) -> Non
 
 
 def test_the_markets_are_what_they_are_called() -> None:
-    steady, switching, crash = (synthetic(name, 1) for name in SYNTHETIC)
+    steady, switching, crash, trap = (synthetic(name, 1) for name in SYNTHETIC)
     assert steady.means_bps.sum(axis=0).tolist() == [0, 0, 0, 200_000, 0]
     assert switching.means_bps.sum(axis=0).tolist() == [40_000] * 5
     assert switching.best_arms[[0, 1_999, 2_000, 19_999]].tolist() == [0, 0, 1, 4]
     assert crash.means_bps[7] == pytest.approx([-3.12, 5, 0, 0, 0])
     assert np.median(crash.rewards_bps[:, 0]) > 10 > np.median(crash.rewards_bps[:, 1]), "it looks best nearly always"
+    assert trap.means_bps[[4_999, 5_000]].tolist() == [[10, 5, 0, 0, 0], [-10, 5, 0, 0, 0]]
+
+
+def test_signals_of_synthetic_markets_are_fair_coins_that_say_nothing_of_rewards() -> None:
+    market = synthetic("steady", 1)
+    assert market.buys is not None
+    assert np.abs(market.buys.mean(axis=0) - 0.5).max() < 5 * 0.5 / sqrt(20_000)
+    correlations = np.corrcoef(np.hstack([market.buys, market.rewards_bps]).T) - np.eye(10)
+    assert np.abs(correlations[:5]).max() < 5 / sqrt(20_000)
 
 
 def test_a_seed_is_a_market_of_its_own_and_the_same_where_rewards_are_late() -> None:
@@ -72,10 +81,11 @@ def test_without_drift_a_history_ends_where_it_began() -> None:
 
 
 def test_a_book_is_scored_by_what_its_trades_earned() -> None:
-    book = Book("X", "5d", 5, np.array([[1.0, 5.0], [3.0, -2.0]]))
+    book = Book("X", "5d", 5, np.array([[1.0, 5.0], [3.0, -2.0]]), np.array([[True, False], [False, False]]))
     market = of_book(book)
     assert (market.wait, market.best_arms.tolist()) == (5, [0, 0])
     assert (market.means_bps == book.rewards_bps).all()
+    assert market.buys is book.buys
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -293,5 +303,7 @@ def test_every_rule_is_played_everywhere_and_some_never_without_what_was_logged(
     for rule in RULES:
         for place in ("steady", "as they were"):
             assert {job.delay for job in every if (job.rule, job.place[0]) == (rule, place)} == {0, 5, 50}
-        assert {job.place[0] for job in every if job.rule == rule} == {*SYNTHETIC, "as they were", "without drift"}
+        assert {job.place[0] for job in every if job.rule == rule} == {
+            *("steady", "switching", "rare crash", "as they were", "without drift")
+        }
     assert markets.DECISIONS == 20_000

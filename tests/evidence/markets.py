@@ -1,7 +1,7 @@
 """The markets of the evidence. Law: a market is fixed before anybody trades in it, and the same for every rule.
 
-Three synthetic ones of five arms and 20,000 decisions, drawn from a seed, and the demo's real prices, as they were and
-with each stock's mean daily return taken out: from 2000 to 2013 being long wins by survivorship alone.
+Synthetic ones of five arms and 20,000 decisions, drawn from a seed, and the demo's real prices, as they were and with
+each stock's mean daily return taken out: from 2000 to 2013 being long wins by survivorship alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +21,7 @@ NOISE_BPS = 20.0
 EDGE_BPS = 10.0
 BEST_ARM = 3
 TURN_EVERY = 2_000
+EARLY = 5_000  # decisions, of the trap
 CRASH_CHANCE, CRASH_BPS, CALM_BPS, SAFE_BPS = 0.01, -1_500.0, 12.0, 5.0
 
 Array = NDArray[np.float64]
@@ -29,12 +30,14 @@ Array = NDArray[np.float64]
 @dataclass(frozen=True, slots=True)
 class Market:
     """Decision n earns rewards_bps[n, arm], means_bps[n, arm] in expectation; it is known `wait` decisions later (1:
-    before the next). best_arms[n] is the best in expectation at that moment."""
+    before the next). best_arms[n] is the best in expectation at that moment. buys[n, arm] is the arm's signal, where
+    arms have one."""
 
     rewards_bps: Array
     means_bps: Array
     best_arms: NDArray[np.intp]
     wait: int = 1
+    buys: NDArray[np.bool_] | None = None
 
 
 def steady(generator: Generator) -> Market:
@@ -63,15 +66,26 @@ def rare_crash(generator: Generator) -> Market:
     return market
 
 
+def trap(generator: Generator) -> Market:
+    """Arm 0 earns +10 bps for 5,000 decisions, and is the worst from then on with -10. Arm 1 earns +5, the others 0."""
+    means = np.zeros((DECISIONS, N_ARMS))
+    means[:, 0] = np.where(np.arange(DECISIONS) < EARLY, EDGE_BPS, -EDGE_BPS)
+    means[:, 1] = SAFE_BPS
+    return _noisy(means, generator)
+
+
 SYNTHETIC: Mapping[str, Callable[[Generator], Market]] = {
     "steady": steady,
     "switching": switching,
     "rare crash": rare_crash,
+    "trap": trap,
 }
 
 
 def synthetic(name: str, seed: int) -> Market:
-    return SYNTHETIC[name](default_rng([seed, 1_000]))
+    """Signals are fair coins, whatever an arm earns."""
+    market = SYNTHETIC[name](default_rng([seed, 1_000]))
+    return replace(market, buys=default_rng([seed, 2_000]).random(market.means_bps.shape) < 0.5)
 
 
 def late(market: Market, delay: int) -> Market:
@@ -82,7 +96,7 @@ def late(market: Market, delay: int) -> Market:
 def of_book(book: Book) -> Market:
     """Real trades; what they earned is all that is known of their means."""
     best = np.full(len(book.rewards_bps), book.best_arm)
-    return Market(book.rewards_bps, book.rewards_bps, best, book.held_bars)
+    return Market(book.rewards_bps, book.rewards_bps, best, book.held_bars, book.buys)
 
 
 def without_drift(bars: Sequence[Bar]) -> list[Bar]:

@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 from armstream.demo.desk import HORIZONS
 from tests.comparison import PLOT_POINTS
 from tests.evidence.learners import RULES
-from tests.evidence.markets import SYNTHETIC, Array
+from tests.evidence.markets import Array
 from tests.evidence.play import Case, Job, Place, Played
 
 DELAYS = (0, 5, 50)
 PRICES = ("as they were", "without drift")
-MARKETS: Sequence[Place] = [(name, "") for name in SYNTHETIC]
+MARKETS: Sequence[Place] = [(name, "") for name in ("steady", "switching", "rare crash")]
 TRADES: Sequence[Place] = [(prices, horizon) for prices in PRICES for horizon in HORIZONS]
 LATE: Sequence[Place] = [*MARKETS, *((prices, "1d") for prices in PRICES)]  # longer positions are late by themselves
 COLORS = ("#1f6fb2", "#7fb2dd", "#c2571a", "#2f8f4e", "#7b3fa0", "#8fc79f", "#c9302c", "#b8860b", "#888888")
