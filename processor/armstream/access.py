@@ -210,29 +210,35 @@ def _lacking(settings: Settings, rights: Collection[Right], say: Say) -> list[Ri
     deadline = time.monotonic() + _REQUEST_SECONDS
     with waiting(kafka(settings), _REQUEST_SECONDS, say):
         while True:
-            answers = _answers(admin, rights, min(_TRY_SECONDS, _REQUEST_SECONDS))
+            answers = _of_topics(admin, rights, min(_TRY_SECONDS, _REQUEST_SECONDS))
             silences = list(_silences(answers))
             if not silences:
+                answers |= _of_groups(admin, rights)
                 return [right for right in rights if not _allows(answers.get((right.kind, right.name)), right)]
             admin.poll(0)  # it hears
             if time.monotonic() >= deadline or any(map(_lasts, heard)):
                 raise NoAccess(f"{kafka(settings)}: {settings.kafka.masked(_cause(heard, silences[0]))}")
 
 
-def _answers(admin: AdminClient, rights: Collection[Right], seconds: float) -> dict[tuple[Kind, str], _Answer]:
-    """What the cluster says of each topic and group."""
-    topics = TopicCollection(sorted({right.name for right in rights if right.kind == "topic"}))
-    groups = sorted({right.name for right in rights if right.kind == "group"})
-    futures: dict[tuple[Kind, str], Future[Any]] = {}
-    for name, future in admin.describe_topics(
-        topics, include_authorized_operations=True, request_timeout=seconds
-    ).items():
-        futures["topic", name] = future
-    if groups:
-        asked = admin.describe_consumer_groups(groups, include_authorized_operations=True, request_timeout=seconds)
-        futures |= {("group", name): future for name, future in asked.items()}
-    wait(futures.values(), 2 * seconds)
-    return {at: _answer(future) for at, future in futures.items()}
+def _of_topics(admin: AdminClient, rights: Collection[Right], seconds: float) -> dict[tuple[Kind, str], _Answer]:
+    """What the cluster says of each topic."""
+    names = TopicCollection(sorted({right.name for right in rights if right.kind == "topic"}))
+    asked = admin.describe_topics(names, include_authorized_operations=True, request_timeout=seconds)
+    wait(asked.values(), 2 * seconds)
+    return {("topic", name): _answer(future) for name, future in asked.items()}
+
+
+def _of_groups(admin: AdminClient, rights: Collection[Right]) -> dict[tuple[Kind, str], _Answer]:
+    """What the cluster says of each group: asked once topics were heard of, and with patience.
+
+    A request to a coordinator that runs out of time can abort the process (librdkafka's issue 4605).
+    """
+    names = sorted({right.name for right in rights if right.kind == "group"})
+    if not names:
+        return {}
+    asked = admin.describe_consumer_groups(names, include_authorized_operations=True, request_timeout=_REQUEST_SECONDS)
+    wait(asked.values(), 2 * _REQUEST_SECONDS)
+    return {("group", name): _answer(future) for name, future in asked.items()}
 
 
 def _answer(future: "Future[Any]") -> _Answer:
@@ -248,9 +254,8 @@ def _answer(future: "Future[Any]") -> _Answer:
 
 
 def _silences(answers: Mapping[tuple[Kind, str], _Answer]) -> Iterator[KafkaError]:
-    """Of topics: a group's coordinator may be on its way, and is heard of again when the group is used."""
-    for (kind, _), answer in answers.items():
-        if kind == "topic" and isinstance(answer, KafkaError) and answer.code() < 0:
+    for answer in answers.values():
+        if isinstance(answer, KafkaError) and answer.code() < 0:
             yield answer
 
 
