@@ -186,18 +186,13 @@ class Exp3IXBandit(DrawingLearner):
     def read(self) -> Reading:
         """Weights and probabilities of one reading, without numpy."""
         eta = self._rate(new_decision=False)
-        relative = self._relative_weights(eta)
-        total = summed(relative)
-        weights = [weight / total for weight in relative]
-        gamma = self._parameters.gamma
-        if gamma == 0.0:
-            return _new(Reading, (weights, weights.copy(), eta))
-        exploit, explore = 1.0 - gamma, gamma / len(weights)
-        return _new(Reading, (weights, [exploit * weight + explore for weight in weights], eta))
+        weights = self._weights(eta)
+        return _new(Reading, (weights, self._explored(weights.copy()), eta))
 
     def decide(self) -> Draw:
         """An arm drawn by exactly one number of the generator, with all that its update needs. Counts nothing."""
-        _, probabilities, eta = self.read()
+        eta = self._rate(new_decision=False)
+        probabilities = self._explored(self._weights(eta))
         arm = self._draw_from(probabilities)
         return _new(Draw, (arm, probabilities[arm], probabilities, eta))
 
@@ -479,6 +474,19 @@ class Exp3IXBandit(DrawingLearner):
         if -bound < reward < bound:
             return -reward / (2.0 * bound)
         return -0.5 if reward > 0.0 else 0.5
+
+    def _weights(self, eta: float) -> list[float]:
+        relative = self._relative_weights(eta)
+        total = summed(relative)
+        return [weight / total for weight in relative]
+
+    def _explored(self, weights: list[float]) -> list[float]:
+        """With the uniform part mixed in; the same list where there is none."""
+        gamma = self._parameters.gamma
+        if gamma == 0.0:
+            return weights
+        exploit, explore = 1.0 - gamma, gamma / len(weights)
+        return [exploit * weight + explore for weight in weights]
 
     def _relative_weights(self, eta: float) -> list[float]:
         """Weights relative to the largest, none below min_weight."""
