@@ -14,19 +14,34 @@ _PAUSE_SECONDS = 0.05
 
 
 def trade(bootstrap_servers: str, trades: str, weights: str, arms: list[str], stopping: threading.Event) -> int:
-    """A position after the other, opened and closed. Gives how many events were delivered."""
+    """A position after the other, opened and closed. Gives how many events were delivered.
+
+    A clock that is set back by a day can keep librdkafka from sending: what was not delivered is given back, and a new
+    publisher goes on.
+    """
     client, draw, published = {"bootstrap.servers": bootstrap_servers}, default_rng(0), 0
-    try:
-        with WeightsFollower(client, topic=weights) as follower, TradesPublisher(client, topics=[trades]) as publisher:
-            while not stopping.wait(_PAUSE_SECONDS):
-                decision = follower.choose(f"engine-{draw.integers(_BANDITS)}", draw, arms=arms)
-                price = float(draw.uniform(20.0, 200.0))
-                publisher.publish(decision.fill(instrument_id="AAPL", side="BUY", quantity=1.0, price=price))
-                publisher.publish(decision.close(quantity=1.0, price=price * float(draw.normal(1.0, 0.003))))
-                published += 2
-    except PublishError as undelivered:  # a clock that is set back by a day can keep librdkafka from sending
-        published -= len(undelivered.events)
+    with WeightsFollower(client, topic=weights) as follower:
+        while not stopping.is_set():
+            try:
+                with TradesPublisher(client, topics=[trades]) as publisher:
+                    while not stopping.wait(_PAUSE_SECONDS):
+                        decision = follower.choose(f"engine-{draw.integers(_BANDITS)}", draw, arms=arms)
+                        price = float(draw.uniform(20.0, 200.0))
+                        fill = decision.fill(instrument_id="AAPL", side="BUY", quantity=1.0, price=price)
+                        close = decision.close(quantity=1.0, price=price * float(draw.normal(1.0, 0.003)))
+                        for event in (fill, close):
+                            published += 1
+                            publisher.publish(event)
+            except PublishError as undelivered:
+                published -= _count(undelivered)
     return published
+
+
+def _count(undelivered: BaseException | None) -> int:
+    """How many events were given back, by a call and by the end that followed it."""
+    if not isinstance(undelivered, PublishError):
+        return 0
+    return len(undelivered.events) + _count(undelivered.__context__)
 
 
 if __name__ == "__main__":
