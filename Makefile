@@ -23,7 +23,7 @@ engine-example: $(ENVIRONMENT) ## an engine that trades beside make run: base, b
 	@$(BIN)/python -m tests.examples.trading_engine $(ARGS)
 
 test: $(ENVIRONMENT) ## unit, property and integration tests, on a real Kafka; ARGS goes to pytest
-	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 container-test: $(ENVIRONMENT) ## integration tests in containers of KAFKA_IMAGE=armstream-kafka, three brokers too; nothing but Docker will do
 	@env -u KAFKA_BOOTSTRAP_SERVERS KAFKA_IMAGE=$${KAFKA_IMAGE:-armstream-kafka} \
