@@ -197,6 +197,11 @@ def test_an_arm_that_is_flat_or_has_no_signal_is_left_out_as_one_that_cannot_tra
         assert first.probabilities == (0.5, 0.0, 0.5)
 
 
+def test_signals_go_with_arms_in_an_array() -> None:
+    views = dict.fromkeys(("arm_0", "arm_1"), "BUY")
+    assert draw("book", vector_of(), default_rng(1), arms=np.array(list(views)), signals=views).signals == views
+
+
 def test_signals_and_what_is_available_leave_out_together_and_every_view_is_logged() -> None:
     decision = answering(vector_of()).choose("book", default_rng(1), available={"arm_1", "arm_2"}, signals=VIEWS)
     assert (decision.arm, decision.probabilities) == ("arm_2", (0.0, 0.0, 1.0))

@@ -241,6 +241,14 @@ def test_a_whole_that_was_amended_down_to_what_is_filled_is_done(task: Task) -> 
     assert task.position().decision is None
 
 
+def test_the_order_of_names_makes_no_other_decision_where_the_order_is_amended(task: Task) -> None:
+    views = {"ridge": "BUY", "mlp": "SELL"}
+    turned = dict(reversed(views.items()))
+    task.apply(fill("f1", quantity=60.0, signals=views, **HUNDRED))
+    task.apply(fill("f2", quantity=10.0, signals=turned, order_quantity=70.0), close(quantity=70.0))
+    assert (letters(task), [r.weight for r in rewards(task)]) == ([], pytest.approx([0.6, 0.4], rel=1e-15))
+
+
 @restarted_or_not
 def test_a_part_fill_whose_eta_is_no_number_is_of_the_same_decision(task: Task, steps: Callable[[Task], None]) -> None:
     unset: dict[str, Any] = {"eta": math.nan, "quantity": 50.0, **HUNDRED}

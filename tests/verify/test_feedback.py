@@ -151,6 +151,28 @@ def test_an_arm_that_went_and_came_again_was_asleep_for_a_blend_of_before() -> N
     assert desk.verify().not_checked == []
 
 
+def test_a_mirror_image_that_comes_to_nothing_is_no_difference() -> None:
+    """A fall of .55 of 85.69, and .55 a unit of costs: the other side earns 0, up to what rounding leaves in either."""
+    desk = Desk(settings_of(**sections_of("tsallis both, adaptive")))
+    parts: dict[str, Any] = {"quantity": 14.0, "order_quantity": 14.0, "fees": 3.85}
+    desk.apply(fill(price=85.69, **parts, **DRAW), close(quantity=7.0, price=85.14, fees=1.925))
+    assert desk.event(desk.names.rewards, 0, Reward).arms[2].estimate == pytest.approx(0.5)
+    assert desk.verify().not_checked == []
+
+
+def test_a_fill_of_a_position_that_was_done_begins_without_its_terms() -> None:
+    """Filled and closed whole, it is done. Closes that come for more wait, the last is final, and a fill comes for a
+    part of them: it weighs nothing, and its decision has come to nothing yet."""
+    desk = Desk(settings_of(**sections_of("tsallis side, adaptive")))
+    parts: dict[str, Any] = {"quantity": 10.0, "order_quantity": 10.0, "weights_version": 0}
+    desk.apply(fill("f1", **parts, **DRAW), close("c1", quantity=10.0))
+    desk.apply(close("c2", quantity=10.0), close("c3", quantity=10.0, final=True), fill("f2", **parts, **DRAW))
+    decision = desk.event(desk.names.position_snapshots, -1, PositionSnapshot).decision
+    assert decision is not None
+    assert decision.terms == {}
+    assert desk.verify().not_checked == []
+
+
 def newest_losses(desk: Desk) -> dict[str, float]:
     name = desk.names.bandit_snapshots
     snapshots = [desk.any_event(name, at) for at in range(len(desk.topics[name]))]

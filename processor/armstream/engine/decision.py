@@ -182,7 +182,8 @@ def draw(
     else:
         raise ValueError(f"{bandit_id!r} has no weights yet: choose needs the arms to draw from")
     views = None if signals is None else signals_by_name("signals", signals)
-    awake = None if views is None else _awake(bandit_id, views, dict.fromkeys((*names, *(arms or ()))))
+    known = names if arms is None else dict.fromkeys((*names, *arms))
+    awake = None if views is None else _awake(bandit_id, views, known)
     allowed = [each for each in (arms, available, awake) if each is not None]
     can_be_drawn = [all(name in each for each in allowed) for name in names]
     said: Said = {}

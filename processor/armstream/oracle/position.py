@@ -30,7 +30,8 @@ _CLOSE_TERMS = ("event_id", "quantity", "price", "fees", "ts_event")
 
 class Position:
     """One decision so far. `unfilled` is what the weights of its fills leave of 1; `terms` are what its parts came to,
-    by arm name, where the rule asks for that, each with its scale."""
+    by arm name, where the rule asks for that, each with its scale. `is_done`, as of the last event: no part can come
+    any more, and they are gone. A fill that still comes has a decision of its own."""
 
     __slots__ = (
         "closes",
@@ -41,6 +42,7 @@ class Position:
         "filled_rounded",
         "fills",
         "final_close_id",
+        "is_done",
         "terms",
         "ts_last",
         "unfilled",
@@ -59,6 +61,7 @@ class Position:
         self.unfilled = 1.0
         self.weight_scale = 1.0
         self.final_close_id: str | None = None
+        self.is_done = False
         self.terms: dict[str, Sized] = {}
 
     @property
@@ -68,6 +71,8 @@ class Position:
 
     def accept(self, event: Fill | Close) -> list[Segment]:
         """What the event realises, and what is written off with it."""
+        if self.is_done:
+            self.terms = {}
         self.event_count += 1
         self.ts_last = max(self.ts_last, event.ts_event)
         if isinstance(event, Fill):
@@ -76,10 +81,17 @@ class Position:
             self.closes.append(Part(event))
             if event.final:
                 self.final_close_id = event.event_id
-        segments = match(self.fills, self.closes, Rounding(self.event_count, self.filled_rounded))
+        rounding = Rounding(self.event_count, self.filled_rounded)
+        segments = match(self.fills, self.closes, rounding)
         if self.final_close_id is not None:
             segments += write_off(self.fills, self.final_close_id, event.ts_event)
+        self.is_done = not self.part_count and (self.final_close_id is not None or self._is_filled(rounding))
         return segments
+
+    def _is_filled(self, rounding: Rounding) -> bool:
+        """Whether no fill is missing of the whole order."""
+        whole = None if self.decision is None else self.decision.order_quantity
+        return whole is None or rounding.explains(whole - self.filled_rounded, whole)
 
     def _open(self, fill: Fill) -> None:
         decision = self.decision

@@ -125,7 +125,8 @@ class TsallisFormula(Formula):
         else:
             eta, lessons = self.eta, shared_out(self, shares, self.loss_above_half(reward_bps), weight, None)
             self._move({lesson.arm: lesson.estimate for lesson in lessons}, new_decision)
-            terms = self._accumulate({lesson.arm: lesson.estimate for lesson in lessons}, None, logged.terms)
+            added = {lesson.arm: (lesson.estimate, lesson.estimate_scale) for lesson in lessons}
+            terms = self._accumulate(added, None, logged.terms)
             taught = Taught(lessons, eta, "NONE", terms)
         self._count(shares, weight * reward_bps, new_decision)
         return taught
@@ -167,13 +168,12 @@ class TsallisFormula(Formula):
         a_i = weight (loss_i - 1/2) / o_i for each arm seen. Those that were asleep move by what was played instead: the
         sum of played_i a_i. `chances` are p_i for S, None where nothing was drawn."""
         eta, lessons = self.eta, []
-        terms: dict[int, float] = {}
+        terms: dict[int, Sized] = {}
         for one in seen:
             realised, size = self.signal(one, weight)
-            terms[one.arm] = realised / one.chance
-            lesson = Lesson(one.arm, one.share, one.chance, start + terms[one.arm], start + size / one.chance)
-            lessons.append(lesson)
-        played = fsum(one.played * terms[one.arm] for one in seen)
+            term, scale = terms[one.arm] = realised / one.chance, size / one.chance
+            lessons.append(Lesson(one.arm, one.share, one.chance, start + term, start + scale))
+        played = fsum(one.played * terms[one.arm][0] for one in seen)
         moves = dict.fromkeys(range(self.count), start) | dict.fromkeys(logged.asleep, start + played)
         moves |= {lesson.arm: lesson.estimate for lesson in lessons}
         self.largest = [max(each, *(lesson.estimate_scale for lesson in lessons)) for each in self.largest]
@@ -181,16 +181,16 @@ class TsallisFormula(Formula):
         return Taught(tuple(lessons), eta, "LOGGED", self._accumulate(terms, chances, logged.terms))
 
     def _accumulate(
-        self, terms: Mapping[int, float], chances: Sequence[float] | None, before: Mapping[str, Sized]
+        self, terms: Mapping[int, Sized], chances: Sequence[float] | None, before: Mapping[str, Sized]
     ) -> dict[str, Sized]:
         """S += f(A + a) - f(A), A what the decision came to before this part and a what the part adds, by arm, each
-        with the largest that it ever was. S is never below 0, also where A is from before a reset."""
+        with the largest that it or a term of it ever was. S is never below 0, also where A is from before a reset."""
         if not self._is_adaptive:
             return {}
         after = {name: sized for name, sized in before.items() if name in self.arms}
-        for at, term in terms.items():
+        for at, (term, scale) in terms.items():
             was, largest = after.get(self.arms[at], (0.0, 0.0))
-            after[self.arms[at]] = was + term, max(largest, abs(was + term), abs(term))
+            after[self.arms[at]] = was + term, max(largest, abs(was + term), scale)
         added = self._part_of_s(after, chances) - self._part_of_s(before, chances)
         total = max(0.0, self.sum_of_squares[0] + added)
         self.sum_of_squares = total, max(self.sum_of_squares[1], total, MOST_OF_A_DECISION)

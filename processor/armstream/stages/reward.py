@@ -414,8 +414,9 @@ def _agreed_decision(was: PositionSnapshot, fill: Fill) -> DecisionSnapshot:
 
 
 def _differs(name: str, one: DecisionSnapshot, other: DecisionSnapshot) -> bool:
-    """Whether it makes another decision. By repr, in which NaN is NaN."""
-    return name != "order_quantity" and repr(getattr(one, name)) != repr(getattr(other, name))
+    """Whether it makes another decision. By repr, in which NaN is NaN; in a map the order says nothing."""
+    ours, theirs = getattr(one, name), getattr(other, name)
+    return name != "order_quantity" and ours != theirs and repr(ours) != repr(theirs)
 
 
 # Its parts.
