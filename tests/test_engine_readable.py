@@ -131,6 +131,13 @@ def test_whatever_is_read_can_be_drawn_from_and_its_draw_sent(told: WeightVector
     decision.fill(instrument_id="X", side="BUY", quantity=1, price=1.0)
 
 
+def test_where_no_expert_has_a_weight_the_draw_is_uniform() -> None:
+    arms, experts = (ArmWeight("a", 1.0, 1.0), ArmWeight("b", 0.0, 0.0)), (ExpertWeight("x", 0.0),)
+    told = WeightVector("book", 1, "exp4", "", arms, 0.0, 0.1, 0.0, 0, "LIVE", 0.3, "", 0, experts)
+    decision = draw("book", told, default_rng(0), experts={"x": [1.0, 0.0]})
+    assert decision.probabilities == (0.5, 0.5)
+
+
 # What is live
 
 

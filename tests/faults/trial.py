@@ -245,7 +245,8 @@ class Trial:
         for process in [process for process in self.processes.values() if process.is_alive]:
             assert process.stop() == 0 or _gave_up(process), process.text
         found = check(self.job)
-        assert len(found.inputs) == self.load.sent_records + self.sent_apart_records
+        sent_records = self.load.sent_records + self.sent_apart_records
+        assert len(found.inputs) == sent_records, f"{len(found.inputs)} inputs are committed of {sent_records} sent"
         assert self._verify("--state", str(self.folder / "verified"))["result"] == "verified"
         assert self._verify()["result"] == "verified"
 

@@ -47,13 +47,15 @@ def said_by_engine(
 
 
 def mixed(vector: WeightVector, said: Said, can_be_drawn: Sequence[bool]) -> list[float]:
-    """(1 - gamma) of what those who are awake say by their weights, and gamma shared out over what can be drawn."""
+    """(1 - gamma) of what those who are awake say by their weights, and gamma shared out over what can be drawn: all of
+    it where nobody who is awake has a weight."""
     awake = [(expert.weight, row) for expert in vector.experts if (row := said[expert.name]) is not None]
-    trust = summed(weight for weight, _ in awake)
+    trusted = [(weight, row) for weight, row in awake if weight > 0.0]
+    trust = summed(weight for weight, _ in trusted)
     share = 1.0 / can_be_drawn.count(True)
-    explore = vector.gamma if trust > 0.0 else 1.0
+    explore = vector.gamma if trusted else 1.0
     played = [explore * share if can else 0.0 for can in can_be_drawn]
-    for weight, row in awake:
+    for weight, row in trusted:
         part = (1.0 - explore) * weight / trust
         played = [p + part * each for p, each in zip(played, row, strict=True)]
     return played
