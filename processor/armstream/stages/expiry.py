@@ -5,7 +5,6 @@ restart moves it. What a bandit keeps beside its state only says where to look.
 """
 
 from collections.abc import Sequence
-from heapq import heappush
 
 from armstream.codec import encode
 from armstream.events import DeadLetter, PositionSnapshot, Source
@@ -32,13 +31,15 @@ def expire(state: TaskState, bandit_id: str, taken: Taken | None) -> Sequence[De
     if taken is not None:
         bandit, before, after = taken.bandit, taken.before, taken.after
         state.note_flat(bandit, before, after)
-        if after.waiting:
-            _note_waiting(state, bandit, before, after)
-    else:
-        touched = state.touched(bandit_id)
-        if touched is None:  # nothing of it changed, so nothing is due that was not
-            return ()
-        bandit = touched
+        if after.waiting and (before is None or len(after.waiting) > len(before.waiting)):
+            state.note_waiting(bandit, after.position_id, after.waiting[-1])
+        return _end_due(state, bandit)
+    touched = state.touched(bandit_id)
+    return () if touched is None else _end_due(state, touched)  # where nothing changed, nothing is due that was not
+
+
+def _end_due(state: TaskState, bandit: Bandit) -> Sequence[DeadLetter]:
+    bandit_id = bandit.bandit_id
     letters: Sequence[DeadLetter] = ()
     limits = state.limits
     if bandit.waiting:
@@ -52,14 +53,6 @@ def expire(state: TaskState, bandit_id: str, taken: Taken | None) -> Sequence[De
     while state.position_count > limits.max_positions_remembered and state.finished_count:
         make_room(state, bandit)
     return letters
-
-
-def _note_waiting(state: TaskState, bandit: Bandit, before: PositionSnapshot | None, after: PositionSnapshot) -> None:
-    """Where to look for a close that has to wait."""
-    if before is None or len(after.waiting) > len(before.waiting):
-        close = after.waiting[-1]
-        heappush(bandit.waiting, (close.ts_event, close.event_id, after.position_id))
-        heappush(state.waiting, (close.ts_event, bandit.bandit_id, after.position_id, close.event_id))
 
 
 def _oldest_wait(state: TaskState, bandit: Bandit) -> int:

@@ -94,7 +94,7 @@ class Pipeline:
             raise RuntimeError("the last batch was neither committed nor rolled back")
         self._is_open = True
         self._state.begin()
-        batch = _Batch(self._state, len(events), source_of)
+        batch = Batch(self._state, len(events), source_of)
         index = 0
         try:
             if events:
@@ -126,18 +126,18 @@ class Pipeline:
         self._is_open = False
 
 
-class _Batch:
+class Batch:
     """One batch on its way through: the outputs so far, over the state's overlay."""
 
     def __init__(self, state: TaskState, size: int, source_of: Callable[[int], Source]) -> None:
         self._state = state
         self._source_of = source_of
-        self._outcomes = bytearray(size)
-        self._audit: list[Reward | CommandApplied] = []
+        self.outcomes = bytearray(size)
+        self.audit: list[Reward | CommandApplied] = []
         self._audit_indexes: list[int] = []
-        self._dead_letters: list[DeadLetter] = []
+        self.dead_letters: list[DeadLetter] = []
         self._dead_letter_indexes: list[int] = []
-        self._clipped: list[int] = []
+        self.clipped: list[int] = []
 
     def apply(self, index: int, event: Input) -> None:
         try:
@@ -153,17 +153,21 @@ class _Batch:
         except Refused as refused:
             letter = DeadLetter(self._source_of(index), refused.error_class, refused.error, event.ts_event)
             self._bury(index, letter)
-            self._outcomes[index] = DEAD_LETTER
+            self.outcomes[index] = DEAD_LETTER
             if isinstance(event, Fill | Close):
                 self._bury_all(index, expire(self._state, event.bandit_id, None))
             return
         if taken is None:
-            self._outcomes[index] = DUPLICATE
+            self.outcomes[index] = DUPLICATE
         elif taken.segments:
             self._teach(index, event, taken)
         letters = expire(self._state, event.bandit_id, taken)
         if letters:
             self._bury_all(index, letters)
+
+    def expire(self, index: int, bandit_id: str) -> None:
+        """What is due in a bandit after an event at `index` that somebody else applied."""
+        self._bury_all(index, expire(self._state, bandit_id, None))
 
     def _bury_all(self, index: int, letters: Sequence[DeadLetter]) -> None:
         for letter in letters:
@@ -177,10 +181,10 @@ class _Batch:
         for segment in taken.segments:
             reward, terms = learn(self._state, taken, segment, not counted, terms)
             counted = counted or reward.applied
-            self._audit.append(reward)
+            self.audit.append(reward)
             self._audit_indexes.append(index)
             if is_clipped(bandit, reward):
-                self._clipped.append(len(self._audit) - 1)
+                self.clipped.append(len(self.audit) - 1)
         if terms is not before:
             self._state.keep_terms(taken.after, terms)
         bandit.cause_event_id, bandit.ts_event = event.event_id, event.ts_event
@@ -188,19 +192,19 @@ class _Batch:
     def begin_anew(self) -> None:
         """Right before the first event: its record stands for the moment."""
         for bandit_id, settings_before in self._state.to_begin_anew.items():
-            self._audit.append(begin_anew(self._state, bandit_id, settings_before))
+            self.audit.append(begin_anew(self._state, bandit_id, settings_before))
             self._audit_indexes.append(0)
 
     def _obey(self, index: int, command: Command) -> None:
         audited = obey(self._state, command)
         if audited is None:
-            self._outcomes[index] = DUPLICATE
+            self.outcomes[index] = DUPLICATE
             return
-        self._audit.append(audited)
+        self.audit.append(audited)
         self._audit_indexes.append(index)
 
     def _bury(self, index: int, letter: DeadLetter) -> None:
-        self._dead_letters.append(letter)
+        self.dead_letters.append(letter)
         self._dead_letter_indexes.append(index)
 
     def result(self) -> Applied:
@@ -208,10 +212,10 @@ class _Batch:
         bandits = state.touched_bandits()
         position_snapshots, position_pages, forgotten = state.changed_positions()
         return Applied(
-            self._outcomes,
-            self._audit,
+            self.outcomes,
+            self.audit,
             self._audit_indexes,
-            self._dead_letters,
+            self.dead_letters,
             self._dead_letter_indexes,
             [weight_vector(bandit) for bandit, advanced in bandits if advanced],
             [state.bandit_snapshot(bandit) for bandit, _ in bandits],
@@ -219,5 +223,5 @@ class _Batch:
             position_pages,
             forgotten,
             state.forgotten_bandits(),
-            self._clipped,
+            self.clipped,
         )

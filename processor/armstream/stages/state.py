@@ -7,7 +7,7 @@ cut back; a bandit is copied when a batch first touches it, its learner when a b
 
 from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from msgspec import structs
 
@@ -20,6 +20,7 @@ from armstream.events import (
     PositionFill,
     PositionPage,
     PositionSnapshot,
+    WaitingClose,
 )
 from armstream.keys import page_key, position_key
 from armstream.learning import ExpertLearned, Learned, Learner, LearningSettings, RewardBound, Rule
@@ -35,6 +36,14 @@ _NO_ARMS: tuple[ArmState, ...] = ()
 _NO_KEYS: set[str] = set()
 
 H = TypeVar("H", bound=tuple[object, ...])
+H_co = TypeVar("H_co", bound=tuple[object, ...], covariant=True)
+
+
+class Hints(Protocol[H_co]):
+    """Where to look first: the least hint is at 0. `TaskState.pop_hint` takes it away."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> H_co: ...
 
 
 def is_flat(position: PositionSnapshot) -> bool:
@@ -109,9 +118,9 @@ class Bandit:
         self.ts_event = 0
         self.forgotten_until = NEVER
         self.finished_count = 0
-        self.finished: list[tuple[int, str]] = []
+        self.finished: Hints[tuple[int, str]] = []
         self.held_until = NEVER_YET
-        self.waiting: list[tuple[int, str, str]] = []
+        self.waiting: Hints[tuple[int, str, str]] = []
 
     def copy(self) -> "Bandit":
         twin = object.__new__(Bandit)
@@ -163,7 +172,7 @@ class TaskState:
         self.open_position_count = 0
         self.waiting_close_count = 0
         self.to_begin_anew: dict[str, str] = {}
-        self.waiting: list[tuple[int, str, str, str]] = []
+        self.waiting: Hints[tuple[int, str, str, str]] = []
         self._bandits: dict[str, Bandit] = {}
         self._positions: dict[str, PositionSnapshot] = {}
         self._held: dict[str, set[str]] = {}  # by bandit, keys of positions that are not flat
@@ -289,10 +298,21 @@ class TaskState:
         if not (after.open_left or after.waiting):
             bandit.finished_count += 1
             self.finished_count += 1
-            heappush(bandit.finished, (after.ts_last, after.position_id))
+            self._note_finished(bandit, after)
             return
         held_until = after.ts_last + self.limits.max_holding_micros
         bandit.held_until = min(bandit.held_until, held_until)
+
+    def _note_finished(self, bandit: Bandit, position: PositionSnapshot) -> None:
+        assert isinstance(bandit.finished, list)  # it is this state's
+        heappush(bandit.finished, (position.ts_last, position.position_id))
+
+    def note_waiting(self, bandit: Bandit, position_id: str, close: WaitingClose) -> None:
+        """Keeps where to look for a close that has to wait."""
+        assert isinstance(bandit.waiting, list)  # it is this state's
+        assert isinstance(self.waiting, list)
+        heappush(bandit.waiting, (close.ts_event, close.event_id, position_id))
+        heappush(self.waiting, (close.ts_event, bandit.bandit_id, position_id, close.event_id))
 
     def add_page(
         self, key: str, paged: Paged | None, fills: tuple[PositionFill, ...], closes: tuple[PositionClose, ...]
@@ -323,9 +343,10 @@ class TaskState:
         self._versions.pop(bandit.bandit_id)
         self.bandit_count -= 1
 
-    def pop_hint(self, heap: list[H]) -> H:
+    def pop_hint(self, heap: Hints[H]) -> H:
         """A heap's first hint; rollback puts it back."""
-        hint = heappop(heap)
+        assert isinstance(heap, list)  # it is this state's
+        hint: H = heappop(heap)
         self._popped.append((heap, hint))
         return hint
 
@@ -475,7 +496,9 @@ class TaskState:
 
         Positions may come before it.
         """
-        bandit = self._restored_bandit(snapshot.bandit_id)
+        self._read_back(self._restored_bandit(snapshot.bandit_id), snapshot)
+
+    def _read_back(self, bandit: Bandit, snapshot: BanditSnapshot) -> None:
         if snapshot.arms:
             self._restore_learner(bandit, snapshot)
         bandit.version = snapshot.version
@@ -500,7 +523,9 @@ class TaskState:
                 f"bandit {bandit_id!r} is registered no more; to go on with it: bandits.on_settings_change: keep"
             )
         settings = _settings_of(snapshot, now or self.registry.template)
-        if now is not None and now != settings:
+        if now == settings:
+            settings = now  # one object for all
+        elif now is not None:
             if policy == "refuse":
                 raise SettingsMismatch(
                     f"bandit {bandit_id!r} was learned under other settings: {now.difference(snapshot.settings)}; "
@@ -524,8 +549,7 @@ class TaskState:
         self.waiting_close_count += len(position.waiting)
         self.note_flat(bandit, None, position)
         for close in position.waiting:
-            heappush(bandit.waiting, (close.ts_event, close.event_id, position.position_id))
-            heappush(self.waiting, (close.ts_event, position.bandit_id, position.position_id, close.event_id))
+            self.note_waiting(bandit, position.position_id, close)
 
     def restore_page(self, page: PositionPage) -> None:
         """Each page once, in any order."""

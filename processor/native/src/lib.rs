@@ -1,0 +1,26 @@
+//! Armstream's native core: the usual work of the stages on a task's state, from records to records.
+//!
+//! Law: the Python stages are the law. What the core does gives their bytes, and what it does not do it hands to them,
+//! in order, over this one state. Nothing here reads a clock, draws, or calls Kafka.
+
+mod avro;
+mod bandit;
+mod batch;
+mod core;
+mod decision;
+mod events;
+mod learning;
+mod matching;
+mod position;
+mod reward;
+mod rules;
+mod state;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<core::Core>()?;
+    module.add_class::<rules::NativeRules>()?;
+    Ok(())
+}
