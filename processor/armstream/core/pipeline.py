@@ -3,52 +3,19 @@
 Law: as Pipeline, and its bytes. An event that is unusual goes through the same `Batch` of the stages, at its place.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from armstream.codec import encode, encode_audited, encode_dead_letter
+from armstream.core.published import BEGUN_ANEW, Measured, Output, Published
 from armstream.core.state import CoreState
-from armstream.events import Action, Close, CommandApplied, ErrorClass, Fill, Input, Outcome, Reward, Source
+from armstream.events import Close, CommandApplied, Fill, Input, Reward, Source
 from armstream.keys import page_key
 from armstream.stages.bandit import weight_vector
 from armstream.stages.pipeline import ApplyFailure, Batch
 
-Output = dict[str, Any]  # a key and a value, as produce_batch takes them; no value is a tombstone
-
 _EVENT: Final = 1  # where the core stops: a record that is unusual; else what is due after one
-BEGUN_ANEW: Final = 2  # in a window of clipped rewards, beside 0 and 1
-SOURCES: Final = ("", "LOGGED", "CURRENT", "NONE")  # of a reward's propensity, "" where it was not applied
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What one batch published: records by kind, in the order of the stages' Applied; a cut is in each audit record."""
-
-    audit: list[Output]
-    dead_letters: list[Output]
-    weight_vectors: list[Output]
-    bandit_snapshots: list[Output]
-    positions: list[Output]
-    next_offset: dict[str, int]
-    reached: dict[str, int]  # ts_event of each topic's last fill or close
-    measured: "Measured"
-
-
-@dataclass(slots=True)
-class Measured:
-    """What is counted of a batch. `windows` has, by bandit, 1 for each reward that was learned and clipped, 0 for one
-    that was not clipped, BEGUN_ANEW where a command began it anew."""
-
-    outcomes: Counter[tuple[str, int]] = field(default_factory=Counter)  # by topic and outcome
-    rewards_bps: list[float] = field(default_factory=list)
-    appended_ms: list[int] = field(default_factory=list)  # of the record behind each of these
-    sources: Counter[str] = field(default_factory=Counter)
-    commands: Counter[tuple[Action, Outcome]] = field(default_factory=Counter)
-    dead_letters: Counter[ErrorClass] = field(default_factory=Counter)
-    clipped: int = 0
-    windows: dict[str, bytes] = field(default_factory=dict)
+_SOURCES: Final = ("", "LOGGED", "CURRENT", "NONE")  # of a reward's propensity, "" where it was not applied
 
 
 class CorePipeline:
@@ -194,7 +161,7 @@ class _CoreBatch:
         measured.outcomes.update((self._topics[topic], outcome) for topic, outcome in zip(topic_of, outcomes, strict=True))
         measured.rewards_bps += rewards_bps
         measured.appended_ms += appended_ms
-        measured.sources.update(dict(zip(SOURCES, sources, strict=True)))
+        measured.sources.update(dict(zip(_SOURCES, sources, strict=True)))
         measured.clipped += clipped
         return Published(
             core.rewards,

@@ -3,15 +3,18 @@ Python's, whatever its name.
 """
 
 from math import log
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from armstream._native import Numbers, Rules
+from armstream._native import Rules
 from armstream.learning import Learned, Learner, LearningSettings, RewardBound, Rule
 from armstream.learning.exp3ix import Exp3IXBandit
 from armstream.learning.observing import AdaptiveTsallis, ObservingExp3IX, ObservingTsallis
 from armstream.learning.old_names import todays_attribution
 from armstream.learning.transforms import Transform
 from armstream.learning.tsallis import TsallisBandit
+
+if TYPE_CHECKING:
+    from armstream._native import Numbers
 
 _OBSERVING: tuple[type[Learner], ...] = (ObservingExp3IX, ObservingTsallis, AdaptiveTsallis)
 _TSALLIS: tuple[type[Learner], ...] = (TsallisBandit, ObservingTsallis, AdaptiveTsallis)
@@ -61,7 +64,7 @@ def _parameters(settings: LearningSettings, learner: Learner) -> dict[str, Any] 
     }
 
 
-def numbers_of(learner: Learner) -> Numbers:
+def numbers_of(learner: Learner) -> "Numbers":
     """All that a learner of the core's kind holds."""
     held = learner.learned()
     bound = held.reward_bound
@@ -76,7 +79,7 @@ def numbers_of(learner: Learner) -> Numbers:
     )
 
 
-def learner_of(settings: LearningSettings, rule: Rule, names: tuple[str, ...], numbers: Numbers) -> Learner:
+def learner_of(settings: LearningSettings, rule: Rule, names: tuple[str, ...], numbers: "Numbers") -> Learner:
     """The Python learner that holds them."""
     state, pulls, rewards, total_steps, bound_bps, warm_up, own = numbers
     learner = rule.new_learner(settings)

@@ -6,7 +6,7 @@ the core's again when its event has ended.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from msgspec import structs
 
@@ -27,11 +27,16 @@ from armstream.keys import page_key, position_key
 from armstream.learning import Learner
 from armstream.rules import rule_named
 from armstream.stages.facts import BanditRegistry, TaskLimits
-from armstream.stages.state import Bandit, H, TaskState, is_flat
+from armstream.stages.state import NEVER_YET, Bandit, H, TaskState, is_flat
+
+if TYPE_CHECKING:
+    from armstream._native import Fields, Numbers
 
 _SENT = (Fill, Close, Reward, WeightVector, BanditSnapshot, PositionSnapshot)
 _BANDIT_HEADER, _POSITION_HEADER = HEADERS[BanditSnapshot], HEADERS[PositionSnapshot]
 _BANDITS, _LEARNERS, _POSITIONS, _FINISHED, _OPEN, _WAITING = range(6)
+
+_LATEST = NEVER_YET - 1  # as 64 bits hold it: behind every event too
 
 T = TypeVar("T", bound=tuple[object, ...])
 
@@ -64,7 +69,7 @@ class CoreBandit(Bandit):
 
     def __init__(self, bandit_id: str) -> None:
         self._learner: Learner | None = None
-        self.numbers: _native.Numbers | None = None  # of the learner, until it is made
+        self.numbers: Numbers | None = None  # of the learner, until it is made
         super().__init__(bandit_id)
         self.settings_were = self.settings
         self.arms_were: tuple[object, object] = (self.arm_index, self.added_versions)
@@ -236,7 +241,7 @@ class CoreState(TaskState):
         pages = [page for page in self._changed_pages.values() if page is not None]
         return pages, [key for key, page in self._changed_pages.items() if page is None and key in self._page_keys]
 
-    def _view(self, bandit_id: str, fields: _native.Fields) -> CoreBandit:
+    def _view(self, bandit_id: str, fields: "Fields") -> CoreBandit:
         numbers, paused, command_ids, cause_event_id, rules, (names, added_versions), learner, is_native = fields
         view = CoreBandit(bandit_id)
         (
@@ -278,7 +283,7 @@ class CoreState(TaskState):
             view.ts_event,
             view.forgotten_until,
             view.finished_count,
-            view.held_until,
+            min(view.held_until, _LATEST),
             view.choices_version,
         )
         has_other_arms = (view.arm_index, view.added_versions) != view.arms_were

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from armstream.codec import encode, encode_audited, encode_cut, encode_dead_letter
+from armstream.core.published import Published
 from armstream.events import TaskSettings, TaskSnapshot, WeightVector
 from armstream.keys import TASK_KEY, claim_key, page_key, position_key
 from armstream.runtime.identity import Identity
@@ -117,14 +118,13 @@ def publish_task(
             *({"key": key.encode()} for key in applied.forgotten),
         ],
     )
-    snapshot = TaskSnapshot(task, after, settings, identity.group, identity.topic_ids, identity.partitions)
     publication.add(
         topics.bandit_snapshots,
         task,
         [
             *({"key": bandit.bandit_id.encode(), "value": encode(bandit)} for bandit in applied.bandit_snapshots),
             *({"key": bandit_id.encode()} for bandit_id in applied.forgotten_bandits),
-            {"key": TASK_KEY, "value": encode(snapshot), "headers": HEADERS},
+            _standing(task, after, settings, identity),
         ],
     )
     publication.add(
@@ -136,3 +136,30 @@ def publish_task(
         ],
     )
     return after
+
+
+def publish_core(
+    publication: Publication,
+    topics: Topics,
+    task: int,
+    published: Published,
+    ends: Mapping[str, int],
+    settings: str,
+    identity: Identity,
+) -> dict[str, int]:
+    """As publish_task, of what the native core wrote already."""
+    after = dict(published.next_offset)
+    after |= {topic: end for topic, end in ends.items() if end > after[topic]}
+    publication.add(topics.rewards, task, published.audit)
+    publication.add(topics.weights, task, published.weight_vectors)
+    publication.add(topics.position_snapshots, task, published.positions)
+    standing = _standing(task, after, settings, identity)
+    publication.add(topics.bandit_snapshots, task, [*published.bandit_snapshots, standing])
+    publication.add(topics.dead_letters, task, published.dead_letters)
+    return after
+
+
+def _standing(task: int, after: Mapping[str, int], settings: str, identity: Identity) -> Output:
+    """The task's own snapshot, behind all others."""
+    snapshot = TaskSnapshot(task, after, settings, identity.group, identity.topic_ids, identity.partitions)
+    return {"key": TASK_KEY, "value": encode(snapshot), "headers": HEADERS}

@@ -112,19 +112,19 @@ impl Bandit {
 /// Why nothing is learned of a decision; None where it is, Unusual where the words are Python's.
 pub fn why_withheld(bandit: &Bandit, enabled: bool, decision: &Decision) -> Usual<Option<&'static str>> {
     let (_, parameters, learner) = bandit.native().ok_or(Unusual)?;
-    if !enabled {
-        return Ok(Some("learning is disabled"));
-    }
-    if bandit.paused {
-        return Ok(Some("the bandit is paused"));
-    }
     let choice = &decision.choice;
     let is_known = match choice.arm {
         Some(arm) => bandit.arms.index_of(arm).is_some(),
         None => choice.contributions.iter().all(|(name, share)| share == 0.0 || bandit.arms.index_of(name).is_some()),
     };
     if !is_known {
-        return Err(Unusual);
+        return Err(Unusual); // an arm that was removed is told of in Python's words
+    }
+    if !enabled {
+        return Ok(Some("learning is disabled"));
+    }
+    if bandit.paused {
+        return Ok(Some("the bandit is paused"));
     }
     if parameters.is_tsallis && choice.arm.is_some() && is_unlogged(choice.propensity) {
         return Ok(Some("no propensity was logged with the draw"));
