@@ -4,9 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, final
 
 Numbers = tuple[list[float], list[int], list[float], int, float | None, list[float], float]
-Fields = tuple[
-    list[int], bool, tuple[str, ...], str, "Rules | None", tuple[tuple[str, ...], list[int]], Any, bool
-]
+Fields = tuple[list[int], bool, tuple[str, ...], str, "Rules | None", tuple[tuple[str, ...], list[int]], Any, bool]
 Output = dict[str, Any]
 
 @final

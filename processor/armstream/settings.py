@@ -351,6 +351,7 @@ class Settings(Section):
     """All settings, validated. `instance` names this process among its twins; "" is the host name."""
 
     instance: Annotated[str, BeforeValidator(_or_host_name), Field(pattern=LEGAL, max_length=200)] = ""
+    core: Literal["auto", "native", "python"] = "auto"
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
     limits: LimitSettings = LimitSettings()

@@ -116,5 +116,3 @@ def test_decisions_with_signals_teach_the_core_what_they_teach_the_stages(
             vector = decode(record["value"])
             assert isinstance(vector, WeightVector)
             engine.follow(vector)
-
-

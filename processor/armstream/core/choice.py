@@ -17,7 +17,9 @@ def is_built() -> bool:
 def is_native(choice: Choice) -> bool:
     """Whether tasks run on the core. Raises CoreMissing."""
     if choice == "native" and not is_built():
-        raise CoreMissing("core is native, and this installation was built without it: install cargo, or set core: auto")
+        raise CoreMissing(
+            "core is native, and this installation was built without it: build it with cargo, or set core: auto"
+        )
     return choice != "python" and is_built()
 
 

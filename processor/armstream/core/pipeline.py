@@ -3,6 +3,7 @@
 Law: as Pipeline, and its bytes. An event that is unusual goes through the same `Batch` of the stages, at its place.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -158,7 +159,8 @@ class _CoreBatch:
         positions, forgotten = core.changed_positions()
         vectors, snapshots = self._bandits()
         rewards_bps, appended_ms, sources, clipped = core.measured()
-        measured.outcomes.update((self._topics[topic], outcome) for topic, outcome in zip(topic_of, outcomes, strict=True))
+        counted = Counter(zip(topic_of, outcomes, strict=True))
+        measured.outcomes.update({(self._topics[topic], outcome): n for (topic, outcome), n in counted.items()})
         measured.rewards_bps += rewards_bps
         measured.appended_ms += appended_ms
         measured.sources.update(dict(zip(_SOURCES, sources, strict=True)))
@@ -188,14 +190,14 @@ class _CoreBatch:
         for name, vector, snapshot, window, advanced in self._core.touched_bandits():
             if window:
                 self._measured.windows[name] = window
-            if snapshot is None:
-                bandit = self._state.bandit(name)
-                assert bandit is not None  # it is touched
-                key = name.encode()
-                snapshot = {"key": key, "value": encode(self._state.bandit_snapshot(bandit))}
-                if advanced:
-                    vector = {"key": key, "value": encode(weight_vector(bandit))}
-            snapshots.append(snapshot)
-            if vector is not None:
-                vectors.append(vector)
+            if snapshot is not None:
+                snapshots.append(snapshot)
+                if vector is not None:
+                    vectors.append(vector)
+                continue
+            bandit, key = self._state.bandit(name), name.encode()
+            assert bandit is not None  # it is touched
+            snapshots.append({"key": key, "value": encode(self._state.bandit_snapshot(bandit))})
+            if advanced:
+                vectors.append({"key": key, "value": encode(weight_vector(bandit))})
         return vectors, snapshots

@@ -1,7 +1,7 @@
 """The core's state behind the interface of TaskState, so that the Python stages apply what is unusual over it.
 
-Law: there is one state and one overlay, the core's. Objects are made when a stage asks for them; what a stage changed is
-the core's again when its event has ended.
+Law: there is one state and one overlay, the core's. Objects are made when a stage asks for them; what a stage changed
+is the core's again when its event has ended.
 """
 
 from collections.abc import Iterator, Mapping
@@ -290,9 +290,7 @@ class CoreState(TaskState):
         arms = (list(view.arm_index), list(view.added_versions.values())) if has_other_arms else None
         rules = None if view.settings is view.settings_were else self._rules_of(view)
         learner = view.learner if view.owns_learner else None
-        self.core.put_bandit(
-            name, numbers, view.paused, view.command_ids, view.cause_event_id, rules, arms, learner
-        )
+        self.core.put_bandit(name, numbers, view.paused, view.command_ids, view.cause_event_id, rules, arms, learner)
 
     def _rules_of(self, bandit: Bandit) -> _native.Rules:
         settings, rule, learner = bandit.settings, bandit.rule, bandit.learner

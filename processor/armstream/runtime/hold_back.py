@@ -48,10 +48,18 @@ class HoldBack:
         """What time (ts_event) each topic of a task has reached."""
         if len(self._trades) == 1 or not records:
             return
+        reached = {
+            record.topic(): event.ts_event
+            for record, event in zip(records, inputs, strict=True)
+            if isinstance(event, Fill | Close)
+        }
+        self.note_reached(number, reached)
+
+    def note_reached(self, number: int, reached: Mapping[str, int]) -> None:
+        """The same, by topic, of a task that read something."""
         self._read_at[number] = time.monotonic()
-        for record, event in zip(records, inputs, strict=True):
-            if isinstance(event, Fill | Close):
-                self._reached[record.topic(), number] = event.ts_event
+        for topic, ts_event in reached.items():
+            self._reached[topic, number] = ts_event
 
     def forget(self, numbers: Iterable[int]) -> None:
         """The tasks' partitions were assigned anew or resumed: none is held."""

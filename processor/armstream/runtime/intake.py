@@ -71,6 +71,11 @@ class Intake:
         self._skip = skip
         self._routes: dict[bytes | None, tuple[str, int]] = {}
 
+    @property
+    def skips(self) -> bool:
+        """Whether there are records that go to dead letters unread."""
+        return bool(self._skip)
+
     def read(self, records: Sequence[Record]) -> list[Input]:
         """One event or Rejected for each record, in order."""
         inputs: list[Input] = []

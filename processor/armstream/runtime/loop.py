@@ -13,6 +13,7 @@ from typing import cast
 
 from confluent_kafka import KafkaError, TopicPartition
 
+from armstream.core.published import Published
 from armstream.events import Source, WeightVector
 from armstream.runtime.commit import Committer, Outcome
 from armstream.runtime.failures import NotAllowed, Stopped
@@ -26,6 +27,7 @@ from armstream.runtime.narrowing import Narrowing, named, skip_command
 from armstream.runtime.publication import (
     Publication,
     publish_claim,
+    publish_core,
     publish_settings,
     publish_task,
     publish_vectors,
@@ -34,7 +36,7 @@ from armstream.runtime.restore import Restorer
 from armstream.runtime.tasks import Offsets, Progress, Steps, Task, Tasks
 from armstream.settings import Settings
 from armstream.stages.bandit import weight_vector
-from armstream.stages.pipeline import Applied, ApplyFailure
+from armstream.stages.pipeline import Applied, ApplyFailure, Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ class TaskBatch:
 
     task: Task
     records: list[Record]
-    applied: Applied
+    applied: Applied | Published
     next_offset: Offsets
     settings: str
 
@@ -224,24 +226,43 @@ class Processor:
 
     def _publish(self, task: Task, read: TaskRead, publication: Publication) -> TaskBatch:
         records = read.records
+        if task.lacks_vectors:
+            publish_vectors(publication, self._topics, task.number, _vectors(task))
+        if isinstance(task.pipeline, Pipeline):
+            return self._publish_by_stages(task, task.pipeline, read, publication)
+        intake = self._intake
+        published = task.pipeline.apply(records, task.next_offset, intake.read, intake.source_of, intake.skips)
+        settings = self._publish_settings(task, read, publication)
+        next_offset = publish_core(
+            *(publication, self._topics, task.number, published, read.ends, settings, self._watch.identity)
+        )
+        if records:
+            self._hold_back.note_reached(task.number, published.reached)
+        return TaskBatch(task, records, published, next_offset, settings)
+
+    def _publish_by_stages(self, task: Task, pipeline: Pipeline, read: TaskRead, publication: Publication) -> TaskBatch:
+        records = read.records
 
         def record(index: int) -> Source:
             return self._intake.source_of(records[index])
 
-        if task.lacks_vectors:
-            publish_vectors(publication, self._topics, task.number, _vectors(task))
         inputs = self._intake.read(records)
-        applied = task.pipeline.apply(inputs, record)
-        settings = task.settings
-        if settings != self._in_force and (records or read.ends):
-            settings = self._in_force
-            publish_settings(publication, self._topics, task.number, settings, task.next_offset)
+        applied = pipeline.apply(inputs, record)
+        settings = self._publish_settings(task, read, publication)
         next_offset = publish_task(
             *(publication, self._topics, task.number, applied, records, task.next_offset, read.ends),
             *(settings, self._watch.identity),
         )
         self._hold_back.note(task.number, records, inputs)
         return TaskBatch(task, records, applied, next_offset, settings)
+
+    def _publish_settings(self, task: Task, read: TaskRead, publication: Publication) -> str:
+        """Those that the log has last after the batch, which says them where it moves on under others."""
+        settings = task.settings
+        if settings != self._in_force and (read.records or read.ends):
+            settings = self._in_force
+            publish_settings(publication, self._topics, task.number, settings, task.next_offset)
+        return settings
 
     def _culprit(
         self, task: Task, records: Sequence[Record], failure: Exception
@@ -269,7 +290,10 @@ class Processor:
             part.task.next_offset = part.next_offset
             part.task.settings = part.settings
             part.task.is_due = part.task.lacks_vectors = False
-            self._metrics.observe_batch(part.task.number, part.records, part.applied)
+            if isinstance(part.applied, Published):
+                self._metrics.observe_published(part.task.number, part.applied)
+            else:
+                self._metrics.observe_batch(part.task.number, part.records, part.applied)
         self._narrowing.note_commit({number: task.next_offset for number, task in self._tasks.ready.items()})
 
     def _drop(self, batch: Sequence[TaskBatch]) -> None:

@@ -9,8 +9,8 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeVar, get_args
+from dataclasses import dataclass, field, replace
+from typing import TypeVar, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,6 +26,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
 from armstream import __version__
+from armstream.codec import decode
+from armstream.core.published import BEGUN_ANEW, Measured, Output, Published
 from armstream.events import Action, BanditSnapshot, CommandApplied, ErrorClass, Reward, WeightVector
 from armstream.rules import clips
 from armstream.runtime.intake import Record
@@ -94,8 +96,8 @@ class _Bandit:
     """The latest that one bandit published, and of its last rewards which were clipped."""
 
     partition: int
-    snapshot: BanditSnapshot
-    vector: WeightVector | None = None
+    snapshot: BanditSnapshot | bytes  # a record is read when somebody asks
+    vector: WeightVector | bytes | None = None
     clipped: deque[bool] = field(default_factory=lambda: deque(maxlen=CLIPPED_WINDOW_REWARDS))
 
 
@@ -141,28 +143,36 @@ class Metrics(Collector):
 
     def observe_batch(self, partition: int, records: Sequence[Record], applied: Applied) -> None:
         """Once for each task's part of a committed batch."""
-        by_outcome = _records_by_outcome(records, applied.outcomes)
-        rewards = applied.rewards
-        sources = [reward.propensity_source or NOT_APPLIED for reward in rewards]
-        rewards_bps = [reward.reward_bps for reward in rewards]
+        snapshots = [(snapshot.bandit_id, snapshot) for snapshot in applied.bandit_snapshots]
+        vectors = [(vector.bandit_id, vector) for vector in applied.weight_vectors]
+        self._observe(partition, _measured(records, applied), snapshots, vectors)
+
+    def observe_published(self, partition: int, published: Published) -> None:
+        """As observe_batch, of what the native core published."""
+        snapshots, vectors = _named(published.bandit_snapshots), _named(published.weight_vectors)
+        self._observe(partition, published.measured, snapshots, vectors)
+
+    def _observe(
+        self,
+        partition: int,
+        measured: Measured,
+        snapshots: Iterable[tuple[str, BanditSnapshot | bytes]],
+        vectors: Iterable[tuple[str, WeightVector | bytes]],
+    ) -> None:
         now_ms = time.time() * 1_000
-        waited_ms = [
-            now_ms - records[index].timestamp()[1]
-            for index, record in zip(applied.audit_indexes, applied.audit, strict=True)
-            if isinstance(record, Reward)
-        ]
+        waited_ms = now_ms - np.array(measured.appended_ms, dtype=np.float64)
         with self._lock:
-            self._records.update(by_outcome)
-            for source in PROPENSITY_SOURCES:
-                self._rewards[source] += sources.count(source)
-            self._commands.update((record.action, record.outcome) for record in applied.commands_applied)
-            self._dead_letters.update(letter.error_class for letter in applied.dead_letters)
-            self._clipped += len(applied.clipped)
-            if rewards_bps:
-                self._reward_bps.observe(rewards_bps)
+            self._records.update({(topic, OUTCOMES[outcome]): n for (topic, outcome), n in measured.outcomes.items()})
+            for source, count in measured.sources.items():
+                self._rewards[source or NOT_APPLIED] += count
+            self._commands.update(measured.commands)
+            self._dead_letters.update(measured.dead_letters)
+            self._clipped += measured.clipped
+            if measured.rewards_bps:
+                self._reward_bps.observe(measured.rewards_bps)
                 self._close_to_commit_seconds.observe(np.maximum(waited_ms, 0.0) / 1_000)  # clocks may differ
-            self._note_bandits(partition, applied.bandit_snapshots, applied.weight_vectors)
-            self._note_clipped(applied)
+            self._note_bandits(partition, snapshots, vectors)
+            self._note_clipped(measured.windows)
 
     def observe_restored(self, partition: int, state: TaskState) -> None:
         """Once a task is ready: its bandits have their gauges, also while nothing comes for them."""
@@ -172,9 +182,9 @@ class Metrics(Collector):
                 if room <= 0:
                     continue
                 room -= 1
-            snapshots.append(state.bandit_snapshot(bandit))
+            snapshots.append((bandit.bandit_id, state.bandit_snapshot(bandit)))
             if bandit.learner is not None and bandit.version:
-                vectors.append(weight_vector(bandit))
+                vectors.append((bandit.bandit_id, weight_vector(bandit)))
         with self._lock:
             self._note_bandits(partition, snapshots, vectors)
 
@@ -212,40 +222,42 @@ class Metrics(Collector):
         """The families, from one moment."""
         with self._lock:
             families = [*self._counter_families(), *self._gauge_families()]
-            bandits = list(self._bandits.items())
-            clipped_shares = _clipped_shares(bandits)
+            held = [(name, replace(one, clipped=one.clipped.copy())) for name, one in self._bandits.items()]
+        bandits = [(name, _read(one)) for name, one in held]
+        clipped_shares = _clipped_shares(bandits)
         yield from families
         yield from _bandit_families(bandits, clipped_shares)
         build = {"version": __version__, "python": platform.python_version()}
         yield InfoMetricFamily("armstream_build", "What runs.", value=build)
 
     def _note_bandits(
-        self, partition: int, snapshots: Iterable[BanditSnapshot], vectors: Iterable[WeightVector]
+        self,
+        partition: int,
+        snapshots: Iterable[tuple[str, BanditSnapshot | bytes]],
+        vectors: Iterable[tuple[str, WeightVector | bytes]],
     ) -> None:
         bandits, most = self._bandits, self._max_bandits
-        for snapshot in snapshots:
-            known = bandits.get(snapshot.bandit_id)
+        for bandit_id, snapshot in snapshots:
+            known = bandits.get(bandit_id)
             if known is not None:
                 known.snapshot = snapshot
             elif len(bandits) < most:
-                bandits[snapshot.bandit_id] = _Bandit(partition, snapshot)
-        for vector in vectors:
-            known = bandits.get(vector.bandit_id)
+                bandits[bandit_id] = _Bandit(partition, snapshot)
+        for bandit_id, vector in vectors:
+            known = bandits.get(bandit_id)
             if known is not None:
                 known.vector = vector
 
-    def _note_clipped(self, applied: Applied) -> None:
+    def _note_clipped(self, windows: Mapping[str, bytes]) -> None:
         """A bandit's rewards in their order; a command that gives it another bound begins its window anew."""
-        clipped = frozenset(applied.clipped)
-        for place, record in enumerate(applied.audit):
-            known = self._bandits.get(record.bandit_id)
+        for bandit_id, window in windows.items():
+            known = self._bandits.get(bandit_id)
             if known is None:
                 continue
-            if isinstance(record, CommandApplied):
-                if record.action in ("SET_BOUND", "RESET") and record.outcome == "APPLIED":
-                    known.clipped.clear()
-            elif record.applied:
-                known.clipped.append(place in clipped)
+            anew = window.rfind(BEGUN_ANEW)
+            if anew >= 0:
+                known.clipped.clear()
+            known.clipped.extend(map(bool, window[anew + 1 :]))
 
     def _counter_families(self) -> Iterator[Metric]:
         yield _counter("records", "Input records.", ("topic", "outcome"), self._records.items())
@@ -283,13 +295,52 @@ class Metrics(Collector):
             yield _gauge(name, documentation, ("partition",), _labelled(values))
 
 
-def _records_by_outcome(records: Sequence[Record], outcomes: bytearray) -> Mapping[tuple[str, str], int]:
+def _measured(records: Sequence[Record], applied: Applied) -> Measured:
+    """What is counted of a batch that the stages applied."""
+    rewards, windows = applied.rewards, dict[str, bytearray]()
+    clipped = frozenset(applied.clipped)
+    for place, record in enumerate(applied.audit):
+        if isinstance(record, CommandApplied):
+            if record.action in ("SET_BOUND", "RESET") and record.outcome == "APPLIED":
+                windows.setdefault(record.bandit_id, bytearray()).append(BEGUN_ANEW)
+        elif record.applied:
+            windows.setdefault(record.bandit_id, bytearray()).append(place in clipped)
+    return Measured(
+        _records_by_outcome(records, applied.outcomes),
+        [reward.reward_bps for reward in rewards],
+        [
+            records[index].timestamp()[1]
+            for index, record in zip(applied.audit_indexes, applied.audit, strict=True)
+            if isinstance(record, Reward)
+        ],
+        Counter([reward.propensity_source or "" for reward in rewards]),
+        Counter((record.action, record.outcome) for record in applied.commands_applied),
+        Counter(letter.error_class for letter in applied.dead_letters),
+        len(applied.clipped),
+        {bandit_id: bytes(window) for bandit_id, window in windows.items()},
+    )
+
+
+def _records_by_outcome(records: Sequence[Record], outcomes: bytearray) -> Counter[tuple[str, int]]:
     """Counts by (topic, outcome)."""
     topics = [record.topic() for record in records]
     if outcomes.count(APPLIED) == len(topics):  # nearly every batch, and a third of the cost
-        return {(topic, OUTCOMES[APPLIED]): count for topic, count in Counter(topics).items()}
-    counts = Counter(zip(topics, outcomes, strict=True))
-    return {(topic, OUTCOMES[outcome]): count for (topic, outcome), count in counts.items()}
+        return Counter({(topic, APPLIED): count for topic, count in Counter(topics).items()})
+    return Counter(zip(topics, outcomes, strict=True))
+
+
+def _named(records: Iterable[Output]) -> Iterator[tuple[str, bytes]]:
+    """Of records that are no tombstones, whose they are and what they say."""
+    return ((record["key"].decode(), record["value"]) for record in records if record.get("value") is not None)
+
+
+def _read(bandit: _Bandit) -> _Bandit:
+    """With its records read."""
+    if isinstance(bandit.snapshot, bytes):
+        bandit.snapshot = cast(BanditSnapshot, decode(bandit.snapshot))
+    if isinstance(bandit.vector, bytes):
+        bandit.vector = cast(WeightVector, decode(bandit.vector))
+    return bandit
 
 
 def _labelled(values: Mapping[Label, int] | Mapping[Label, float]) -> Iterator[tuple[tuple[Label], float]]:
@@ -315,15 +366,15 @@ def _clipped_shares(bandits: Sequence[tuple[str, _Bandit]]) -> dict[tuple[str], 
     return {
         (bandit_id,): sum(bandit.clipped) / CLIPPED_WINDOW_REWARDS
         for bandit_id, bandit in bandits
-        if len(bandit.clipped) == CLIPPED_WINDOW_REWARDS and clips(bandit.snapshot)
+        if len(bandit.clipped) == CLIPPED_WINDOW_REWARDS and clips(cast(BanditSnapshot, bandit.snapshot))
     }
 
 
 def _bandit_families(
     bandits: Sequence[tuple[str, _Bandit]], clipped_shares: Mapping[tuple[str], float]
 ) -> Iterator[Metric]:
-    snapshots = {bandit_id: bandit.snapshot for bandit_id, bandit in bandits}
-    vectors = [bandit.vector for _, bandit in bandits if bandit.vector is not None]
+    snapshots = {bandit_id: cast(BanditSnapshot, bandit.snapshot) for bandit_id, bandit in bandits}
+    vectors = [cast(WeightVector, bandit.vector) for _, bandit in bandits if bandit.vector is not None]
     weights = {(vector.bandit_id, arm.name): arm.weight for vector in vectors for arm in vector.arms}
     rewards = {
         (bandit_id, arm.name): arm.cumulative_reward_bps

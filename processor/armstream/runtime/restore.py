@@ -10,11 +10,12 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
 from armstream.codec import DecodeError
+from armstream.core import is_native
 from armstream.events import BanditSnapshot, PositionPage, PositionSnapshot, TaskSnapshot
 from armstream.keys import CLAIM_PREFIX, TASK_KEY, position_key
 from armstream.runtime import ownership
@@ -28,6 +29,9 @@ from armstream.settings import Settings
 from armstream.stages.pipeline import Pipeline
 from armstream.stages.state import SettingsMismatch, TaskState
 from armstream.watermarks import watermarks
+
+if TYPE_CHECKING:
+    from armstream.core.pipeline import CorePipeline
 
 log = logging.getLogger(__name__)
 
@@ -288,7 +292,8 @@ class Restorer:
     ) -> Generator[None, None, Task]:
         next_offset = {**starts, **committed}
         self._refuse_lost_input(number, next_offset, starts)
-        state = TaskState(self._settings.task_limits(), self._bandit_registry)
+        pipeline = self._new_pipeline(number)
+        state = pipeline.state
         lacking = _Pages(number)
         values = [value for topic in snapshots.values() for value in topic.values()]
         slice_records = self._settings.limits.restore_slice_records
@@ -302,17 +307,35 @@ class Restorer:
             yield
         lacking.refuse()
         progress.moved(0)
-        return Task(number, Pipeline(state), next_offset)
+        return Task(number, pipeline, next_offset)
+
+    def _new_pipeline(self, number: int) -> "Pipeline | CorePipeline":
+        """One over a state that holds nothing yet."""
+        settings, limits = self._settings, self._settings.task_limits()
+        if not is_native(settings.core):
+            return Pipeline(TaskState(limits, self._bandit_registry))
+        from armstream.core.pipeline import CorePipeline  # noqa: PLC0415 - it is there where the core was built
+        from armstream.core.state import CoreState  # noqa: PLC0415
+
+        most_bytes, most_micros = settings.limits.record_bytes, settings.max_future_micros
+        partitions = self._identity.partitions
+        return CorePipeline(CoreState(limits, self._bandit_registry, number, partitions, most_bytes, most_micros))
 
     @staticmethod
     def _put_back(state: TaskState, value: bytes, number: int, lacking: "_Pages") -> None:
+        restored = state.restore_record(value)
+        if restored is not False:
+            if isinstance(restored, tuple):
+                lacking.expect(*restored)
+            return
         snapshot = decoded(value)
         try:
             if isinstance(snapshot, BanditSnapshot):
                 state.restore_bandit(snapshot)
             elif isinstance(snapshot, PositionSnapshot):
                 state.restore_position(snapshot)
-                lacking.expect(snapshot)
+                if snapshot.paged is not None:
+                    lacking.expect(position_key(snapshot.bandit_id, snapshot.position_id), snapshot.paged.pages)
             elif isinstance(snapshot, PositionPage):
                 state.restore_page(snapshot)
                 lacking.found(snapshot)
@@ -350,9 +373,9 @@ class _Pages:
         self._task = number
         self._lacking: Counter[str] = Counter()
 
-    def expect(self, position: PositionSnapshot) -> None:
-        if position.paged is not None:
-            self._lacking[position_key(position.bandit_id, position.position_id)] += position.paged.pages
+    def expect(self, key: str, page_count: int) -> None:
+        if page_count:
+            self._lacking[key] += page_count
 
     def found(self, page: PositionPage) -> None:
         self._lacking[position_key(page.bandit_id, page.position_id)] -= 1

@@ -7,6 +7,7 @@ import threading
 import time
 
 from armstream.access import processor_rights, why_refused
+from armstream.core import CoreMissing, which_runs
 from armstream.runtime.failures import Leaving, NotAllowed, Stopped
 from armstream.runtime.http import serve_http
 from armstream.runtime.identity import Watch
@@ -31,7 +32,7 @@ def run(settings: Settings, *, skip: frozenset[tuple[str, int, int]] = frozenset
         _serve(settings, skip, stopping)
     except Leaving:
         return 0
-    except Stopped as stopped:
+    except (Stopped, CoreMissing) as stopped:
         log.error("%s", stopped)
         return 1
     except NotAllowed as refused:
@@ -44,6 +45,7 @@ def run(settings: Settings, *, skip: frozenset[tuple[str, int, int]] = frozenset
 
 
 def _serve(settings: Settings, skip: frozenset[tuple[str, int, int]], stopping: threading.Event) -> None:
+    log.info("%s", which_runs(settings.core))
     metrics, pulse = Metrics(settings), Pulse()
     limit_seconds = min(settings.kafka.max_poll_interval_ms / 2_000, _STUCK_SECONDS)
     _watch(pulse, limit_seconds)

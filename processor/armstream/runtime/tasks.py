@@ -19,8 +19,12 @@ import time
 from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from armstream.stages.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from armstream.core.pipeline import CorePipeline
 
 Offsets = dict[str, int]
 
@@ -35,7 +39,7 @@ class Task:
     """
 
     number: int
-    pipeline: Pipeline
+    pipeline: "Pipeline | CorePipeline"
     next_offset: Offsets
     settings: str = ""
     is_due: bool = False

@@ -491,6 +491,13 @@ class TaskState:
             None if bandit.forgotten_until == NEVER else bandit.forgotten_until,
         )
 
+    def restore_record(self, record: bytes) -> tuple[str, int] | bool:  # noqa: ARG002 - another state may take it
+        """Puts a snapshot back as it stands in its record; False where its event must be decoded first, as here.
+
+        Of a position, its key and how many pages it has.
+        """
+        return False
+
     def restore_bandit(self, snapshot: BanditSnapshot) -> None:
         """Raises SettingsMismatch where what was learned does not fit the settings, and these say so.
 
