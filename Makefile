@@ -2,11 +2,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run engine-example test container-test kafka-image image prometheus-image compose-check faults lint typecheck bench compare evidence docs wheel-check clean
+.PHONY: help install run engine-example test container-test kafka-image image prometheus-image compose-check faults lint typecheck bench compare evidence docs wheel-check core-check clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 ENVIRONMENT := $(VENV)/installed
+CORE := $(VENV)/core
+CRATE := processor/native
 
 # Some images set it; each process would then compile all that it imports again, which takes three times its start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -16,13 +18,13 @@ help: ## this list
 
 install: $(ENVIRONMENT) ## make .venv with the project and its tools in it
 
-run: $(ENVIRONMENT) ## Kafka, the processor and trading engines, live, on 127.0.0.1:9092 and 9464 where they are free; ARGS="--for 30 --plain" for 30 s without a terminal
+run: $(CORE) ## Kafka, the processor and trading engines, live, on 127.0.0.1:9092 and 9464 where they are free; ARGS="--for 30 --plain" for 30 s without a terminal
 	@$(BIN)/python -m deploy.run $(ARGS)
 
-engine-example: $(ENVIRONMENT) ## an engine that trades beside make run: base, bandit and blended weights; ARGS="--for 20 --plain"
+engine-example: $(CORE) ## an engine that trades beside make run: base, bandit and blended weights; ARGS="--for 20 --plain"
 	@$(BIN)/python -m tests.examples.trading_engine $(ARGS)
 
-test: $(ENVIRONMENT) ## unit, property and integration tests, on a real Kafka; ARGS goes to pytest
+test: $(CORE) ## unit, property and integration tests, on a real Kafka; ARGS goes to pytest
 	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 container-test: $(ENVIRONMENT) ## integration tests in containers of KAFKA_IMAGE=armstream-kafka, three brokers too; nothing but Docker will do
@@ -41,17 +43,21 @@ prometheus-image: $(ENVIRONMENT) ## the image armstream-prometheus, of Debian's 
 compose-check: $(ENVIRONMENT) ## deploy/compose.yaml built, brought up, checked and brought down again
 	@$(BIN)/python -m deploy.compose_check
 
-faults: $(ENVIRONMENT) ## kills, zombies, cut and late requests for MINUTES=10; SEED=.. replays a schedule, FAULT=.. takes one
+faults: $(CORE) ## kills, zombies, cut and late requests for MINUTES=10; SEED=.. replays a schedule, FAULT=.. takes one
 	@$(BIN)/python -m tests.faults --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(TIMES),--times $(TIMES)) $(if $(FAULT),--fault '$(FAULT)') $(ARGS)
 
 lint: $(ENVIRONMENT) ## ruff: rules and format
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 
+core-check: $(CORE) ## clippy, and the native core against the Python stages
+	@if command -v cargo >/dev/null; then cargo clippy --quiet --locked --manifest-path $(CRATE)/Cargo.toml -- --deny warnings; fi
+	@$(BIN)/python -m pytest tests/core $(ARGS)
+
 typecheck: $(ENVIRONMENT) ## mypy --strict, tests too
 	@$(BIN)/mypy
 
-bench: $(ENVIRONMENT) ## events a second and latency, beside the loop one would write first
+bench: $(CORE) ## events a second and latency, beside the loop one would write first
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 docs: $(ENVIRONMENT) ## the site of docs/ in docs/_build; a warning, such as a link that leads nowhere, is an error
@@ -62,7 +68,7 @@ wheel-check: $(ENVIRONMENT) ## the wheel, installed alone in an empty environmen
 
 clean: ## remove .venv, what `make run` learned, and the caches
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m deploy.kafka.forget; fi
-	rm -rf $(VENV) .kafka dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(CRATE)/target processor/armstream/_native.abi3.so $(VENV) .kafka dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(ENVIRONMENT): pyproject.toml
@@ -75,6 +81,11 @@ $(ENVIRONMENT): pyproject.toml
 	$$python -m venv --clear $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev]'
 	@touch $@
+
+# The native core, where there is cargo. Where there is none, one line says so each time, and what that costs.
+$(CORE): $(ENVIRONMENT) $(CRATE)/Cargo.toml $(CRATE)/Cargo.lock $(CRATE)/build.py $(wildcard $(CRATE)/src/*.rs $(CRATE)/src/*/*.rs)
+	@$(BIN)/python $(CRATE)/build.py
+	@if [ -e processor/armstream/_native.abi3.so ]; then touch $@; fi
 
 compare: $(ENVIRONMENT) ## importance weighting beside the shipped rule on real prices: the tables and plot of docs/evidence/comparison.md
 	@$(BIN)/python -m tests.comparison --plot docs/evidence/comparison.svg $(ARGS)

@@ -27,7 +27,7 @@ from armstream.keys import page_key, position_key
 from armstream.learning import Learner
 from armstream.rules import rule_named
 from armstream.stages.facts import BanditRegistry, TaskLimits
-from armstream.stages.state import NEVER_YET, Bandit, H, TaskState, is_flat
+from armstream.stages.state import NEVER_YET, Bandit, H, Hints, TaskState, is_flat
 
 if TYPE_CHECKING:
     from armstream._native import Fields, Numbers
@@ -213,9 +213,9 @@ class CoreState(TaskState):
     def note_waiting(self, bandit: Bandit, position_id: str, close: WaitingClose) -> None:
         self.core.note_waiting(bandit.bandit_id, close.ts_event, close.event_id, position_id)
 
-    def pop_hint(self, heap: Any) -> H:
-        hint: H = heap.pop()
-        return hint
+    def pop_hint(self, heap: Hints[H]) -> H:
+        assert isinstance(heap, CoreHints)  # it is this state's
+        return cast(H, heap.pop())
 
     # Between a stage and the core.
 

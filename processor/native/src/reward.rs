@@ -198,9 +198,8 @@ fn fill_into<R>(
     after.open_left = open_left;
     after.set_decision(decision_after);
     after.waiting.drain(..matched.ended);
-    if matched.close_left != 0.0
-        && let Some(first) = after.waiting.first_mut()
-    {
+    let partly_matched = after.waiting.first_mut().filter(|_| matched.close_left != 0.0);
+    if let Some(first) = partly_matched {
         first.left = matched.close_left;
     }
     Ok(Some(Done { before, lesson, event_id: fill.event_id.into(), ts_event: fill.ts_event }))

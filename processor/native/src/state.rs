@@ -258,9 +258,8 @@ impl State {
 
     /// What was loaded is as it was.
     pub fn unload(&mut self, loaded: Loaded) {
-        if let Some(index) = loaded.changed
-            && matches!(self.changed[index].change, Change::Taken)
-        {
+        let taken = loaded.changed.filter(|index| matches!(self.changed[*index].change, Change::Taken));
+        if let Some(index) = taken {
             self.changed[index].change = Change::Native(loaded.position);
         }
     }

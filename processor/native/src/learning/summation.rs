@@ -42,9 +42,8 @@ pub fn fsum(numbers: impl IntoIterator<Item = f64>) -> f64 {
         }
     }
     // Half an even: where what is left over points the same way, the last rounding went the wrong way.
-    if let Some(last) = partials.last()
-        && ((low < 0.0 && *last < 0.0) || (low > 0.0 && *last > 0.0))
-    {
+    let last = partials.last().copied().unwrap_or(0.0);
+    if (low < 0.0 && last < 0.0) || (low > 0.0 && last > 0.0) {
         let y = low * 2.0;
         let x = high + y;
         if y == x - high {
