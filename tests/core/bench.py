@@ -18,7 +18,7 @@ from tests.runtime.records import ReadRecord
 from tests.stages.bench import BATCH, recorded
 from tests.stages.events import learning_rules
 
-PAIRS, ROUNDS = 20_000, 5
+PAIRS, ROUNDS = 10_000, 3
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 Task = OnStages | OnCore
 

@@ -40,7 +40,7 @@ steps = st.lists(st.sampled_from(("", "", "abort", "restart")), max_size=12)
 
 def differences(ours: Records, theirs: Records) -> dict[str, Any]:
     """By topic, what the first record is that differs, decoded."""
-    found = {}
+    found: dict[str, Any] = {}
     for at in {*ours, *theirs}:
         pair = ours.get(at, []), theirs.get(at, [])
         if pair[0] == pair[1]:
