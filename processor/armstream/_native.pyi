@@ -18,7 +18,12 @@ class Rules:
 
 @final
 class Core:
-    counts: list[int]
+    bandit_count: int
+    learner_count: int
+    position_count: int
+    finished_count: int
+    open_position_count: int
+    waiting_close_count: int
     @property
     def at(self) -> int: ...
     @property

@@ -177,7 +177,8 @@ class Job:
         return self._log
 
     def environment(self, overrides: Mapping[str, str]) -> dict[str, str]:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ARMSTREAM__")}
+        kept = {name for name in os.environ if not name.startswith("ARMSTREAM__")} | {"ARMSTREAM__CORE"}  # .ci/run's
+        environment = {name: value for name, value in os.environ.items() if name in kept}
         for path, value in {**self._overrides, **overrides}.items():
             environment["ARMSTREAM__" + path.upper().replace(".", "__")] = value
         return environment | {"PYTHONPATH": self._python_path(SOURCE_ROOT), "PYTHONUNBUFFERED": "1"}

@@ -15,7 +15,8 @@ from armstream.keys import page_key
 from armstream.stages.bandit import weight_vector
 from armstream.stages.pipeline import ApplyFailure, Batch
 
-_EVENT: Final = 1  # where the core stops: a record that is unusual; else what is due after one
+# Where the core stops: at a record that is unusual; at what is due after one; at one whose bandit the stages have.
+_EVENT, _DUE, _OUT = 1, 2, 3
 _SOURCES: Final = ("", "LOGGED", "CURRENT", "NONE")  # of a reward's propensity, "" where it was not applied
 
 
@@ -98,7 +99,11 @@ class _CoreBatch:
             while (stopped := core.go_on()) is not None:
                 index, what = stopped
                 try:
-                    self._by_stages(index, what == _EVENT)
+                    if what == _OUT:
+                        self._state.settle()
+                    else:
+                        self._by_stages(index, what == _EVENT)
+                    self._state.look_away()
                 except Exception as failure:
                     raise ApplyFailure(index) from failure
         except ApplyFailure:
@@ -119,7 +124,6 @@ class _CoreBatch:
             stages.apply(index, event)
             reached = event.ts_event if isinstance(event, Fill | Close) else None
             self._core.note_outcome(index, stages.outcomes[index], reached)
-        state.settle()
         self._take_over(record)
 
     def _take_over(self, record: Any) -> None:
@@ -154,6 +158,7 @@ class _CoreBatch:
 
     def _published(self) -> Published:
         state, core, measured = self._state, self._core, self._measured
+        state.settle()
         offsets, reached, outcomes, topic_of = core.ends()
         pages, forgotten_pages = state.changed_pages()
         positions, forgotten = core.changed_positions()

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _SENT = (Fill, Close, Reward, WeightVector, BanditSnapshot, PositionSnapshot)
 _BANDIT_HEADER, _POSITION_HEADER = HEADERS[BanditSnapshot], HEADERS[PositionSnapshot]
-_BANDITS, _LEARNERS, _POSITIONS, _FINISHED, _OPEN, _WAITING = range(6)
 
 _LATEST = NEVER_YET - 1  # as 64 bits hold it: behind every event too
 
@@ -120,20 +119,53 @@ class CoreState(TaskState):
 
     # Counts.
 
-    def _count(self, which: int) -> int:
-        return self.core.counts[which]
+    @property
+    def bandit_count(self) -> int:
+        return self.core.bandit_count
 
-    def _set_count(self, which: int, count: int) -> None:
-        counts = self.core.counts
-        counts[which] = count
-        self.core.counts = counts
+    @bandit_count.setter
+    def bandit_count(self, count: int) -> None:
+        self.core.bandit_count = count
 
-    bandit_count = property(lambda self: self._count(_BANDITS), lambda self, it: self._set_count(_BANDITS, it))
-    learner_count = property(lambda self: self._count(_LEARNERS), lambda self, it: self._set_count(_LEARNERS, it))
-    position_count = property(lambda self: self._count(_POSITIONS), lambda self, it: self._set_count(_POSITIONS, it))
-    finished_count = property(lambda self: self._count(_FINISHED), lambda self, it: self._set_count(_FINISHED, it))
-    open_position_count = property(lambda self: self._count(_OPEN), lambda self, it: self._set_count(_OPEN, it))
-    waiting_close_count = property(lambda self: self._count(_WAITING), lambda self, it: self._set_count(_WAITING, it))
+    @property
+    def learner_count(self) -> int:
+        return self.core.learner_count
+
+    @learner_count.setter
+    def learner_count(self, count: int) -> None:
+        self.core.learner_count = count
+
+    @property
+    def position_count(self) -> int:
+        return self.core.position_count
+
+    @position_count.setter
+    def position_count(self, count: int) -> None:
+        self.core.position_count = count
+
+    @property
+    def finished_count(self) -> int:
+        return self.core.finished_count
+
+    @finished_count.setter
+    def finished_count(self, count: int) -> None:
+        self.core.finished_count = count
+
+    @property
+    def open_position_count(self) -> int:
+        return self.core.open_position_count
+
+    @open_position_count.setter
+    def open_position_count(self, count: int) -> None:
+        self.core.open_position_count = count
+
+    @property
+    def waiting_close_count(self) -> int:
+        return self.core.waiting_close_count
+
+    @waiting_close_count.setter
+    def waiting_close_count(self, count: int) -> None:
+        self.core.waiting_close_count = count
 
     # Reading.
 
@@ -220,10 +252,13 @@ class CoreState(TaskState):
     # Between a stage and the core.
 
     def settle(self) -> None:
-        """What an event changed by the stages is the core's; what was looked at is forgotten."""
+        """What events changed by the stages is the core's."""
         for name, view in self._views.items():
             self._put_back(name, view)
         self._views.clear()
+
+    def look_away(self) -> None:
+        """The core goes on: what was only looked at may be other, what was changed is not until it is settled."""
         self._looked.clear()
         self._changed.clear()  # the core's, as `put` said
 

@@ -17,7 +17,7 @@ use crate::learning::Learner;
 use crate::position::Position;
 use crate::reward::{Envelope, Event, Stop, With, expire, take_close, take_fill, tell_time};
 use crate::rules::NativeRules;
-use crate::state::{Change, Limits, State, text, text_of};
+use crate::state::{Change, Encoded, Limits, State, text, text_of};
 
 const HEADER_SIZE: usize = 10;
 
@@ -47,6 +47,7 @@ pub struct Core {
 /// Where `go_on` stops.
 const EVENT: u8 = 1; // the record is for Python, whole
 const DUE: u8 = 2; // it was applied, and what is due after it is for Python
+const OUT: u8 = 3; // it waits for its bandit, which Python has
 
 #[pymethods]
 impl Core {
@@ -219,19 +220,19 @@ impl Core {
         for index in 0..self.state.changed.len() {
             let changed = &self.state.changed[index];
             let key = topic_key(py, &changed.key).into_any().unbind();
-            let encoded: Box<[u8]> = match &changed.change {
+            let encoded = match &changed.change {
                 Change::Gone | Change::Taken => {
                     if self.state.was_committed(index) {
                         forgotten.append(output(py, &key, None)?)?;
                     }
                     continue;
                 }
-                Change::Native(position) => position.snapshot(),
-                Change::Python(object) => encoded(py, &self.encode, object)?.into(),
+                Change::Native(position) => Encoded::of(position),
+                Change::Python(object) => Encoded::of_python(encoded(py, &self.encode, object)?),
             };
-            let mut record = Vec::with_capacity(HEADER_SIZE + encoded.len());
+            let mut record = Vec::with_capacity(HEADER_SIZE + encoded.snapshot.len());
             record.extend_from_slice(&self.headers.position_snapshot);
-            record.extend_from_slice(&encoded);
+            record.extend_from_slice(&encoded.snapshot);
             written.append(output(py, &key, Some(&record))?)?;
             self.state.changed[index].encoded = Some(encoded);
         }
@@ -248,10 +249,10 @@ impl Core {
             if self.state.changed[index].encoded.is_some() {
                 continue;
             }
-            let encoded: Option<Box<[u8]>> = match &self.state.changed[index].change {
+            let encoded = match &self.state.changed[index].change {
                 Change::Gone | Change::Taken => None,
-                Change::Native(position) => Some(position.snapshot()),
-                Change::Python(object) => Some(encoded(py, &self.encode, object)?.into()),
+                Change::Native(position) => Some(Encoded::of(position)),
+                Change::Python(object) => Some(Encoded::of_python(encoded(py, &self.encode, object)?)),
             };
             self.state.changed[index].encoded = encoded;
         }
@@ -267,17 +268,64 @@ impl Core {
 
     // --- the state's interface -------------------------------------------------------------------------------------
 
-    /// bandits, learners, positions, finished, open, waiting.
     #[getter]
-    fn counts(&self) -> [i64; 6] {
-        let counts = self.state.counts;
-        [counts.bandits, counts.learners, counts.positions, counts.finished, counts.open, counts.waiting]
+    fn bandit_count(&self) -> i64 {
+        self.state.counts.bandits
     }
 
     #[setter]
-    fn set_counts(&mut self, counts: [i64; 6]) {
-        let [bandits, learners, positions, finished, open, waiting] = counts;
-        self.state.counts = crate::state::Counts { bandits, learners, positions, finished, open, waiting };
+    fn set_bandit_count(&mut self, count: i64) {
+        self.state.counts.bandits = count;
+    }
+
+    #[getter]
+    fn learner_count(&self) -> i64 {
+        self.state.counts.learners
+    }
+
+    #[setter]
+    fn set_learner_count(&mut self, count: i64) {
+        self.state.counts.learners = count;
+    }
+
+    #[getter]
+    fn position_count(&self) -> i64 {
+        self.state.counts.positions
+    }
+
+    #[setter]
+    fn set_position_count(&mut self, count: i64) {
+        self.state.counts.positions = count;
+    }
+
+    #[getter]
+    fn finished_count(&self) -> i64 {
+        self.state.counts.finished
+    }
+
+    #[setter]
+    fn set_finished_count(&mut self, count: i64) {
+        self.state.counts.finished = count;
+    }
+
+    #[getter]
+    fn open_position_count(&self) -> i64 {
+        self.state.counts.open
+    }
+
+    #[setter]
+    fn set_open_position_count(&mut self, count: i64) {
+        self.state.counts.open = count;
+    }
+
+    #[getter]
+    fn waiting_close_count(&self) -> i64 {
+        self.state.counts.waiting
+    }
+
+    #[setter]
+    fn set_waiting_close_count(&mut self, count: i64) {
+        self.state.counts.waiting = count;
     }
 
     fn shortest_window_micros(&self) -> i64 {
@@ -302,6 +350,7 @@ impl Core {
 
     fn touch<'py>(&mut self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyTuple>> {
         let slot = self.state.slot(py, name);
+        self.state.slots[slot].is_out = true;
         fields_of(py, self.state.touch(slot))
     }
 
@@ -320,6 +369,7 @@ impl Core {
         learner: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         let slot = self.state.slot(py, name);
+        self.state.slots[slot].is_out = false;
         let bandit = self.state.touch(slot);
         [
             bandit.version,
@@ -354,6 +404,7 @@ impl Core {
 
     fn forget_bandit(&mut self, name: &str) {
         if let Some(slot) = self.state.slot_of(name) {
+            self.state.slots[slot].is_out = false;
             self.state.forget_bandit(slot);
         }
     }
@@ -520,11 +571,14 @@ impl Core {
             batch.topic_of[index] = topic as u8;
             let applied =
                 if batch.hands_over { Err(Stop::Unusual) } else { self.apply(py, batch, &record, topic, offset) };
+            if matches!(applied, Err(Stop::Out)) {
+                return Ok(Some((index, OUT)));
+            }
             batch.at += 1;
             match applied {
                 Ok(false) => {}
                 Ok(true) => return Ok(Some((index, DUE))),
-                Err(Stop::Unusual) => return Ok(Some((index, EVENT))),
+                Err(Stop::Unusual | Stop::Out) => return Ok(Some((index, EVENT))),
                 Err(Stop::Failed(error)) => {
                     batch.at = index;
                     return Err(error);

@@ -31,6 +31,7 @@ const FIRST_CREDIBLE_MICROS: i64 = 631_152_000_000_000;
 /// Why the core goes no further with an event.
 pub enum Stop {
     Unusual,
+    Out, // Python has the bandit, and must give it back first
     Failed(PyErr),
 }
 
@@ -85,10 +86,13 @@ where
     R: Fn(&Py<PyAny>) -> PyResult<Option<Position>>,
 {
     let slot = state.slot_of(bandit_id).ok_or(Unusual)?;
-    let bandit = state.bandit(slot).ok_or(Unusual)?;
+    let bandit = state.bandit(slot).ok_or(if state.slots[slot].is_out { Stop::Out } else { Stop::Unusual })?;
     let is_ours = bandit.rules.as_ref().is_some_and(|rules| rules.parameters.is_some())
         && !matches!(bandit.learner, Held::Nothing);
     require(is_ours && state.slots[slot].is_here && ts_event >= FIRST_CREDIBLE_MICROS)?;
+    if state.slots[slot].is_out {
+        return Err(Stop::Out);
+    }
     state.tell_time(slot, ts_event, is_fill, read)?;
     Ok(slot)
 }

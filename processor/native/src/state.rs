@@ -4,10 +4,10 @@
 //! it and `rollback` drops it. A committed position is the bytes of its snapshot, in the overlay it is read.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::BinaryHeap;
 use std::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -43,6 +43,7 @@ pub struct Slot {
     pub finished: BinaryHeap<Reverse<Finished>>,
     pub waiting: BinaryHeap<Reverse<Waiting>>,
     pub held: HashSet<Box<[u8]>>,
+    pub is_out: bool, // Python has changed its bandit, and not given it back yet
     touched: Option<usize>,
 }
 
@@ -64,7 +65,24 @@ pub struct Changed {
     pub key: Box<[u8]>,
     hash: u64,
     pub change: Change,
-    pub encoded: Option<Box<[u8]>>,
+    pub encoded: Option<Encoded>,
+}
+
+/// A position as it will be committed.
+pub struct Encoded {
+    pub snapshot: Box<[u8]>,
+    pub is_flat: bool,
+}
+
+impl Encoded {
+    pub fn of(position: &Position) -> Self {
+        Self { snapshot: position.snapshot(), is_flat: position.is_flat() }
+    }
+
+    pub fn of_python(snapshot: Vec<u8>) -> Self {
+        let is_flat = Position::read(&snapshot).is_ok_and(|position| position.is_flat());
+        Self { snapshot: snapshot.into(), is_flat }
+    }
 }
 
 enum Popped {
@@ -150,6 +168,7 @@ impl State {
             finished: BinaryHeap::new(),
             waiting: BinaryHeap::new(),
             held: HashSet::new(),
+            is_out: false,
             touched: None,
         });
         self.names.insert(name.into(), slot);
@@ -440,8 +459,7 @@ impl State {
             let Changed { key, hash, encoded, .. } = changed;
             let slot = self.names.get(text_of(ids_of(&key).0)).copied();
             match encoded {
-                Some(snapshot) => {
-                    let is_flat = is_flat_snapshot(&snapshot);
+                Some(Encoded { snapshot, is_flat }) => {
                     self.keep(hash, &key, snapshot);
                     if let Some(slot) = slot {
                         let held = &mut self.slots[slot].held;
@@ -470,7 +488,7 @@ impl State {
                 slot.waiting.clear();
             }
             slot.committed = touched.bandit;
-            slot.touched = None;
+            (slot.touched, slot.is_out) = (None, false);
         }
         self.drop_overlay();
     }
@@ -485,7 +503,8 @@ impl State {
         }
         self.counts = self.counts_before;
         for touched in std::mem::take(&mut self.touched) {
-            self.slots[touched.slot].touched = None;
+            let slot = &mut self.slots[touched.slot];
+            (slot.touched, slot.is_out) = (None, false);
         }
         self.drop_overlay();
     }
@@ -558,10 +577,6 @@ fn key_of(snapshot: &[u8]) -> &[u8] {
     let mut reader = Reader::new(snapshot, 0);
     let _ = reader.bytes().and_then(|_| reader.bytes());
     reader.since(0)
-}
-
-fn is_flat_snapshot(snapshot: &[u8]) -> bool {
-    Position::read(snapshot).is_ok_and(|position| position.is_flat())
 }
 
 pub fn text_of(bytes: &[u8]) -> &str {
