@@ -24,9 +24,6 @@ _SECONDS = 1_800
 
 def build() -> bool:
     """Whether the module is there now; says in one line why not."""
-    if os.environ.get("ARMSTREAM_CORE") == "python":
-        MODULE.unlink(missing_ok=True)
-        return _without("ARMSTREAM_CORE is python")
     cargo = shutil.which("cargo")
     if cargo is None:
         return _without("there is no cargo")
