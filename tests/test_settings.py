@@ -231,11 +231,11 @@ def test_all_errors_come_at_once_each_with_path_reason_and_source(tmp_path: Path
 online_learning: {gamma: 1.5, gama: 0.1, families: [a, a]}
 limits: {arms: many}
 kafka: {transaction_timeout_ms: 59999}
-colour: red
+tint: red
 """
     environment = {"ARMSTREAM__METRICS__PORT": "true", "ARMSTREAM__TOPICS__PREFIX": "a b"}
     assert sorted(errors_of(text, tmp_path, environment)) == [
-        "colour: no such setting (FILE)",
+        "tint: no such setting (FILE)",
         "kafka.transaction_timeout_ms: must be greater than or equal to 60000, not '59999' (FILE)",
         "limits.arms: must be a valid integer (FILE)",
         "metrics.port: must be a valid integer (environment variable ARMSTREAM__METRICS__PORT)",

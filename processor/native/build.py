@@ -12,7 +12,7 @@ from typing import Any
 try:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 except ImportError:  # run by hand, where nothing is hooked
-    BuildHookInterface = object  # type: ignore[assignment, misc]
+    BuildHookInterface = object
 
 CRATE = Path(__file__).parent
 BUILT = CRATE / "target" / "release" / ("armstream_native.dll" if os.name == "nt" else "libarmstream_native.so")

@@ -12,6 +12,9 @@ from pathlib import Path
 from statistics import median
 from time import process_time
 
+from msgspec.structs import replace
+
+from armstream.events import Close, Fill, Input
 from armstream.stages.facts import BanditRegistry, TaskLimits
 from tests.core.task import OnCore, OnStages, records_of
 from tests.runtime.records import ReadRecord
@@ -97,12 +100,10 @@ def hold(name: str) -> None:
     sys.stdout.write(f"{(held_bytes() - before) / held:.0f}\n")
 
 
-def recorded_from(first: int, pairs: int) -> list[object]:
-    from msgspec.structs import replace  # noqa: PLC0415 - of this measurement alone
-
-    events = recorded(pairs, 1_000)
-    moved = []
-    for event in events:
+def recorded_from(first: int, pairs: int) -> list[Input]:
+    moved: list[Input] = []
+    for event in recorded(pairs, 1_000):
+        assert isinstance(event, Fill | Close)
         number = int(event.position_id[1:]) + first
         moved.append(replace(event, event_id=f"{event.event_id[0]}{number}", position_id=f"p{number}"))
     return moved

@@ -3,20 +3,22 @@ right and that our writers would not give."""
 
 import struct
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 pytest.importorskip("armstream._native", reason="the native core is not built here")
 
 from armstream.codec import decode, encode
-from armstream.events import Input
+from armstream.events import DeadLetter, Input
 from armstream.stages.facts import TaskLimits
 from tests.core.task import MAX_FUTURE_MICROS, MAX_RECORD_BYTES, TOPICS, OnCore, OnStages, Records, records_of
 from tests.core.test_equality import tasks
 from tests.runtime.records import ReadRecord
 from tests.stages.events import START, close, fill, learning_rules
 
-LOGGED = {"propensity": 0.25, "probabilities": (0.25, 0.5, 0.25), "eta": 0.5, "weights_version": 3}
+PROBABILITIES = (0.25, 0.5, 0.25)
+LOGGED: dict[str, Any] = {"propensity": 0.25, "probabilities": PROBABILITIES, "eta": 0.5, "weights_version": 3}
 
 
 def published(records: list[ReadRecord]) -> Records:
@@ -35,7 +37,8 @@ def published(records: list[ReadRecord]) -> Records:
 
 def dead_letter(records: list[ReadRecord]) -> tuple[str, str]:
     (letter,) = [decode(record["value"]) for record in published(records)[TOPICS.dead_letters, 0]]
-    return letter.error_class, letter.error  # type: ignore[union-attr] - a dead letter it is
+    assert isinstance(letter, DeadLetter)
+    return letter.error_class, letter.error
 
 
 def record(event: Input) -> ReadRecord:
@@ -70,7 +73,7 @@ def test_an_early_close_keeps_its_headers() -> None:
 def test_an_array_in_two_blocks_is_the_array() -> None:
     fact = fill("f1", "p1", **LOGGED)
     whole = encode(fact)
-    one_block = b"\6" + struct.pack("<3d", *LOGGED["probabilities"]) + b"\0"  # type: ignore[misc] - they are floats
+    one_block = b"\6" + struct.pack("<3d", *PROBABILITIES) + b"\0"
     two_blocks = b"\2" + one_block[1:9] + b"\4" + one_block[9:]
     assert whole.count(one_block) == 1
     split = replace(record(fact), value_bytes=whole.replace(one_block, two_blocks))
