@@ -24,9 +24,10 @@ from deploy.kafka.broker import Broker, start_kafka
 from deploy.kafka.java_cluster import JavaCluster, start_cluster
 from deploy.kafka.three import NODES
 from tests.faults.connections import answer_cut, delayed, dropped, late, on_requests
+from tests.faults.gone import TWO_TASKS, while_busy, while_idle
 from tests.faults.proxy import Api, CutAnswer, Delay, Proxy
 from tests.faults.schedule import NAMES
-from tests.faults.trial import Fault, attempt
+from tests.faults.trial import Fault, Trial, attempt
 from tests.integration.check import check
 from tests.integration.load import history
 from tests.integration.processor import Job, eventually
@@ -89,6 +90,25 @@ SINGLE_REQUESTS = Fault(
 )  # fmt: skip
 
 
+IMPATIENT = """
+from armstream import access
+from armstream.runtime import commit
+
+access._REQUEST_SECONDS = 3.0  # 10
+commit._CALL_DEADLINE_SECONDS, commit._RENEW_DEADLINE_SECONDS = 2.0, 3.0  # 30, 90
+"""
+
+
+def without_a_broker(trial: Trial, times: int) -> list[float]:
+    """Idle and then busy, for longer than a process waits for a broker that waits for seconds, not for minutes."""
+    (trial.folder / "sitecustomize.py").write_text(IMPATIENT)
+    trial.job.python_path = str(trial.folder)
+    return [*while_idle(trial, times), *while_busy(trial, times)]
+
+
+BROKER_GONE = Fault("broker gone", without_a_broker, "it is back", TWO_TASKS, lasts_seconds=14.0)
+
+
 @pytest.mark.parametrize(
     ("fault", "times"),
     [
@@ -98,6 +118,7 @@ SINGLE_REQUESTS = Fault(
         (NAMES["session lost in a commit"], 1),
         (SINGLE_REQUESTS, 1),
         (NAMES["broker killed"], 1),
+        (BROKER_GONE, 1),
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else value,
 )

@@ -1,0 +1,71 @@
+"""A broker that is gone for longer than its clients wait for it: idle ones go on, busy ones end and are started again.
+
+Law: whoever ends says why in one line, with 1; whoever had nothing on its way does not end.
+"""
+
+import time
+
+from tests.faults.processes import IN_TRANSACTION
+from tests.faults.proxy import Hold
+from tests.faults.trial import Trial
+from tests.integration.processor import Process
+
+_IDLE_SECONDS = 2.0  # the last transaction's marks are written: a broker that stands alone could forget them
+_REQUEST_SECONDS = 30.0
+_LOOK_SECONDS = 0.2
+_LINE_CHARACTERS = 2_500
+
+TWO_TASKS = {"topics.partitions": "2"}  # the third instance is a standby
+
+
+def while_idle(trial: Trial, times: int) -> list[float]:
+    """Of three instances one has no task. None ends, and whoever has a task then works on."""
+    seconds: list[float] = []
+    for instance in ("a", "b", "standby"):
+        trial.start_behind_proxy(instance)
+    processes = [process.wait_until_ready() for process in trial.processes.values()]
+    for _ in range(times):
+        trial.wait_for_a_commit()
+        with trial.load.paused():
+            trial.job.wait_until_applied(*processes)
+            time.sleep(_IDLE_SECONDS)
+            trial.kafka.kill()
+            time.sleep(trial.lasts_seconds)
+            trial.kafka.restart()
+            back_at = time.monotonic()
+        seconds.append(trial.seconds_to_next_commit(back_at))
+        for process in processes:
+            assert process.is_alive, process.text
+    return seconds
+
+
+def while_busy(trial: Trial, times: int) -> list[float]:
+    """It goes in the middle of a transaction. Whoever ends is started again at once, as often as it ends."""
+    seconds: list[float] = []
+    if not trial.processes:
+        trial.start_behind_proxy()
+    for _ in range(times):
+        for process in trial.processes.values():
+            process.wait_until_ready()
+        trial.wait_for_a_commit()
+        started_before = trial.started_again
+        trial.proxy.next(trial.draw.choice(IN_TRANSACTION), Hold()).wait_until_met(_REQUEST_SECONDS)
+        trial.kafka.kill()
+        trial.proxy.forget()
+        back_at = time.monotonic() + trial.lasts_seconds
+        while time.monotonic() < back_at:
+            for process in trial.processes.values():
+                if not process.is_alive:
+                    _assert_that_it_says_why(process)
+            trial.supervise()
+            time.sleep(_LOOK_SECONDS)
+        assert trial.started_again > started_before, "it was not gone for long enough to end a busy process"
+        trial.kafka.restart()
+        seconds.append(trial.seconds_to_next_commit(time.monotonic()))
+    return seconds
+
+
+def _assert_that_it_says_why(process: Process) -> None:
+    assert process.exit_code() == 1, process.text
+    assert "Traceback" not in process.text, process.text
+    assert max(map(len, process.text.splitlines())) < _LINE_CHARACTERS, process.text
