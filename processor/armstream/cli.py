@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from armstream import __version__
 from armstream.printable import printable
@@ -29,6 +29,7 @@ Record = tuple[str, int, int]
 
 _LONGEST_WAIT_SECONDS = 86_400.0
 _MOST_MESSAGE_CHARACTERS = 500
+_SINGLE = ("bandit", "arm", "expert", "value")
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,6 +38,14 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         shown = printable(message)
         super().error(shown if len(shown) <= _MOST_MESSAGE_CHARACTERS else f"{shown[:_MOST_MESSAGE_CHARACTERS]}...")
+
+    def parse_known_args(self, *arguments: Any, **named: Any) -> Any:
+        """Of a second -- argparse makes an empty list, in place of one value."""
+        parsed, left = super().parse_known_args(*arguments, **named)
+        lacking = [name for name in _SINGLE if getattr(parsed, name, None) == []]
+        if lacking:
+            self.error(f"-- is no value of {', '.join(lacking)}")
+        return parsed, left
 
 
 def main(argv: Sequence[str] | None = None) -> int:
