@@ -22,10 +22,10 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ResourcePatternType
 
 from armstream import access, cli
-from armstream.access import RIGHTS, Right
+from armstream.access import RIGHTS, Operation, Right
 from armstream.engine import FollowerError, PublishError, TradesPublisher, WeightsFollower
 from armstream.runtime.failures import Stopped
 from armstream.runtime.topics import require
@@ -252,6 +252,23 @@ def test_topics_that_may_not_be_made_are_named(house: House) -> None:
     with house.kafka.without("maker", creates):
         line = house.refused("maker", "topics", "create")
     assert f": Create on topic {', '.join(house.job.settings.topics.names.all)}. " in line
+
+
+def test_rights_on_prefixes_let_every_instance_of_the_group_work_and_nobody_elses(house: House) -> None:
+    house.job.create_topics()
+    prefix, group = house.job.settings.topics.prefix, house.job.settings.kafka.group_id
+    on_topics: list[Operation] = ["Read", "Write", "DescribeConfigs"]
+    rights = [Right(operation, "topic", prefix) for operation in on_topics]
+    rights += [Right("Read", "group", group), Right("Write", "transactional id", f"{group}-:")]
+    house.kafka.add_users(["prefixed"])
+    house.kafka.grant("prefixed", rights, ResourcePatternType.PREFIXED)
+    for seed, instance in enumerate(("a", "b")):
+        processor = house.job.start(instance, overrides=house.overrides("prefixed")).wait_until_ready()
+        house.trade(seed, processor)
+        assert processor.stop() == 0, processor.text
+    assert can_open(house.client("prefixed"), f"{group}-:c")
+    assert not can_open(house.client("prefixed"), f"{group}-eu-:a")
+    assert house.job.verify()["counts"]["inputs"] == 80
 
 
 def test_nobody_can_do_anothers_work(house: House) -> None:
