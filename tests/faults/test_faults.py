@@ -93,7 +93,7 @@ SINGLE_REQUESTS = Fault(
 IMPATIENT = """
 import socket, time
 from confluent_kafka import KafkaException
-from armstream.runtime import commit
+from armstream.runtime import commit, run
 
 
 def until_deadline(call, seconds, serve):
@@ -117,12 +117,13 @@ def is_gone():
     return False
 
 
-commit.until_deadline = until_deadline
+commit.until_deadline, run._STUCK_SECONDS = until_deadline, 15.0
 """
 
 
 def without_a_broker(trial: Trial, times: int) -> list[float]:
-    """Idle and then busy. Whoever waits for a broker that is gone waits 2 s, in place of 30 and then 90."""
+    """Idle and then busy. Whoever waits for a broker that is gone waits 2 s, in place of 30 and then 90. A call that
+    does not come back ends a process after 15 s, in place of 45."""
     port = trial.kafka.bootstrap_servers.rpartition(":")[2]
     (trial.folder / "sitecustomize.py").write_text(IMPATIENT.replace("PORT", port))
     trial.job.python_path = str(trial.folder)
