@@ -20,7 +20,7 @@ from deploy.kafka.broker import Broker
 from tests.faults.proxy import Proxy
 from tests.integration.check import check
 from tests.integration.load import PATIENCE_SECONDS, SHORT_WINDOWS, SPREAD_SECONDS, Sender, as_they_happen, history
-from tests.integration.processor import Job, Process, eventually
+from tests.integration.processor import Job, Process
 
 _CHUNK_RECORDS = 400
 _SENT_AT_ONCE = 10
@@ -257,13 +257,7 @@ class Trial:
         self._verify("--state", str(self.folder / "verified"))
         self.load.stop()
         sent_records = self.load.sent_records + self.sent_apart_records
-        inputs, ends = self.job.settings.topics.names.inputs, dict[tuple[str, int], int]()
-
-        def are_told() -> bool:  # who stops before the end has less behind it than was sent
-            ends.update(self.job.log.ends(inputs))
-            return sum(ends.values()) == sent_records
-
-        eventually(are_told, _ENDS_SECONDS, f"ends of the inputs after {sent_records} records that were sent: {ends}")
+        ends = self._ends_after(sent_records)
         self.job.watch_until_applied(self.supervise)  # a fault may show after the commit that followed it
         for process in [process for process in self.processes.values() if process.is_alive]:
             assert process.stop() == 0 or _gave_up(process), process.text
@@ -272,6 +266,14 @@ class Trial:
         assert len(found.inputs) == sent_records, told
         assert self._verify("--state", str(self.folder / "verified"))["result"] == "verified"
         assert self._verify()["result"] == "verified"
+
+    def _ends_after(self, sent_records: int) -> dict[tuple[str, int], int]:
+        """Those of the inputs. Whoever is told others, and waits for these to be applied, stops too early."""
+        deadline = time.monotonic() + _ENDS_SECONDS
+        while sum((ends := self.job.log.ends(self.job.settings.topics.names.inputs)).values()) != sent_records:
+            assert time.monotonic() < deadline, f"{sent_records} records were sent, and the inputs end at {ends}"
+            time.sleep(_POLL_SECONDS)
+        return ends
 
     def _verify(self, *arguments: str) -> dict[str, Any]:
         return self.job.verify(*arguments, seconds=_VERIFY_SECONDS)
