@@ -12,6 +12,7 @@ from tests.integration.processor import Process
 
 _IDLE_SECONDS = 2.0  # the last transaction's marks are written: a broker that stands alone could forget them
 _REQUEST_SECONDS = 30.0
+_PATIENCE_SECONDS = 200.0  # 30 s of a call, and 90 for a new producer
 _LOOK_SECONDS = 0.2
 _LINE_CHARACTERS = 2_500
 
@@ -40,7 +41,8 @@ def while_idle(trial: Trial, times: int) -> list[float]:
 
 
 def while_busy(trial: Trial, times: int) -> list[float]:
-    """It goes in the middle of a transaction. Whoever ends is started again at once, as often as it ends."""
+    """It goes in the middle of a transaction, and is away at least until somebody has ended, who is started again at
+    once, as often as it ends."""
     seconds: list[float] = []
     if not trial.processes:
         trial.start_behind_proxy()
@@ -48,18 +50,18 @@ def while_busy(trial: Trial, times: int) -> list[float]:
         for process in trial.processes.values():
             process.wait_until_ready()
         trial.wait_for_a_commit()
-        started_before = trial.started_again
+        started_again = trial.started_again
         trial.proxy.next(trial.draw.choice(IN_TRANSACTION), Hold()).wait_until_met(_REQUEST_SECONDS)
         trial.kafka.kill()
         trial.proxy.forget()
-        back_at = time.monotonic() + trial.lasts_seconds
-        while time.monotonic() < back_at:
+        gone_at = time.monotonic()
+        while trial.started_again == started_again or time.monotonic() < gone_at + trial.lasts_seconds:
+            assert time.monotonic() < gone_at + trial.lasts_seconds + _PATIENCE_SECONDS, "nobody ends who was busy"
             for process in trial.processes.values():
                 if not process.is_alive:
                     _assert_that_it_says_why(process)
             trial.supervise()
             time.sleep(_LOOK_SECONDS)
-        assert trial.started_again > started_before, "it was not gone for long enough to end a busy process"
         trial.kafka.restart()
         seconds.append(trial.seconds_to_next_commit(time.monotonic()))
     return seconds

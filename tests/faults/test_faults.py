@@ -130,7 +130,7 @@ def without_a_broker(trial: Trial, times: int) -> list[float]:
     return [*while_idle(trial, times), *while_busy(trial, times)]
 
 
-BROKER_GONE = Fault("broker gone", without_a_broker, "it is back", TWO_TASKS, lasts_seconds=12.0)
+BROKER_GONE = Fault("broker gone", without_a_broker, "it is back", TWO_TASKS, lasts_seconds=8.0)
 
 
 @pytest.mark.parametrize(

@@ -329,7 +329,7 @@ def _attempt_once(fault: Fault, times: int, seed: int, kafka: Broker, proxy: Pro
         job.create_topics()
         draw = Random(seed)
         try:
-            patience_seconds = PATIENCE_SECONDS + fault.lasts_seconds
+            patience_seconds = 2 * PATIENCE_SECONDS + fault.lasts_seconds
             with Load(job, Random(draw.random()), fault.pace, patience_seconds) as load, Progress(job) as progress:
                 trial = Trial(job, draw, load, progress, kafka, proxy, folder, fault.lasts_seconds)
                 seconds = fault.inflict(trial, times)
