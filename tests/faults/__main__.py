@@ -86,8 +86,8 @@ def _run(
     results: list[Result] = []
     commit = _commit()
     for fault, trial_seed in schedule(seed, faults):
-        has_duration = lasts_seconds is not None and fault.lasts_seconds
-        tried = replace(fault, lasts_seconds=lasts_seconds) if has_duration else fault
+        seconds = fault.lasts_seconds and (fault.lasts_seconds if lasts_seconds is None else lasts_seconds)
+        tried = replace(fault, lasts_seconds=seconds)
         results.append(_try(tried, times or (FAULTS | BY_NAME)[fault], trial_seed, commit, sites))
         if file is not None:
             append(file, results[-1])

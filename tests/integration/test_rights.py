@@ -22,7 +22,10 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, ResourcePatternType
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its public names, which it does not declare so
+    AdminClient,
+    ResourcePatternType,
+)
 
 from armstream import access, cli
 from armstream.access import RIGHTS, Operation, Right
