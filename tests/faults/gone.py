@@ -12,6 +12,7 @@ from tests.integration.processor import Process
 
 _IDLE_SECONDS = 2.0  # the last transaction's marks are written: a broker that stands alone could forget them
 _REQUEST_SECONDS = 30.0
+_READY_SECONDS = 180.0  # of three that start together on busy cores
 _PATIENCE_SECONDS = 200.0  # 30 s of a call, and 90 for a new producer
 _LOOK_SECONDS = 0.2
 _LINE_CHARACTERS = 2_500
@@ -24,7 +25,7 @@ def while_idle(trial: Trial, times: int) -> list[float]:
     seconds: list[float] = []
     for instance in ("a", "b", "standby"):
         trial.start_behind_proxy(instance)
-    processes = [process.wait_until_ready() for process in trial.processes.values()]
+    processes = [process.wait_until_ready(_READY_SECONDS) for process in trial.processes.values()]
     for _ in range(times):
         trial.wait_for_a_commit()
         with trial.load.paused():
@@ -48,7 +49,7 @@ def while_busy(trial: Trial, times: int) -> list[float]:
         trial.start_behind_proxy()
     for _ in range(times):
         for process in trial.processes.values():
-            process.wait_until_ready()
+            process.wait_until_ready(_READY_SECONDS)
         trial.wait_for_a_commit()
         started_again = trial.started_again
         trial.proxy.next(trial.draw.choice(IN_TRANSACTION), Hold()).wait_until_met(_REQUEST_SECONDS)
