@@ -28,7 +28,8 @@ from armstream.layers import Layers
 from armstream.operating.settings_change import to_begin_anew
 from armstream.printable import printable
 from armstream.runtime.failures import Stopped
-from armstream.screen import Figures, View, Watch, parse_figures, plain_line, render
+from armstream.figures import Figures, parse_figures
+from armstream.screen import View, Watch, plain_line, render
 from armstream.settings import Settings, SettingsError, load
 from armstream.waiting import waiting
 from armstream.yaml_text import written

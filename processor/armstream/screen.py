@@ -3,19 +3,18 @@
 `Watch` gathers, `render` draws one frozen `View`; neither reads a clock, a socket or a terminal.
 """
 
-import math
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from armstream.events import WeightVector
+from armstream.figures import Buckets, Figures, quantile
 from armstream.printable import printable
 from armstream.rules import clips
 
@@ -26,21 +25,6 @@ FIGURES_HEIGHT = 5
 EIGHTHS = " ▏▎▍▌▋▊▉"
 SPARKS = "▁▂▃▄▅▆▇█"
 COLORS = ("cyan", "magenta", "yellow", "green", "blue", "red")
-
-Buckets = Mapping[float, float]  # a histogram: upper bound -> how many were at most that
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """One scrape of /metrics, summed over partitions and labels."""
-
-    events: int = 0
-    rewards: int = 0
-    dead_letters: int = 0
-    lag_records: int = 0
-    restore_remaining_records: int = 0
-    commit_seconds: Buckets = field(default_factory=dict)
-    close_to_commit_seconds: Buckets = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,53 +48,6 @@ class View:
     close_to_commit_seconds: tuple[float, float] | None
     updates: int
     bandits: tuple[BanditView, ...]
-
-
-def parse_figures(metrics_text: str) -> Figures:
-    """Figures from the text of /metrics; what is missing counts as 0. Raises ValueError where it is no metrics text."""
-    sums: dict[str, float] = {}
-    buckets: dict[str, dict[float, float]] = {}
-    for family in text_string_to_metric_families(metrics_text):
-        for sample in family.samples:
-            if sample.name.endswith("_bucket"):
-                counts = buckets.setdefault(sample.name, {})
-                bound = float(sample.labels["le"])
-                counts[bound] = counts.get(bound, 0.0) + sample.value
-            else:
-                sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
-
-    def total(name: str) -> int:
-        return int(sums.get(f"armstream_{name}", 0))
-
-    return Figures(
-        events=total("records_total"),
-        rewards=total("rewards_total"),
-        dead_letters=total("dead_letters_total"),
-        lag_records=total("consumer_lag_records"),
-        restore_remaining_records=total("restore_remaining_records"),
-        commit_seconds=buckets.get("armstream_transaction_seconds_bucket", {}),
-        close_to_commit_seconds=buckets.get("armstream_close_to_commit_seconds_bucket", {}),
-    )
-
-
-def quantile(buckets: Buckets, share: float) -> float | None:
-    """Where `share` of what the histogram counted lies, linear within a bucket as Prometheus' histogram_quantile.
-
-    None where it counted nothing; the highest finite bound where it lies above that.
-    """
-    bounds = sorted(buckets)
-    if not bounds or not buckets[bounds[-1]] > 0:
-        return None
-    rank = share * buckets[bounds[-1]]
-    lower_bound = lower_count = 0.0
-    for bound in bounds:
-        count = buckets[bound]
-        if count >= rank and count > lower_count:
-            if math.isinf(bound):
-                break
-            return lower_bound + (bound - lower_bound) * (rank - lower_count) / (count - lower_count)
-        lower_bound, lower_count = bound, count
-    return lower_bound
 
 
 class Watch:
