@@ -24,11 +24,11 @@ from rich.live import Live
 from armstream import demo
 from armstream.engine import FollowerError, WeightsFollower
 from armstream.events import WeightVector
+from armstream.figures import Figures, parse_figures
 from armstream.layers import Layers
 from armstream.operating.settings_change import to_begin_anew
 from armstream.printable import printable
 from armstream.runtime.failures import Stopped
-from armstream.figures import Figures, parse_figures
 from armstream.screen import View, Watch, plain_line, render
 from armstream.settings import Settings, SettingsError, load
 from armstream.waiting import waiting

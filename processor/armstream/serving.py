@@ -11,8 +11,8 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,7 +46,7 @@ class Answer:
 class Stream:
     """An answer of 200 without an end: each piece is sent, and taken by the client, before the next is asked for."""
 
-    pieces: AsyncIterator[bytes]
+    pieces: AsyncGenerator[bytes, None]
     content_type: str
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -148,10 +148,11 @@ class _Connection:
         await self._write(h11.Response(status_code=200, headers=headers))
         gone = asyncio.ensure_future(self._reader.read(1))  # who listens to a stream says no more
         try:
-            async for piece in stream.pieces:
-                if gone.done():
-                    return
-                await self._write(h11.Data(data=piece))
+            async with aclosing(stream.pieces) as pieces:
+                async for piece in pieces:
+                    if gone.done():
+                        return
+                    await self._write(h11.Data(data=piece))
         finally:
             gone.cancel()
 

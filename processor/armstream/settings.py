@@ -73,7 +73,7 @@ def _or_host_name(value: object) -> object:
     return value or socket.gethostname()
 
 
-HostName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]+(:[0-9]{1,5})?$|^\[[0-9a-fA-F:]+\](:[0-9]{1,5})?$", max_length=260)]
+HostName = Annotated[str, Field(pattern=r"^([a-zA-Z0-9._-]+|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?$", max_length=260)]
 ProcessorAddress = Annotated[str, Field(pattern=r"^https?://[a-zA-Z0-9._\-\[\]:]+$", max_length=300)]
 ArmName = Annotated[str, Field(min_length=1, max_length=100)]
 TopicName = Annotated[str, Field(pattern=LEGAL, min_length=1, max_length=249)]
@@ -357,9 +357,11 @@ class WatchSettings(Section):
     dead_letters: Annotated[int, Field(ge=50, le=100_000)] = 500
 
     def conflicts(self) -> Iterator[Conflict]:
-        whole: dict[SettingPath, Mapping[str, float]] = {("base_weights",): self.base_weights} if self.base_weights else {}
-        for bandit_id, weights in self.bandit_base_weights.items():
-            whole["bandit_base_weights", bandit_id] = weights
+        whole: dict[SettingPath, Mapping[str, float]] = {
+            ("bandit_base_weights", bandit_id): weights for bandit_id, weights in self.bandit_base_weights.items()
+        }
+        if self.base_weights:
+            whole["base_weights",] = self.base_weights
         for path, weights in whole.items():
             for name, weight in weights.items():
                 if not 0 <= weight < inf:

@@ -189,16 +189,20 @@ class Alarms:
             more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
             yield "ArmstreamNotReady", f"Nobody owns {named}{more}: their bandits do not learn."
         last, then = self._samples[-1], self._then(now, 5 * _MINUTE)
-        rising = [topic for topic, lag in last.lag_records.items() if lag > max(_LAG_RECORDS, then.lag_records.get(topic, 0))]
+        before = then.lag_records
+        rising = [topic for topic, lag in last.lag_records.items() if lag > max(_LAG_RECORDS, before.get(topic, 0))]
         if rising:
             topic = rising[0]
             yield "ArmstreamLagRising", f"{topic}: {last.lag_records[topic]:,} records behind, and more each minute."
         then = self._then(now, 2 * _MINUTE)
-        if now - then.ts >= _MINUTE and then.committed == last.committed and all(
-            sum(sample.lag_records.values()) > 0 for sample in self._samples if sample.ts >= then.ts
+        if (
+            now - then.ts >= _MINUTE
+            and then.committed == last.committed
+            and all(sum(sample.lag_records.values()) > 0 for sample in self._samples if sample.ts >= then.ts)
         ):
             lag = sum(last.lag_records.values())
-            yield "ArmstreamNoCommit", f"{lag:,} records wait, and nothing was committed for {(now - then.ts) // SECOND_MICROS} s."
+            seconds = (now - then.ts) // SECOND_MICROS
+            yield "ArmstreamNoCommit", f"{lag:,} records wait, and nothing was committed for {seconds} s."
 
     def _of_processors(self, now: int, processors: tuple[ProcessorFacts, ...]) -> Iterator[tuple[str, str]]:
         down = [one.url for one in processors if one.error]
@@ -221,7 +225,8 @@ class Alarms:
         for one in processors:
             window, setting = one.dedupe_window_seconds, one.dedupe_window_setting_seconds
             if window is not None and setting is not None and window < setting:
-                yield "ArmstreamMemoryFull", f"{one.url}: duplicates are known for {window:,.0f} s only, not {setting:,.0f}."
+                text = f"{one.url}: duplicates are known for {window:,.0f} s only, not {setting:,.0f}."
+                yield "ArmstreamMemoryFull", text
                 break
 
     def _of_records(self, now: int, history: History) -> Iterator[tuple[str, str]]:
@@ -245,7 +250,8 @@ class Alarms:
             and not 0.01 <= share <= 0.2
         ]
         if unfit:
-            yield "ArmstreamBoundUnfit", f"Clipped of the last {CLIPPED_REWARDS} rewards, and 1 % to 20 % should be: {_named(unfit)}."
+            should = f"Clipped of the last {CLIPPED_REWARDS} rewards, and 1 % to 20 % should be"
+            yield "ArmstreamBoundUnfit", f"{should}: {_named(unfit)}."
 
 
 def _named(found: list[str]) -> str:

@@ -6,9 +6,9 @@ Threads fold records and facts into it; the server and the screen ask it. Times 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from collections.abc import Iterator
+from math import isnan
 from typing import Final, Literal, NamedTuple
 
 from armstream import __version__
@@ -90,6 +90,10 @@ class Board:
             else:
                 self._troubles[who] = trouble
 
+    def note_failed(self, text: str) -> None:
+        """For good."""
+        self.note_trouble("failed", Trouble("error", text))
+
     def note_group(self, facts: GroupFacts) -> None:
         with self._lock:
             self._group = facts
@@ -169,7 +173,7 @@ class Board:
                 if bandit.vector is not None:
                     names = [arm.name for arm in bandit.vector.arms]
                     columns = [bandit.spark.column(name)[-most:] for name in names]
-                    rows = [row for row in zip(*columns, strict=True) if all(value == value for value in row)]
+                    rows = [row for row in zip(*columns, strict=True) if not any(map(isnan, row))]
                     rows.append(tuple(arm.weight for arm in bandit.vector.arms))
                     found.append((bandit, rows))
             return found

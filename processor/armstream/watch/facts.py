@@ -8,7 +8,7 @@ Place = tuple[str, int]  # a topic and the number of a partition
 
 
 class PlaceFacts(NamedTuple):
-    """One input partition: what its group has committed, where it ends, and since when the first unread record waits."""
+    """One input partition: what its group has committed, where it ends, since when its first unread record waits."""
 
     committed: int | None
     end: int | None

@@ -1,4 +1,4 @@
-"""Follows the output topics and the commands into the board. Law: read committed, no group is joined, no offset is moved.
+"""Follows the output topics and commands into the board. Law: read committed, no group is joined, no offset is moved.
 
 What says the shape of bandits is read first, then the rewards back from the past, with progress, then all goes on
 together. Brokers that go away are waited for; where the topics are made anew under their names, all begins anew. A
@@ -10,7 +10,15 @@ import threading
 import time
 from typing import Final, cast
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 
 from armstream.codec import DecodeError, decode
@@ -249,4 +257,3 @@ def _read(consumer: Consumer) -> list[Message]:
     """What is there, or what comes first within _POLL_SECONDS: consume alone would wait the whole of it."""
     record = consumer.poll(_POLL_SECONDS)
     return [] if record is None else [record, *consumer.consume(_READ_RECORDS, 0)]
-

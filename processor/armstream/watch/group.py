@@ -71,7 +71,8 @@ class GroupWatch:
     def _facts(self, admin: AdminClient, asker: Consumer, reader: Consumer) -> GroupFacts:
         """Raises KafkaException."""
         places = self._places(admin)
-        ends = _offsets(asker.offsets_for_times([TopicPartition(*place, OFFSET_END) for place in places], _REQUEST_SECONDS))
+        wanted = [TopicPartition(*place, OFFSET_END) for place in places]
+        ends = _offsets(asker.offsets_for_times(wanted, _REQUEST_SECONDS))
         committed = _offsets(asker.committed([TopicPartition(*place) for place in places], _REQUEST_SECONDS))
         state, members = self._members(admin)
         now = self._board.now()

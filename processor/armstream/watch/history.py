@@ -123,7 +123,7 @@ class BanditHistory:
     since_ts: int | None = None  # of the first reward that is known
     paused: bool | None = None
     paused_version: int = 0
-    ever: Sum = Sum()
+    ever: Sum = field(default_factory=Sum)
     last_reward: KeptReward | None = None
     last_mark: Mark | None = None
     weights: Series = field(init=False)
@@ -177,7 +177,7 @@ class BanditHistory:
         shape = self._shape_at(reward.version)
         if reward.applied and shape.bound_bps:
             self._note_clipped(abs(reward.reward_bps) > shape.bound_bps)
-        self.earned.add(reward, shape.names)
+        self.earned.add(reward, shape.names, shape.bound_bps or None)
         if self.rewards.is_due(kept.ts):
             self.rewards.add(kept.ts, self.earned.row(self.ever.sum_bps))
         return True

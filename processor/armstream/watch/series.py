@@ -6,7 +6,7 @@ later has no number (NaN) before.
 
 from array import array
 from collections.abc import Iterator, Mapping
-from math import nan
+from math import isnan, nan
 
 
 class Series:
@@ -63,4 +63,4 @@ class Series:
             kept.append(len(self._ts) - 1)
         self._ts = array("q", [self._ts[at] for at in kept])
         columns = {name: array("d", [column[at] for at in kept]) for name, column in self._columns.items()}
-        self._columns = {name: column for name, column in columns.items() if any(value == value for value in column)}
+        self._columns = {name: column for name, column in columns.items() if not all(map(isnan, column))}

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from math import isfinite, isnan
 from typing import Final
 
-from msgspec import Struct, json
+from msgspec import Struct, json, structs
 
 from armstream.codec import DecodeError, decode
+from armstream.evaluation import Interval
 from armstream.events import DeadLetter, Reward
 from armstream.watch import earned
-from armstream.watch.earned import Interval
 from armstream.watch.facts import GroupFacts
 from armstream.watch.history import (
     SPARK_POINTS,
@@ -378,10 +378,10 @@ def _trades(found: Sum, since_ts: int | None = None) -> Trades:
 
 
 def _gain(interval: Interval | None) -> Gain | None:
-    if interval is None or not all(map(isfinite, interval)):
+    if interval is None:
         return None
-    trades, *numbers = interval
-    return Gain(trades, *(round(number, 4) for number in numbers))
+    trades, *numbers = structs.astuple(interval)
+    return Gain(trades, *(round(number, 4) for number in numbers)) if all(map(isfinite, numbers)) else None
 
 
 def _spark(series: Series, arms: Sequence[str]) -> Spark:
