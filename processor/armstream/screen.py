@@ -48,6 +48,7 @@ class View:
     close_to_commit_seconds: tuple[float, float] | None
     updates: int
     bandits: tuple[BanditView, ...]
+    waits_for: str = ""  # said where there are no figures; "": for the processor
 
 
 class Watch:
@@ -113,7 +114,7 @@ def plain_line(view: View) -> str:
     """One line for a log or a terminal that is none."""
     head = f"{view.elapsed_seconds:6.1f} s"
     if view.figures is None:
-        return f"{head}  the processor has not answered yet{_learned(view)}"
+        return f"{head}  {printable(view.waits_for or 'the processor has not answered yet')}{_learned(view)}"
     return (
         f"{head}  events {view.figures.events} ({view.events_per_second:.0f}/s)  rewards {view.figures.rewards}  "
         f"vectors {view.updates}  dead letters {view.figures.dead_letters}{_learned(view)}  "
@@ -135,7 +136,8 @@ def render(view: View, width: int, height: int) -> RenderableType:
 
 def _figures(view: View, hidden_count: int) -> RenderableType:
     minutes, seconds = divmod(int(view.elapsed_seconds), 60)
-    lines = [f"waiting for the processor's /metrics{_learned(view)}", "", ""]
+    waits_for = view.waits_for or "waiting for the processor's /metrics"
+    lines = [f"{printable(waits_for)}{_learned(view)}", "", ""]
     if view.figures is not None:
         figures = view.figures
         lines = [

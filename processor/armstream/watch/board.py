@@ -12,7 +12,7 @@ from math import isnan
 from typing import Final, Literal, NamedTuple
 
 from armstream import __version__
-from armstream.figures import quantile
+from armstream.figures import Figures, quantile
 from armstream.settings import Settings
 from armstream.watch import views
 from armstream.watch.alerts import Alarms
@@ -151,6 +151,25 @@ class Board:
     def whole_operate(self) -> Operate:
         with self._lock:
             return self._operate(self.now(), with_last=True)
+
+    def figures(self) -> tuple[Figures, tuple[float, float] | None]:
+        """For the screen: counts, and the p50 and p99 seconds of the processor whose commits take longest."""
+        with self._lock:
+            group, history = self._group, self._history
+            measured = [_processor(kept) for kept in self._processors.values()]
+            latencies = [
+                (one.commit_p50_ms / 1_000, one.commit_p99_ms / 1_000)
+                for one in measured
+                if one.commit_p50_ms is not None and one.commit_p99_ms is not None
+            ]
+            figures = Figures(
+                events=0 if group is None else group.committed,
+                rewards=history.rewards_taken,
+                dead_letters=history.letters_taken,
+                lag_records=0 if group is None else group.lag_records or 0,
+                restore_remaining_records=sum(one.restore_remaining_records or 0 for one in measured),
+            )
+            return figures, max(latencies, key=lambda one: one[1], default=None)
 
     def bandit(self, bandit_id: str) -> BanditView | None:
         """None where there is none of the name."""

@@ -94,9 +94,8 @@ class KeptLetter(NamedTuple):
 
 
 class Sum(NamedTuple):
-    """Of rewards: decisions, their rewards by weight in basis points, and the weight."""
+    """Of rewards, withheld ones too: in basis points by weight, and the weight, of which a whole decision has 1."""
 
-    count: int = 0
     sum_bps: float = 0.0
     weight: float = 0.0
 
@@ -104,8 +103,8 @@ class Sum(NamedTuple):
     def mean_bps(self) -> float | None:
         return self.sum_bps / self.weight if self.weight > 0 else None
 
-    def plus(self, count: int, sum_bps: float, weight: float) -> "Sum":
-        return Sum(self.count + count, self.sum_bps + sum_bps, self.weight + weight)
+    def plus(self, sum_bps: float, weight: float) -> "Sum":
+        return Sum(self.sum_bps + sum_bps, self.weight + weight)
 
 
 @dataclass(slots=True)
@@ -166,13 +165,13 @@ class BanditHistory:
         self.last_reward = kept
         self.last_rewards.append(kept)
         self.since_ts = kept.ts if self.since_ts is None else self.since_ts
-        counted, sum_bps = int(reward.counted), reward.weight * reward.reward_bps
-        self.ever = self.ever.plus(counted, sum_bps, reward.weight)
+        sum_bps = reward.weight * reward.reward_bps
+        self.ever = self.ever.plus(sum_bps, reward.weight)
         bucket = kept.ts // _BUCKET_MICROS
         if self._days and self._days[-1][0] == bucket:
-            self._days[-1] = bucket, self._days[-1][1].plus(counted, sum_bps, reward.weight)
+            self._days[-1] = bucket, self._days[-1][1].plus(sum_bps, reward.weight)
         else:
-            self._days.append((bucket, Sum(counted, sum_bps, reward.weight)))
+            self._days.append((bucket, Sum(sum_bps, reward.weight)))
             self._forget_days(bucket)
         shape = self._shape_at(reward.version)
         if reward.applied and shape.bound_bps:
@@ -217,10 +216,10 @@ class BanditHistory:
     def day(self, now: int) -> Sum:
         """The last 24 hours, to half an hour."""
         self._forget_days(now // _BUCKET_MICROS)
-        count, sum_bps, weight = 0, 0.0, 0.0
+        found = Sum()
         for _, one in self._days:
-            count, sum_bps, weight = count + one.count, sum_bps + one.sum_bps, weight + one.weight
-        return Sum(count, sum_bps, weight)
+            found = found.plus(*one)
+        return found
 
     @property
     def clipped_share(self) -> float | None:

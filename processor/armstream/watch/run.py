@@ -31,25 +31,32 @@ _LOCAL: Final = ("127.0.0.1", "::1", "localhost")
 
 def watch_page(settings: Settings, host: str, port: int, say: Say) -> None:
     """Serves the page until Ctrl-C or SIGTERM. Raises Stopped where Kafka or the address is not had."""
-    require(settings, watch_rights(settings), say)
+    _heed_signals()
     try:
+        require(settings, watch_rights(settings), say)
         with following(settings) as board, serve_page(settings, board, host, port, explainer(settings)) as bound:
             shown = f"[{host}]" if ":" in host else host
             say(f"http://{shown}:{bound}/ shows it; Ctrl-C stops it, and nothing else")
             if host not in _LOCAL:
                 say(f"whoever reaches {shown}:{bound} sees all of it: it has no login; put a proxy with one before it")
             _until_told(board, say)
+    except KeyboardInterrupt:
+        return
     except AddressTaken as taken:
         raise Stopped(f"--http {host}:{port}: {taken}; name another port") from taken
 
 
 def watch_screen(settings: Settings, show: Callable[[Board], None], say: Say) -> None:
     """Calls `show` now and then until Ctrl-C or SIGTERM. Raises Stopped where Kafka does not answer at the start."""
-    require(settings, watch_rights(settings), say)
-    with following(settings) as board:
-        while True:
-            show(board)
-            time.sleep(2 * _LOOK_SECONDS)
+    _heed_signals()
+    try:
+        require(settings, watch_rights(settings), say)
+        with following(settings) as board:
+            while True:
+                show(board)
+                time.sleep(2 * _LOOK_SECONDS)
+    except KeyboardInterrupt:
+        return
 
 
 @contextmanager
@@ -85,22 +92,23 @@ def _guarded(work: Callable[[], None], board: Board, failed: list[BaseException]
         board.note_failed(f"This watch has failed: {error!r}. Its log says where; start it again.")
 
 
-def _until_told(board: Board, say: Say) -> None:
-    """Tells how far the reading is, and what troubles it."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts its background jobs with SIGINT ignored
+def _heed_signals() -> None:
+    """A shell starts its background jobs with SIGINT ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+
+
+def _until_told(board: Board, say: Say) -> None:
+    """Tells how far the reading is, and what troubles it, until Ctrl-C or SIGTERM raises KeyboardInterrupt."""
     told, told_at = "", time.monotonic()
-    try:
-        while True:
-            time.sleep(_LOOK_SECONDS)
-            pulse = board.pulse()
-            line = pulse.text if pulse.state in ("no-broker", "error") else pulse.state
-            if pulse.progress is not None:
-                if time.monotonic() - told_at > _SAY_SECONDS:
-                    told_at = time.monotonic()
-                    say(f"reading rewards back: {pulse.progress.read:,} of {pulse.progress.of:,}")
-            elif line != told:
-                told = line
-                say(f"watch: {line}")
-    except KeyboardInterrupt:
-        return
+    while True:
+        time.sleep(_LOOK_SECONDS)
+        pulse = board.pulse()
+        line = pulse.text if pulse.state in ("no-broker", "error") else pulse.state
+        if pulse.progress is not None:
+            if time.monotonic() - told_at > _SAY_SECONDS:
+                told_at = time.monotonic()
+                say(f"reading rewards back: {pulse.progress.read:,} of {pulse.progress.of:,}")
+        elif line != told:
+            told = line
+            say(f"watch: {line}")

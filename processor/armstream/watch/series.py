@@ -35,8 +35,9 @@ class Series:
         """Takes a row, which is due. `ts` is not below the last one's."""
         count = len(self._ts)
         self._ts.append(ts)
-        for name in row.keys() - self._columns.keys():
-            self._columns[name] = array("d", [nan]) * count
+        for name in row:
+            if name not in self._columns:
+                self._columns[name] = array("d", [nan]) * count
         for name, column in self._columns.items():
             column.append(row.get(name, nan))
         self.taken += 1

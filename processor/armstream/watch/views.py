@@ -35,6 +35,8 @@ Numbers = list[float | None]
 
 
 class Trades(Struct, frozen=True):
+    """`count` are whole decisions: parts of one sum up."""
+
     count: int
     mean_bps: float | None
     sum_bps: float
@@ -170,6 +172,8 @@ class RewardView(Struct, frozen=True):
 
 
 class BanditView(Struct, frozen=True):
+    """`not_estimated` counts the rewards that no estimate can rest on, by reason."""
+
     row: Row
     weights: WeightsOverTime
     marks: list[MarkView]
@@ -177,6 +181,7 @@ class BanditView(Struct, frozen=True):
     arms: list[ArmView]
     experts: list[ExpertView]
     rewards: list[RewardView]
+    not_estimated: dict[str, int]
 
 
 class Owner(Struct, frozen=True):
@@ -322,6 +327,7 @@ def bandit_of(history: History, bandit: BanditHistory, now: int, warm_start_step
         arms=arms_of(bandit),
         experts=[] if vector is None else [ExpertView(one.name, round(one.weight, 6)) for one in vector.experts],
         rewards=[_reward(kept, bandit.vectors) for kept in reversed(bandit.last_rewards)],
+        not_estimated=dict(bandit.earned.not_estimated()),
     )
 
 
@@ -374,7 +380,7 @@ def reward_text(reward: Reward) -> str:
 
 
 def _trades(found: Sum, since_ts: int | None = None) -> Trades:
-    return Trades(found.count, _rounded(found.mean_bps, 4), round(found.sum_bps, 3), since_ts)
+    return Trades(round(found.weight), _rounded(found.mean_bps, 4), round(found.sum_bps, 3), since_ts)
 
 
 def _gain(interval: Interval | None) -> Gain | None:
