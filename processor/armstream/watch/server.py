@@ -10,7 +10,6 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -287,19 +286,15 @@ def _asset(name: str) -> Answer:
     found = _assets().get(name)
     if found is None:
         raise Refused(404, "there is no such file")
-    body, content_type, tag = found
-    return _answer(200, body, content_type, (("Cache-Control", "no-cache"), ("ETag", tag)))
+    body, content_type = found
+    return _answer(200, body, content_type, (("Cache-Control", "no-cache"),))
 
 
 @cache
-def _assets() -> dict[str, tuple[bytes, str, str]]:
-    """All of them: name -> what it holds, its type, its tag."""
-    found = {}
-    for path in sorted(PAGE.iterdir()):
-        if path.is_file() and path.suffix in _TYPES:
-            body = path.read_bytes()
-            found[path.name] = body, _TYPES[path.suffix], f'"{sha256(body).hexdigest()[:16]}"'
-    return found
+def _assets() -> dict[str, tuple[bytes, str]]:
+    """All of them: name -> what it holds, and its type."""
+    files = (path for path in sorted(PAGE.iterdir()) if path.is_file() and path.suffix in _TYPES)
+    return {path.name: (path.read_bytes(), _TYPES[path.suffix]) for path in files}
 
 
 def _as_json(body: bytes) -> Answer:
