@@ -9,9 +9,9 @@ from math import fsum, isfinite
 
 from msgspec import Struct
 
-from armstream.events import Reward
 from armstream.evaluation.interval import Interval, Mean, Played, Weighed, above, mean_of
 from armstream.evaluation.revealed import Revealed, revealed
+from armstream.events import Reward
 
 OPEN_DECISIONS = 256  # of a bandit; what comes later of the oldest is taken for a decision of its own
 _WHOLE = 1.0 - 1e-9  # of a decision: the weights of its parts sum to 1
@@ -91,7 +91,8 @@ class _Sums:
         """What was played while it was there."""
         if self.since is None:
             return self.before
-        return Played(*(was + n - s for was, n, s in zip(self.before, now, self.since, strict=True)))
+        was, since = self.before, self.since
+        return Played(was.trades + now.trades - since.trades, was.r + now.r - since.r, was.rr + now.rr - since.rr)
 
     def weighed(self) -> Weighed:
         return Weighed(self.x, self.w, self.rx, self.rw, self.xx, self.xw, self.ww)
