@@ -156,8 +156,10 @@ def trades_of(settings: LearningSettings, market: Market, draws: Sequence[float]
 def _played(
     learner: Learner, buys: Sequence[bool], regime: int
 ) -> tuple[Sequence[float], float, dict[str, list[float]]]:
-    """The distribution, its rate (0 where nobody asks), and what each expert said. An engine's experts: `regime` is sure of one arm,
-    `majority` of those on the side that most take."""
+    """The distribution, its rate (0 where nobody asks), and what each expert said.
+
+    An engine's experts: `regime` is sure of one arm, `majority` of those on the side that most take.
+    """
     experts = learner.read_experts()
     of_engine = [name for name, _, said in experts if not len(said)]
     said = {name: list(said) for name, _, said in experts if len(said)}
@@ -307,7 +309,7 @@ def summed(runs: Sequence[Run], what: str) -> tuple[Held, int]:
 
 
 def main_table(results: Mapping[Case, Sequence[Run]]) -> Iterator[str]:
-    yield "| market | preset | trades | above | given | holds, same trades | holds, expected | half width, bps a trade |"
+    yield "| market | preset | trades | above | given | holds, same trades | holds, expected | half width, bps |"
     yield "| --- " * 8 + "|"
     for (market, preset, trades), runs in results.items():
         for policy in POLICIES:
