@@ -21,7 +21,7 @@ from tests.evidence.intervals import (
     summed,
 )
 
-SEEDS, TRADES, PROMISED = 50, 300, 0.93
+SEEDS, TRADES, PROMISED = 50, 250, 0.93
 CHANCE = 1e-3  # of a red test where the promise is kept, each
 
 
@@ -34,7 +34,7 @@ def least(count: int) -> int:
 
 
 def test_the_fewest_is_where_the_binomial_tail_says() -> None:
-    """P(at most 38 of 50 at .93) = .0001, and at most 39 is .0004, at most 40 .0014."""
+    """P(at most 39 of 50 at .93) is .0006, and that of at most 40 is .0022."""
     assert least(50) == 40
 
 
