@@ -43,7 +43,7 @@ def assert_is(found: Interval | None, decisions: Sequence[tuple[float, float, fl
 
 
 def test_arms_drawn_by_what_the_policy_gives_them_are_not_above_it() -> None:
-    """At 1/4 each weight is 1: what uniform earns is what was earned, whatever that is. Squares are 20, by 1 + 2 / 20."""
+    """At 1/4 each weight is 1: uniform earns what was earned, whatever that is. Squares are 20, by 1 + 2 / 20."""
     found = told([reward_of(each, ARMS[number % 4]) for number, each in enumerate(EVEN)]).above_uniform()
     assert found is not None
     assert (found.trades, found.effective_sample, found.cumulative_bps) == (20, 20.0, 0.0)
