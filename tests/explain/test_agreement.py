@@ -39,7 +39,7 @@ def as_typed(step: Step) -> float:
     """What the numbers come to, as somebody would type them."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return float(eval(step.numbers, {"__builtins__": {}}, TYPED))  # noqa: S307 - of this test's own histories
+        return float(eval(step.numbers, {"__builtins__": {}}, TYPED))
 
 
 def require_typed(steps: Iterable[Step]) -> None:

@@ -100,8 +100,8 @@ class Audit:
             seen = len(self._log.found)
             if not self._log.more():
                 raise NotThere(
-                    f"nothing of {self._bandit_id!r} was published by {time_text(at_micros)}: the oldest that is kept is "
-                    f"version {entry.version} of {time_text(entry.ts_micros)}"
+                    f"nothing of {self._bandit_id!r} was published by {time_text(at_micros)}: the oldest that is kept "
+                    f"is version {entry.version} of {time_text(entry.ts_micros)}"
                 )
 
     def require(self, version: int) -> None:

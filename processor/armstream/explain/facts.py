@@ -72,7 +72,9 @@ class FillRead(Struct, frozen=True):
     notional: float | None
     currency: str
     arm: str | None
+    propensity: float | None
     contributions: Mapping[str, float]
+    signals: Mapping[str, str]
     order_quantity: float | None
 
 

@@ -1,5 +1,5 @@
-"""The fills, closes and commands behind audit records. Law: of several records under one id, the last that stands before
-the audit record's cut and is no dead letter is meant; what is not kept any more is None."""
+"""The fills, closes and commands behind audit records. Law: of several records under one id, the last that stands
+before the audit record's cut and is no dead letter is meant; what is not kept any more is None."""
 
 from collections import defaultdict
 from collections.abc import Iterable

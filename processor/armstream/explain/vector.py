@@ -10,8 +10,8 @@ from armstream.explain.facts import (
     ArmMove,
     ArmTold,
     CloseRead,
-    Explanation,
     ExpertMove,
+    Explanation,
     FillRead,
     NotThere,
     Part,
@@ -297,7 +297,9 @@ def _fill_read(number: int, behind: Behind) -> FillRead | None:
         fill.notional,
         fill.currency,
         fill.arm,
+        fill.propensity,
         fill.contributions,
+        fill.signals,
         fill.order_quantity,
     )
 
