@@ -65,7 +65,7 @@ def require_told(told: Explanation) -> None:
     weights = {step.of: step.value for step in told.reading if step.name == "weight"}
     after = {arm.name: arm.weight_after for arm in told.arms if arm.weight_after is not None}
     assert weights == pytest.approx(after, abs=1e-9)
-    assert told.as_json().startswith('{"bandit_id":"book"')
+    assert told.as_json().startswith('{"bandit_id":"book')
 
 
 def versions_of(desk: Desk) -> list[int]:
