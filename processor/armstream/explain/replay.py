@@ -195,8 +195,11 @@ class Replay:
         return steps
 
     def _decision(self, reward: Reward, behind: Behind) -> _Decision:
-        """A fill that comes after all was closed has a decision of its own."""
-        decision = self._decisions.get(reward.position_id) or self._begun(reward)
+        """A fill that comes after all was closed has a decision of its own; and a position that counts once more was
+        forgotten meanwhile, and is another one."""
+        decision = self._decisions.get(reward.position_id)
+        if decision is None or (reward.counted and decision.position.counted):
+            decision = self._begun(reward)
         self._decisions[reward.position_id] = decision
         assert behind.fill is not None  # it was looked at
         if decision.is_final and reward.fill_event_id not in decision.fills:
