@@ -181,6 +181,9 @@ function joined(sides) {
   })) };
 }
 
+/** The error of a difference of two bandits, whose draws are independent. */
+const both = (errors) => (errors.every(known) ? ` ± ${fixed(Math.hypot(...errors), 2)}` : "");
+
 function facts(lines) {
   const isArms = lines.some(({ arm }) => arm);
   const row = (value) => lines.map(({ whole, arm }) => value(whole.row, whole.arms.find((one) => one.name === arm) ?? {}, arm));
@@ -198,7 +201,8 @@ function facts(lines) {
       line("Effective sample", (whole, arm, named) => (named ? arm.effective_sample : whole.above_uniform?.effective_sample), (value) => fixed(value)),
     ] : [
       line("Last day, bps a trade", (whole) => (whole.day.count ? whole.day.mean_bps : null), (value) => signed(value), (value) => signed(value)),
-      line("Above uniform, bps a trade", (whole) => whole.above_uniform?.per_trade_bps, (value) => signed(value), (value) => signed(value)),
+      line("Above uniform, bps a trade", (whole) => whole.above_uniform?.per_trade_bps, (value) => signed(value),
+        (value) => signed(value) + both(row((whole) => whole.above_uniform?.per_trade_error_bps))),
       line("± of it (95 %)", (whole) => whole.above_uniform?.per_trade_error_bps, (value) => fixed(value, 2)),
       line("Above uniform in all, bps", (whole) => whole.above_uniform?.cumulative_bps, bps, bps),
       line("Above base, bps a trade", (whole) => whole.above_base?.per_trade_bps, (value) => signed(value), (value) => signed(value)),
