@@ -44,7 +44,7 @@ class Bandit {
       el("div", { class: "heading" }, this.heading, this.states, this.rule), this.says, this.figures, this.note, this.body));
     this.build();
     this.writeRow();
-    this.read();
+    if (feed.pulse) this.read();
     this.heading.focus({ preventScroll: true });
     scrollTo(0, 0);
   }
@@ -60,8 +60,8 @@ class Bandit {
       { title: "Drawn", number: true, hint: "Decisions for which it was drawn" },
       { title: "Reward, bps", number: true, hint: "Mean net reward a trade ± its standard error" },
       { title: "Sample", number: true, wide: "widest", hint: "Effective sample: how many equally weighted trades this is worth" },
-    ]);
-    this.experts = table("Experts", [{ title: "Expert" }, { title: "Weight", number: true }]);
+    ], { class: "arms" });
+    this.experts = table("Experts", [{ title: "Expert" }, { title: "Weight", number: true }], { class: "arms" });
     this.expertsBox = box("Experts", "EXP4: policies that advise; weights of the policies", this.experts.element);
     this.rewards = table("Last rewards", [
       { title: "Time, UTC" }, { title: "Version", number: true, wide: true }, { title: "Reward, bps", number: true },
@@ -90,7 +90,7 @@ class Bandit {
     if (kind === "pulse") return this.tick();
     if (kind === "operate" || kind === "connection") return;
     if (kind === "gone" && ids.includes(this.id)) return this.refuse("The server does not keep this bandit any more.");
-    if (kind === "snapshot") this.version = null;
+    if (kind === "snapshot") this.read();
     if (ids.includes(this.id)) this.writeRow();
     this.tick();
   }
@@ -159,7 +159,7 @@ class Bandit {
     this.weights.set({ ...weights, marks });
     const above = (of, title, tone) => ({ name: title, tone, values: of.bps, low: of.low, high: of.high });
     this.uniform.set({ ts: reward.ts, nothing: "No interval yet: it needs trades with a known propensity.",
-      lines: [above(reward.above_uniform, "above uniform", "first"),
+      lines: [...(reward.above_uniform ? [above(reward.above_uniform, "above uniform", "first")] : []),
         ...(reward.above_base ? [above(reward.above_base, "above base", "second")] : [])] });
     this.byArm.set({ ts: reward.ts, nothing: "No reward yet.",
       lines: reward.by_arm.names.map((arm, index) => ({ name: arm, arm, values: reward.by_arm.series[index] })) });

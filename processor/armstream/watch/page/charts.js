@@ -67,7 +67,7 @@ class Chart {
 
   /** Draws anew where the lines are others, else puts the new values in. */
   draw(key, data, options, nothing) {
-    const isEmpty = data[0].length < 2;
+    const isEmpty = data[0].length < 2 || data.length < 2;
     this.empty.hidden = !isEmpty;
     this.canvas.hidden = this.legend.hidden = isEmpty;
     write(this.empty, nothing);
@@ -256,7 +256,7 @@ export class LinesChart extends Chart {
     this.ends = lines;
     this.draw(`${key}\n${this.canvas.clientWidth > 480}`, data, options, nothing);
     this.describe(xs.length < 2 ? nothing : `From ${dayClockUtc(ts[0])} to ${dayClockUtc(ts.at(-1))}. ${lines.map((line) =>
-      `${line.name}: ${bps(line.values.findLast(known))} bps${line.low ? `, 95 % interval from ${
+      `${line.name}: ${this.text(line.values.findLast(known))}${this.unit === "share" ? "" : " bps"}${line.low ? `, 95 % interval from ${
         bps(line.low.findLast(known))} to ${bps(line.high.findLast(known))}` : ""}`).join("; ")}.`);
   }
 

@@ -30,7 +30,7 @@ const COLUMNS = [
   { key: "above_uniform", title: "Above uniform, bps", value: (row) => row.above_uniform?.per_trade_bps,
     kind: "number uniform", falling: true,
     hint: "What was earned less what equal weights would have earned, net, a trade, with its 95 % interval" },
-  { key: "above_base", title: "Above base", value: (row) => row.above_base?.per_trade_bps, kind: "number base",
+  { key: "above_base", title: "Above base, bps", value: (row) => row.above_base?.per_trade_bps, kind: "number base",
     falling: true, hint: "The same against the base weights that a setting names" },
   { key: "day", title: "Reward, bps", value: (row) => (row.day?.count ? row.day.mean_bps : null), kind: "number reward",
     falling: true, hint: "Net reward a trade: of the last day, and ever. Sorts by the last day's." },
@@ -103,7 +103,7 @@ class Desk {
       el("div", { class: "right" }, this.wanted, this.orders,
         csvButton("CSV", "armstream-desk.csv", () => this.csv())));
     this.body.addEventListener("click", (event) => this.click(event));
-    main.replaceChildren(el("h1", { class: "unseen" }, "Desk"), this.tools, this.legend, this.empty, this.card);
+    main.replaceChildren(el("h1", { class: "unseen" }, "Desk"), this.tools, this.legend, this.empty, this.card, howToRead());
   }
 
   choice(key, text) {
@@ -412,6 +412,21 @@ function pair() {
     write(second, two);
     attribute(second, "class", `second ${kind}`.trim());
   } };
+}
+
+/** What the columns mean, for who sees the page for the first time. */
+function howToRead() {
+  const terms = [
+    ["Weights now", "How much each arm counts. The longer its part of the bar, the more often it is drawn."],
+    ["In use", "The effective number of models: 1 / sum of squared weights. Near 1: one arm has nearly all."],
+    ["Above uniform", "What was earned more, net of costs, than equal weights on the same trades would have earned. "
+      + "± is a 95 % interval. ▲ and ▼: it does not reach 0. ≈: it does, so the difference may be chance."],
+    ["Above base", "The same against the desk's own fixed weights, where a setting names them."],
+    ["Bound", "Rewards beyond it are clipped to it. More than 20 % clipped: the bound is too small."],
+    ["Warming", "Too little was learned yet. Engines get the base weights, or equal ones, until it is LIVE."],
+  ];
+  return el("details", { class: "how" }, el("summary", {}, "How to read this"),
+    el("dl", {}, ...terms.flatMap(([term, text]) => [el("dt", {}, term), el("dd", {}, text)])));
 }
 
 const matches = (row, wanted) => [row.bandit_id, row.rule, ...row.arms].some((text) => text.toLowerCase().includes(wanted));
