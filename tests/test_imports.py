@@ -19,6 +19,7 @@ IMPURE = {"confluent_kafka", "prometheus_client", "time", "random", "os", "secre
 # A part and what else of the package it may import; a part that is not named may import what is not kept from it below.
 MAY_IMPORT = {
     "learning": {"learning"},
+    "evaluation": {"evaluation", "events"},
     "standalone": {"standalone", "persistence", "learning", "plain"},
     "persistence": {"persistence"},
     "events": {"events"},
@@ -106,10 +107,12 @@ def broken_laws(module: str, imported: set[str]) -> list[str]:
             broken.append(f"{module} imports {name}: {part} may not import {other}")
         if other in IMPORTED_ONLY_BY and part not in IMPORTED_ONLY_BY[other]:
             broken.append(f"{module} imports {name}: {other} is for {sorted(IMPORTED_ONLY_BY[other])} only")
-        if part in ("learning", "rules", "stages", "facts", "keys") and (top in IMPURE or name in IMPURE):
+        if part in ("learning", "evaluation", "rules", "stages", "facts", "keys") and (top in IMPURE or name in IMPURE):
             broken.append(f"{module} imports {name}: {part} is pure")
         if part == "learning" and top not in {"armstream", "numpy", *sys.stdlib_module_names}:
             broken.append(f"{module} imports {name}: learning is the standard library and numpy")
+        if part == "evaluation" and top not in {"armstream", "msgspec", *sys.stdlib_module_names}:
+            broken.append(f"{module} imports {name}: evaluation is the standard library and the events")
         if part == "oracle" and top not in {"armstream", *sys.stdlib_module_names}:
             broken.append(f"{module} imports {name}: the oracle is the standard library and the events")
         if part == "verify" and other == "stages" and name != "armstream.stages" and module not in KNOW_STAGES:
@@ -158,6 +161,9 @@ def test_the_walk_finds_the_package() -> None:
         ("armstream.learning.exp3ix", "from ..stages.reward import apply"),
         ("armstream.learning.exp3ix", "import importlib"),
         ("armstream.learning.exp3ix", "now = __import__('time').time()"),
+        ("armstream.evaluation.estimator", "import time"),
+        ("armstream.evaluation.estimator", "import numpy"),
+        ("armstream.evaluation.revealed", "from armstream.learning.feedback import mirrored"),
         ("armstream.stages.reward", "from confluent_kafka import Consumer"),
         ("armstream.stages.reward", "import prometheus_client"),
         ("armstream.stages.reward", "from armstream.runtime.metrics import rewards_total"),

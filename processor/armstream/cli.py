@@ -28,6 +28,7 @@ DEMO_PACKAGES = {"bokeh_sampledata", "pandas", "rich"}
 Record = tuple[str, int, int]
 
 _LONGEST_WAIT_SECONDS = 86_400.0
+_WATCH_ADDRESS = "127.0.0.1:8080"
 _MOST_MESSAGE_CHARACTERS = 500
 
 
@@ -120,6 +121,22 @@ def _parser(with_demo: bool) -> Parser:
         "--follow", action="store_true", help="go on while processors run, until Ctrl-C (0) or a difference (1)"
     )
     verify.set_defaults(command=_verify)
+
+    watch = _add(
+        commands,
+        "watch",
+        "show what is learned while it runs, on a page or in this terminal; nothing is written",
+        f"armstream watch --config mine.yaml --http {_WATCH_ADDRESS}",
+    )
+    watch.add_argument(
+        "--http",
+        type=_address,
+        nargs="?",
+        const=_address(_WATCH_ADDRESS),
+        metavar="HOST:PORT",
+        help=f"serve a page there (default {_WATCH_ADDRESS}) instead of a screen here; it has no login",
+    )
+    watch.set_defaults(command=_watch)
 
     check_config = _add(
         commands,
@@ -243,6 +260,16 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds <= _LONGEST_WAIT_SECONDS:
         raise argparse.ArgumentTypeError(f"must be from 0 to {_LONGEST_WAIT_SECONDS:.0f} seconds")
     return seconds
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65_535:
+        raise ValueError
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+_address.__name__ = "HOST:PORT"
 
 
 def _record(text: str) -> Record:
@@ -409,6 +436,25 @@ def _verify(arguments: argparse.Namespace) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts its background jobs with SIGINT ignored
             signal.signal(number, signal.default_int_handler)
     return run(settings, as_json=arguments.json, state=arguments.state, follow=arguments.follow)
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 1
+    from armstream.runtime.failures import Stopped  # noqa: PLC0415
+    from armstream.watch.run import watch_page  # noqa: PLC0415 - loads the Kafka client
+
+    try:
+        if arguments.http is None:
+            from armstream.watch.terminal import watch_screen  # noqa: PLC0415 - needs the demo's packages
+
+            watch_screen(settings, _tell)
+        else:
+            watch_page(settings, *arguments.http, _tell)
+    except Stopped as stopped:
+        return _failed(str(stopped))
+    return 0
 
 
 def _check_config(arguments: argparse.Namespace) -> int:
