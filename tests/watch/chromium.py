@@ -181,12 +181,12 @@ class Page:
             raise BrowserError(f"{script}: {answer['exceptionDetails']['exception'].get('description')}")
         return answer["result"].get("value")
 
-    def until(self, script: str, seconds: float = 10.0) -> Any:
-        """Waits until an expression is true, and gives it; raises BrowserError with the page's text when it is not."""
+    def until(self, script: str, seconds: float = 10.0) -> None:
+        """Waits until an expression is true; raises BrowserError with the page's text when it does not become so."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            if value := self.evaluate(script):
-                return value
+            if self.evaluate(f"Boolean({script})"):
+                return
             self._browser.listen(0.03)
         text = self.evaluate("document.body.innerText")
         raise BrowserError(f"not within {seconds:g} s: {script}\n{self.complaints}\n{text}")

@@ -20,7 +20,7 @@ import armstream
 from tests.watch import invented
 
 PAGE = Path(armstream.__file__).parent / "watch" / "page"
-TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+TYPES = {".woff2": "font/woff2", ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 WAITING_EVENTS = 1_000
 STREAM_SECONDS = 120

@@ -11,7 +11,7 @@ import { ranges } from "./ranges.js";
 
 const AGAIN_MS = 5_000;
 const ANSWER_MS = 20_000;
-const REGRET = "What the arm that did best so far would have earned more, by the same estimates";
+const FIRST_REWARDS = 15;
 
 export function openBandit(feed, main, { id }) {
   return new Bandit(feed, main, id);
@@ -44,7 +44,7 @@ class Bandit {
       el("div", { class: "heading" }, this.heading, this.states, this.rule), this.says, this.figures, this.note, this.body));
     this.build();
     this.writeRow();
-    this.read();
+    if (feed.pulse) this.read();
     this.heading.focus({ preventScroll: true });
     scrollTo(0, 0);
   }
@@ -52,16 +52,16 @@ class Bandit {
   build() {
     this.weights = new WeightsChart("Weights over time", "Share of each arm", { height: 250 });
     this.uniform = new LinesChart("Earned above uniform", "Net, cumulative, bps; band: 95 % interval");
-    this.byArm = new LinesChart("Earned by arm", "Net, cumulative, bps of the trades that each arm was drawn for");
-    this.regret = new LinesChart("Estimated regret", `Cumulative, bps. ${REGRET}`);
+    this.byArm = new LinesChart("Earned by arm", "Net, cumulative, bps of its trades");
+    this.regret = new LinesChart("Estimated regret", "Cumulative, bps, against the best arm so far");
     this.charts = [this.weights, this.uniform, this.byArm, this.regret];
     this.arms = table("Arms", [
       { title: "Arm" }, { title: "Weight", number: true }, { title: "Probability", number: true, wide: true },
       { title: "Drawn", number: true, hint: "Decisions for which it was drawn" },
       { title: "Reward, bps", number: true, hint: "Mean net reward a trade ± its standard error" },
-      { title: "Sample", number: true, wide: true, hint: "Effective sample: how many equally weighted trades this is worth" },
-    ]);
-    this.experts = table("Experts", [{ title: "Expert" }, { title: "Weight", number: true }]);
+      { title: "Sample", number: true, wide: "widest", hint: "Effective sample: how many equally weighted trades this is worth" },
+    ], { class: "arms" });
+    this.experts = table("Experts", [{ title: "Expert" }, { title: "Weight", number: true }], { class: "arms" });
     this.expertsBox = box("Experts", "EXP4: policies that advise; weights of the policies", this.experts.element);
     this.rewards = table("Last rewards", [
       { title: "Time, UTC" }, { title: "Version", number: true, wide: true }, { title: "Reward, bps", number: true },
@@ -69,9 +69,10 @@ class Bandit {
         hint: "The probability that the drawn arm had when the decision was made" },
       { title: "Moved most" }, { title: "" },
     ], { class: "rewards" });
+    this.moreRows = el("button", { type: "button", class: "quiet more-rows", hidden: true });
     this.waits = el("p", { class: "note", hidden: true }, "Newer rewards wait while you read here.");
     this.rewardsBox = box("Last rewards, and why the weights moved",
-      "A reward is what one close realised of one fill, net of fees and slippage", this.waits, this.rewards.element);
+      "A reward is what one close realised of one fill, net of fees and slippage", this.waits, this.rewards.element, this.moreRows);
     this.body.append(
       ranges(this.charts),
       el("div", { class: "grid wide-first" }, card(this.weights.element),
@@ -89,7 +90,7 @@ class Bandit {
     if (kind === "pulse") return this.tick();
     if (kind === "operate" || kind === "connection") return;
     if (kind === "gone" && ids.includes(this.id)) return this.refuse("The server does not keep this bandit any more.");
-    if (kind === "snapshot") this.version = null;
+    if (kind === "snapshot") this.read();
     if (ids.includes(this.id)) this.writeRow();
     this.tick();
   }
@@ -132,24 +133,24 @@ class Bandit {
     const [uniform, says] = verdictSentence(row.above_uniform, "uniform");
     this.says.replaceChildren(el("span", { class: `glyph ${says}`, "aria-hidden": "true" }, GLYPHS[says]), " ",
       el("b", {}, uniform), " ",
-      row.above_base ? el("span", {}, verdictSentence(row.above_base, "base")[0], " ") : "",
+      row.above_base ? el("span", {}, verdictSentence(row.above_base, "base", true)[0], " ") : "",
       first ? el("span", {}, "Most weight: ", name(first[0]), ` ${percent(first[1])}`,
         second ? ", then " : ".", second ? name(second[0]) : "", second ? ` ${percent(second[1])}.` : "") : "");
-    this.changed = el("small");
+    this.changed = el("span");
     this.figures.replaceChildren(this.bar.element, figures([
-      ["Above uniform, in all", bps(row.above_uniform?.cumulative_bps), interval(row.above_uniform)],
-      ...(row.above_base ? [["Above base, in all", bps(row.above_base.cumulative_bps), interval(row.above_base)]] : []),
-      ["Last day, a trade", rewardText(row.day), plural(row.day?.count ?? 0, "trade")],
-      ["Ever, a trade", rewardText(row.ever), plural(row.ever?.count ?? 0, "trade")],
+      ["Above uniform, in all, bps", bps(row.above_uniform?.cumulative_bps), interval(row.above_uniform)],
+      ...(row.above_base ? [["Above base, in all, bps", bps(row.above_base.cumulative_bps), interval(row.above_base)]] : []),
+      ["Last day, bps a trade", rewardText(row.day), plural(row.day?.count ?? 0, "trade")],
+      ["Ever, bps a trade", rewardText(row.ever), plural(row.ever?.count ?? 0, "trade")],
       ["Models in use", fixed(row.effective_models, 1), `of ${row.arms.length}`],
-      ["Bound", known(row.bound_bps) ? `${fixed(row.bound_bps)} bps` : "not yet",
+      ["Bound, bps", known(row.bound_bps) ? fixed(row.bound_bps, 1) : "not yet",
         known(row.clipped_share) ? `${percent(row.clipped_share, 1)} clipped` : "", clippedOften(row) ? "warn" : ""],
       ["Blended in", percent(row.blend_alpha), "of learned weights"],
       ["Steps", fixed(row.steps), `version ${fixed(row.version)}`],
     ], "In numbers"));
-    const why = el("div", { class: "changed" }, el("dt", {}, "Last change"),
-      el("dd", {}, el("bdi", { class: "text", title: row.last_change?.text ?? "" }, row.last_change?.text ?? "—"), this.changed));
-    this.figures.lastChild.append(why);
+    if (row.last_change) {
+      this.says.append(el("span", { class: "dim" }, " Last change ", this.changed, ": ", el("bdi", {}, row.last_change.text), "."));
+    }
     this.bar.set(row);
     write(this.changed, age(row.last_change?.ts ?? row.ts, this.feed.now()));
   }
@@ -158,7 +159,7 @@ class Bandit {
     this.weights.set({ ...weights, marks });
     const above = (of, title, tone) => ({ name: title, tone, values: of.bps, low: of.low, high: of.high });
     this.uniform.set({ ts: reward.ts, nothing: "No interval yet: it needs trades with a known propensity.",
-      lines: [above(reward.above_uniform, "above uniform", "first"),
+      lines: [...(reward.above_uniform ? [above(reward.above_uniform, "above uniform", "first")] : []),
         ...(reward.above_base ? [above(reward.above_base, "above base", "second")] : [])] });
     this.byArm.set({ ts: reward.ts, nothing: "No reward yet.",
       lines: reward.by_arm.names.map((arm, index) => ({ name: arm, arm, values: reward.by_arm.series[index] })) });
@@ -175,7 +176,7 @@ class Bandit {
       number(percent(arm.weight, 1)), number(percent(arm.probability, 1), "wide"), number(fixed(arm.pulls)),
       el("td", { class: "number" }, el("span", { class: clearly(arm) }, signed(arm.mean_bps)),
         el("span", { class: "error" }, known(arm.error_bps) ? ` ± ${fixed(arm.error_bps, 2)}` : "")),
-      number(fixed(arm.effective_sample), "wide"))));
+      number(fixed(arm.effective_sample), "widest"))));
   }
 
   writeExperts(experts) {
@@ -190,12 +191,20 @@ class Bandit {
     show(this.waits, isRead && this.newest !== undefined && newest !== this.newest);
     if (isRead && this.newest !== undefined) return;
     this.newest = newest;
-    this.rewards.body.replaceChildren(...(rewards.length ? rewards.map((reward) => this.rewardRow(reward))
+    const shown = rewards.slice(0, this.all ? rewards.length : FIRST_REWARDS);
+    show(this.moreRows, rewards.length > shown.length);
+    write(this.moreRows, `Show all ${rewards.length}`);
+    this.moreRows.onclick = () => {
+      this.all = true;
+      this.rewards.body.append(...rewards.slice(FIRST_REWARDS).map((reward) => this.rewardRow(reward)));
+      show(this.moreRows, false);
+    };
+    this.rewards.body.replaceChildren(...(rewards.length ? shown.map((reward) => this.rewardRow(reward))
       : [el("tr", {}, el("td", { colspan: 7, class: "nothing" }, "No reward yet: one comes with the first close."))]));
   }
 
   rewardRow(reward) {
-    const today = day(this.feed.now());
+    const today = day(this.feed.now() ?? this.feed.rows.get(this.id)?.ts);
     const why = el("button", { type: "button", class: "quiet why", "aria-expanded": "false",
       "aria-label": `Why version ${reward.version} moved the weights` }, "Why");
     const row = el("tr", { class: reward.applied ? null : "withheld" },
@@ -227,7 +236,8 @@ class Bandit {
 export const card = (...content) => el("section", { class: "card" }, ...content);
 
 export function box(title, note, ...content) {
-  return el("section", { class: "card box" }, el("h2", {}, title), note ? el("p", { class: "note" }, note) : null, ...content);
+  const head = el("div", { class: "box-head" }, el("h2", {}, ...[title].flat()));
+  return el("section", { class: "card box" }, head, note ? el("p", { class: "note" }, note) : null, ...content);
 }
 
 const interval = (of) => (verdict(of) === "none" ? "no interval yet" : `${bps(of.low_bps)} to ${bps(of.high_bps)}`);
@@ -255,5 +265,5 @@ function movedMost({ applied, detail, moved }) {
   const most = [...(moved ?? [])].sort((a, b) => Math.abs(b.after - b.before) - Math.abs(a.after - a.before)).slice(0, 2);
   if (!most.length) return "—";
   return el("span", {}, ...most.flatMap(({ name: arm, before, after }, index) => [index ? ", " : "", name(arm),
-    ` ${signed((after - before) * 100, 2)}\u202f%`]));
+    ` ${fixed(before * 100, 1)} → ${percent(after, 1)}`]));
 }

@@ -57,15 +57,15 @@ export class IntervalMark {
   constructor() {
     this.band = svg("rect", { y: 5, height: 6, rx: 1 });
     this.middle = svg("rect", { y: 2, height: 12, width: 2 });
-    this.element = svg("svg", { class: "interval", viewBox: "0 0 84 16", width: 84, height: 16, "aria-hidden": "true" },
-      svg("line", { x1: 42, x2: 42, y1: 0, y2: 16 }), this.band, this.middle);
+    this.element = svg("svg", { class: "interval", viewBox: "0 0 96 16", width: 96, height: 16, "aria-hidden": "true" },
+      svg("line", { x1: 48, x2: 48, y1: 0, y2: 16 }), this.band, this.middle);
   }
 
   set(interval, reach) {
     const isKnown = interval && known(interval.per_trade_bps) && known(interval.per_trade_error_bps);
     attribute(this.element, "class", `interval ${verdict(interval)}${isKnown ? "" : " unknown"}`);
     if (!isKnown) return;
-    const x = (value) => 42 + 42 * Math.max(-1, Math.min(1, value / reach));
+    const x = (value) => 48 + 48 * Math.max(-1, Math.min(1, value / reach));
     const low = x(interval.per_trade_bps - interval.per_trade_error_bps);
     const high = x(interval.per_trade_bps + interval.per_trade_error_bps);
     attribute(this.band, "x", low.toFixed(1));
@@ -81,12 +81,12 @@ export class Above {
     this.value = el("b");
     this.error = el("span", { class: "error" });
     this.word = el("span", { class: "unseen" });
-    this.element = el("span", { class: "above" }, this.glyph, this.value, this.error, this.word);
+    this.element = el("span", { class: "earned" }, this.glyph, this.value, this.error, this.word);
   }
 
   set(interval) {
     const says = verdict(interval);
-    attribute(this.element, "class", `above ${says}`);
+    attribute(this.element, "class", `earned ${says}`);
     write(this.glyph, interval ? GLYPHS[says] : "");
     write(this.value, interval ? signed(interval.per_trade_bps) : "—");
     write(this.error, interval && known(interval.per_trade_error_bps) ? ` ± ${fixed(interval.per_trade_error_bps, 2)}` : "");
@@ -102,15 +102,15 @@ export const VERDICTS = {
 };
 
 /** What learning earned over another way of choosing, in one sentence for a desk head. */
-export function verdictSentence(interval, other) {
+export function verdictSentence(interval, other, isShort = false) {
   if (!interval) return [`Nothing can be said yet about learning against ${other}.`, "none"];
   const says = verdict(interval);
-  const over = `over ${plural(interval.trades, "trade")}`;
+  const over = isShort ? "" : ` over ${plural(interval.trades, "trade")}`;
   const number = `${signed(interval.per_trade_bps)} ± ${fixed(interval.per_trade_error_bps, 2)} bps a trade`;
-  if (says === "above") return [`Learning earns more than ${other}: ${number} ${over}.`, says];
-  if (says === "below") return [`Learning earns less than ${other}: ${number} ${over}.`, says];
-  if (says === "none") return [`Too little is known yet about learning against ${other} (${over}).`, says];
-  return [`Learning cannot be told apart from ${other} yet: ${number} ${over}.`, says];
+  if (says === "above") return [`Learning earns more than ${other}: ${number}${over}.`, says];
+  if (says === "below") return [`Learning earns less than ${other}: ${number}${over}.`, says];
+  if (says === "none") return [`Too little is known yet about learning against ${other}${over}.`, says];
+  return [`Learning cannot be told apart from ${other} yet: ${number}${over}.`, says];
 }
 
 export const rewardText = (part) => (part?.count ? bps(part.mean_bps) : "—");

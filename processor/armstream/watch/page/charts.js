@@ -67,7 +67,7 @@ class Chart {
 
   /** Draws anew where the lines are others, else puts the new values in. */
   draw(key, data, options, nothing) {
-    const isEmpty = data[0].length < 2;
+    const isEmpty = data[0].length < 2 || data.length < 2;
     this.empty.hidden = !isEmpty;
     this.canvas.hidden = this.legend.hidden = isEmpty;
     write(this.empty, nothing);
@@ -105,7 +105,8 @@ class Chart {
       legend: { show: false },
       cursor: { sync: { key: "time" }, points: { show: false }, y: false, drag: { x: true, y: false, dist: 6 } },
       axes: [
-        { ...axis, grid: { show: false }, incrs: STEPS, space: 64, size: 34, gap: 6,
+        { ...axis, grid: { show: false }, incrs: STEPS, space: 64, gap: 6,
+          size: (_, texts) => (texts?.some((text) => text.includes("\n")) ? 36 : 22),
           values: (_, splits, __, ___, apart) => splits.map((at, index) => tick(at, apart, index === 0)) },
         { ...axis, size: 50, gap: 6, space: 34,
           values: (_, splits) => splits.map((value) => this.axisText(value, splits)) },
@@ -152,7 +153,7 @@ class Chart {
     this.marks.replaceChildren(
       ...(before ? [el("li", { class: "dim" }, `${before} earlier marks are on the chart only`)] : []),
       ...last.map(({ letter, ts, kind, text }) => el("li", { class: `mark-${kind}` }, el("b", {}, letter),
-        el("time", {}, dayClock(ts)), el("bdi", { title: text }, text))));
+        el("time", {}, dayClock(ts).slice(0, 16)), el("bdi", { title: text }, text))));
   }
 
   drawMarks(plot) {
@@ -205,6 +206,7 @@ export class WeightsChart extends Chart {
     this.setMarks(marks);
     const painted = arms.map((arm, index) => ({ arm, tops: tops[index] })).reverse(); // the topmost first, then over it
     const options = {
+      padding: [8, 10, 0, 0],
       scales: { x: { time: false }, y: { range: [0, 1] } },
       series: [{}, ...painted.map(({ arm }) => ({
         fill: (plot) => armFill(plot.ctx, arm), stroke: () => colour("--card"), width: 1, points: { show: false },
@@ -254,7 +256,7 @@ export class LinesChart extends Chart {
     this.ends = lines;
     this.draw(`${key}\n${this.canvas.clientWidth > 480}`, data, options, nothing);
     this.describe(xs.length < 2 ? nothing : `From ${dayClockUtc(ts[0])} to ${dayClockUtc(ts.at(-1))}. ${lines.map((line) =>
-      `${line.name}: ${bps(line.values.findLast(known))} bps${line.low ? `, 95 % interval from ${
+      `${line.name}: ${this.text(line.values.findLast(known))}${this.unit === "share" ? "" : " bps"}${line.low ? `, 95 % interval from ${
         bps(line.low.findLast(known))} to ${bps(line.high.findLast(known))}` : ""}`).join("; ")}.`);
   }
 
@@ -294,6 +296,7 @@ export class LinesChart extends Chart {
     context.save();
     context.font = `${11 * devicePixelRatio}px ${FONT.slice(5)}`;
     context.textBaseline = "middle";
+    context.textAlign = "left";
     for (const { name, stroke, y } of ends) {
       context.fillStyle = stroke;
       context.fillRect(left + width + 4 * devicePixelRatio, y - devicePixelRatio, 8 * devicePixelRatio, 2 * devicePixelRatio);

@@ -25,7 +25,7 @@ class Compare {
       { title: "A less B", number: true }], { class: "facts-table" });
     this.above = new LinesChart("Earned above uniform", "Net, cumulative, bps; bands: 95 % intervals");
     this.earned = new LinesChart("Earned", "Net, cumulative, bps");
-    this.weight = new LinesChart("Weight", "Share, in hundredths");
+    this.weight = new LinesChart("Weight", "Share of the bandit", { unit: "share" });
     this.stacks = this.sides.map((side) => new WeightsChart(`Weights of ${side.tone === "first" ? "A" : "B"}`, "Share of each arm"));
     this.charts = [this.above, this.earned, this.weight, ...this.stacks];
     this.weightCard = card(this.weight.element);
@@ -38,7 +38,7 @@ class Compare {
         this.sides[1].element, el("span", { class: "right" }, this.csv = csvButton("CSV", "armstream-compare.csv", () => this.rows()))),
       this.note, this.body);
     this.listNames();
-    this.read();
+    if (feed.pulse) this.read();
     scrollTo(0, 0);
   }
 
@@ -163,9 +163,9 @@ function of({ whole, arm }) {
   return {
     ts: reward.ts,
     earned: arm ? reward.by_arm.series[at] ?? reward.ts.map(() => null) : reward.cumulative_bps,
-    above: reward.above_uniform,
+    above: reward.above_uniform ?? { bps: [], low: [], high: [] },
     weight_ts: weights.ts,
-    weight: (weights.series[weights.arms.indexOf(arm)] ?? []).map((value) => (known(value) ? value * 100 : null)),
+    weight: weights.series[weights.arms.indexOf(arm)] ?? [],
   };
 }
 
@@ -180,6 +180,9 @@ function joined(sides) {
     });
   })) };
 }
+
+/** The error of a difference of two bandits, whose draws are independent. */
+const both = (errors) => (errors.every(known) ? ` ± ${fixed(Math.hypot(...errors), 2)}` : "");
 
 function facts(lines) {
   const isArms = lines.some(({ arm }) => arm);
@@ -198,7 +201,8 @@ function facts(lines) {
       line("Effective sample", (whole, arm, named) => (named ? arm.effective_sample : whole.above_uniform?.effective_sample), (value) => fixed(value)),
     ] : [
       line("Last day, bps a trade", (whole) => (whole.day.count ? whole.day.mean_bps : null), (value) => signed(value), (value) => signed(value)),
-      line("Above uniform, bps a trade", (whole) => whole.above_uniform?.per_trade_bps, (value) => signed(value), (value) => signed(value)),
+      line("Above uniform, bps a trade", (whole) => whole.above_uniform?.per_trade_bps, (value) => signed(value),
+        (value) => signed(value) + both(row((whole) => whole.above_uniform?.per_trade_error_bps))),
       line("± of it (95 %)", (whole) => whole.above_uniform?.per_trade_error_bps, (value) => fixed(value, 2)),
       line("Above uniform in all, bps", (whole) => whole.above_uniform?.cumulative_bps, bps, bps),
       line("Above base, bps a trade", (whole) => whole.above_base?.per_trade_bps, (value) => signed(value), (value) => signed(value)),

@@ -27,19 +27,15 @@ const COLUMNS = [
   { key: "spark", title: "Over time", kind: "spark" },
   { key: "effective_models", title: "In use", value: (row) => row.effective_models, kind: "number use",
     hint: "Effective number of models: 1 / sum of squared weights" },
-  { key: "above_uniform", title: "Above uniform, bps a trade", value: (row) => row.above_uniform?.per_trade_bps,
+  { key: "above_uniform", title: "Above uniform, bps", value: (row) => row.above_uniform?.per_trade_bps,
     kind: "number uniform", falling: true,
     hint: "What was earned less what equal weights would have earned, net, a trade, with its 95 % interval" },
-  { key: "above_base", title: "Above base", value: (row) => row.above_base?.per_trade_bps, kind: "number base",
+  { key: "above_base", title: "Above base, bps", value: (row) => row.above_base?.per_trade_bps, kind: "number base",
     falling: true, hint: "The same against the base weights that a setting names" },
-  { key: "day", title: "Last day, bps", value: (row) => row.day?.mean_bps, kind: "number day", falling: true,
-    hint: "Net reward a trade over the last day" },
-  { key: "ever", title: "Ever, bps", value: (row) => row.ever?.mean_bps, kind: "number ever", falling: true,
-    hint: "Net reward a trade since the first that is kept" },
+  { key: "day", title: "Reward, bps", value: (row) => (row.day?.count ? row.day.mean_bps : null), kind: "number reward",
+    falling: true, hint: "Net reward a trade: of the last day, and ever. Sorts by the last day's." },
   { key: "clipped_share", title: "Bound, bps", value: (row) => row.clipped_share, kind: "number bound", falling: true,
     hint: "Rewards beyond the bound are clipped to it. Sorts by the share that was clipped." },
-  { key: "steps", title: "Steps", value: (row) => row.steps, kind: "number steps", falling: true,
-    hint: "Decisions that were learned from" },
   { key: "last_change", title: "Last change", value: change, kind: "change", falling: true },
 ];
 const SHOWN = [
@@ -107,7 +103,7 @@ class Desk {
       el("div", { class: "right" }, this.wanted, this.orders,
         csvButton("CSV", "armstream-desk.csv", () => this.csv())));
     this.body.addEventListener("click", (event) => this.click(event));
-    main.replaceChildren(el("h1", { class: "unseen" }, "Desk"), this.tools, this.legend, this.empty, this.card);
+    main.replaceChildren(el("h1", { class: "unseen" }, "Desk"), this.tools, this.legend, this.empty, this.card, howToRead());
   }
 
   choice(key, text) {
@@ -331,18 +327,16 @@ class DeskRow {
     this.uniformSum = el("div", { class: "second" });
     this.base = new Above();
     this.baseSum = el("div", { class: "second" });
-    this.day = pair();
-    this.ever = pair();
+    this.reward = new Reward();
     this.bound = pair();
-    this.steps = pair();
     this.change = el("div", { class: "first" });
     this.changeAge = el("div", { class: "second" });
     const cells = [
-      [el("div", { class: "first" }, this.link, this.pills), el("div", { class: "second" }, this.rule)],
+      [el("div", { class: "first" }, this.link), el("div", { class: "second" }, this.pills, this.rule)],
       [this.bar.element, this.leaders], [this.spark], this.use.nodes,
       [this.mark.element, el("div", {}, el("div", { class: "first" }, this.uniform.element), this.uniformSum)],
-      [el("div", { class: "first" }, this.base.element), this.baseSum], this.day.nodes, this.ever.nodes,
-      this.bound.nodes, this.steps.nodes, [this.change, this.changeAge],
+      [el("div", { class: "first" }, this.base.element), this.baseSum], this.reward.nodes,
+      this.bound.nodes, [this.change, this.changeAge],
     ];
     this.element = el("tr", { role: "row" }, ...cells.map((nodes, index) =>
       el("td", { role: "cell", class: COLUMNS[index].kind }, el("div", { class: "within" }, ...nodes))));
@@ -363,7 +357,8 @@ class DeskRow {
     if (this.link.textContent !== row.bandit_id) this.link.replaceChildren(name(row.bandit_id));
     const states = pills(row);
     if (this.pills.textContent !== states.map(({ textContent }) => textContent).join("")) this.pills.replaceChildren(...states);
-    write(this.rule, ruleOf(row));
+    write(this.rule, row.phase === "WARMING" ? row.rule : `${row.rule} · ${plural(row.steps, "step")}`);
+    attribute(this.rule, "title", `${ruleOf(row)}, version ${fixed(row.version)}`);
     this.bar.set(row);
     write(this.leaders, heaviest(row).slice(0, 2).map(([arm, weight]) => `${arm} ${percent(weight)}`).join(" · "));
     attribute(this.leaders, "title", heaviest(row).map(([arm, weight]) => `${arm} ${percent(weight, 1)}`).join("\n"));
@@ -373,11 +368,9 @@ class DeskRow {
     write(this.uniformSum, row.above_uniform ? `${bps(row.above_uniform.cumulative_bps)} in all` : "no estimate yet");
     this.base.set(row.above_base);
     write(this.baseSum, row.above_base ? `${bps(row.above_base.cumulative_bps)} in all` : "");
-    this.day.write(rewardText(row.day), plural(row.day?.count ?? 0, "trade"));
-    this.ever.write(rewardText(row.ever), plural(row.ever?.count ?? 0, "trade"));
+    this.reward.set(row);
     this.bound.write(known(row.bound_bps) ? fixed(row.bound_bps) : "not yet",
       known(row.clipped_share) ? `${percent(row.clipped_share)} clipped` : "", clippedOften(row) ? "warn" : "");
-    this.steps.write(fixed(row.steps), `v ${fixed(row.version)}`);
     write(this.change, row.last_change?.text || row.last_change?.kind || "—");
     attribute(this.change, "title", row.last_change?.text ?? null);
   }
@@ -395,6 +388,23 @@ class DeskRow {
   }
 }
 
+/** Net reward a trade of the last day, and under it ever. */
+class Reward {
+  constructor() {
+    this.day = el("b");
+    this.ever = el("span");
+    this.nodes = [el("div", { class: "first" }, this.day, el("span", { class: "unit" }, "day")),
+      el("div", { class: "second" }, this.ever, el("span", { class: "unit" }, "ever"))];
+  }
+
+  set({ day: today, ever }) {
+    write(this.day, rewardText(today));
+    write(this.ever, rewardText(ever));
+    attribute(this.nodes[0], "title", plural(today?.count ?? 0, "trade"));
+    attribute(this.nodes[1], "title", plural(ever?.count ?? 0, "trade"));
+  }
+}
+
 function pair() {
   const [first, second] = [el("div", { class: "first" }), el("div", { class: "second" })];
   return { nodes: [first, second], write: (one, two, kind = "") => {
@@ -402,6 +412,21 @@ function pair() {
     write(second, two);
     attribute(second, "class", `second ${kind}`.trim());
   } };
+}
+
+/** What the columns mean, for who sees the page for the first time. */
+function howToRead() {
+  const terms = [
+    ["Weights now", "How much each arm counts. The longer its part of the bar, the more often it is drawn."],
+    ["In use", "The effective number of models: 1 / sum of squared weights. Near 1: one arm has nearly all."],
+    ["Above uniform", "What was earned more, net of costs, than equal weights on the same trades would have earned. "
+      + "± is a 95 % interval. ▲ and ▼: it does not reach 0. ≈: it does, so the difference may be chance."],
+    ["Above base", "The same against the desk's own fixed weights, where a setting names them."],
+    ["Bound", "Rewards beyond it are clipped to it. More than 20 % clipped: the bound is too small."],
+    ["Warming", "Too little was learned yet. Engines get the base weights, or equal ones, until it is LIVE."],
+  ];
+  return el("details", { class: "how" }, el("summary", {}, "How to read this"),
+    el("dl", {}, ...terms.flatMap(([term, text]) => [el("dt", {}, term), el("dd", {}, text)])));
 }
 
 const matches = (row, wanted) => [row.bandit_id, row.rule, ...row.arms].some((text) => text.toLowerCase().includes(wanted));
@@ -424,7 +449,8 @@ function reachOf(rows) {
   const ends = rows.map(({ above_uniform: of }) => of && known(of.per_trade_error_bps)
     ? Math.abs(of.per_trade_bps) + of.per_trade_error_bps : null).filter(known).sort((a, b) => a - b);
   const wide = ends[Math.floor(ends.length * 0.9)] ?? ends.at(-1) ?? 1;
-  return 2 ** Math.ceil(Math.log2(Math.max(wide, 0.01)));
+  const ten = 10 ** Math.floor(Math.log10(Math.max(wide, 0.01)));
+  return [1, 1.5, 2, 3, 5, 7, 10].find((step) => step * ten >= wide) * ten;
 }
 
 function spacer(row, height) {

@@ -41,7 +41,7 @@ export function show(element, isShown) {
 /** A table whose headings say what is in a column: [{title, number, hint}], and a caption for who does not see it. */
 export function table(caption, columns, attributes = {}) {
   const head = el("tr", {}, ...columns.map(({ title, number, hint, wide }) => el("th", {
-    scope: "col", class: [number && "number", wide && "wide"].filter(Boolean).join(" ") || null, title: hint,
+    scope: "col", class: [number && "number", wide && (wide === true ? "wide" : wide)].filter(Boolean).join(" ") || null, title: hint,
   }, title)));
   const body = el("tbody");
   return { body, element: el("table", attributes, el("caption", { class: "unseen" }, caption), el("thead", {}, head), body) };

@@ -14,27 +14,28 @@ class Operate {
     Object.assign(this, { feed, title: "Operate", only: null });
     this.alerts = el("div", { class: "alerts" });
     this.figures = el("div");
-    this.partitions = table("Partitions", [{ title: "Topic" }, { title: "Partition", number: true },
+    this.partitions = table("Partitions", [{ title: "Partition" },
       { title: "Lag, records", number: true }, { title: "Lag, time", number: true },
       { title: "Committed", number: true, wide: true, hint: "The next offset that the group reads" },
       { title: "End", number: true, wide: true }, { title: "Owner" }]);
     this.members = table("Members of the group", [{ title: "Client" }, { title: "Host" }, { title: "Version" },
       { title: "Partitions" }]);
-    this.processors = table("Processors", [{ title: "Metrics" }, { title: "State" }, { title: "Events / s", number: true },
-      { title: "Commits / s", number: true }, { title: "Commit p50 · p99", number: true },
-      { title: "To restore", number: true }, { title: "Failed", number: true, hint: "Transactions that failed since it started" },
-      { title: "Up", number: true }]);
+    this.processors = table("Processors", [{ title: "Metrics" }, { title: "State" }, { title: "Events / s", number: true, wide: true },
+      { title: "Commits / s", number: true, wide: true }, { title: "Commit p50 · p99", number: true },
+      { title: "To restore", number: true, wide: true }, { title: "Failed", number: true, hint: "Transactions that failed since it started" },
+      { title: "Up", number: true, wide: true }]);
     this.noProcessor = el("p", { class: "nothing" }, "No address is named. Commit times, restores and failed transactions "
       + "come from the processors' own metrics: name their addresses in the section “watch” of the settings.");
-    this.tasks = table("Tasks", [{ title: "Task", number: true }, { title: "Written by" }, { title: "Last snapshot", number: true }]);
+    this.tasks = table("Tasks", [{ title: "Task" }, { title: "Written by" }, { title: "Last snapshot", number: true }]);
     this.classes = el("div", { class: "choices", role: "group", "aria-label": "Dead letters of class" });
     this.letters = el("div", { class: "letters" });
+    const partitions = box("Partitions", "What the group has not read yet, and who reads it", this.partitions.element);
+    partitions.querySelector(".box-head").append(csvLink("CSV", { view: "operate" }));
     main.replaceChildren(el("h1", { class: "unseen" }, "Operate"), this.alerts, this.figures,
-      el("div", { class: "trail" }, el("span", { class: "right" }, csvLink("CSV", { view: "operate" }))),
-      box("Partitions", "What the group has not read yet, and who reads it", this.partitions.element),
-      el("div", { class: "grid two" }, box("Processors", null, this.processors.element, this.noProcessor),
-        box("Members of the group", null, this.members.element)),
-      box("Tasks", "Each task's state, by its last snapshot", this.tasks.element),
+      el("div", { class: "grid most-first" }, partitions, el("div", { class: "stack" },
+        box("Members of the group", null, this.members.element),
+        box("Tasks", "Each task's state, by its last snapshot", this.tasks.element))),
+      box("Processors", null, this.processors.element, this.noProcessor),
       box("Dead letters", "Input that could not be applied. The last ones, whole; open one to see why and what it was",
         this.classes, this.letters));
     this.update("operate");
@@ -53,7 +54,7 @@ class Operate {
     this.writeMembers(operate.members);
     this.writeProcessors(operate.processors ?? []);
     this.tasks.body.replaceChildren(...none(operate.tasks, 3, "No task was written yet.") ?? operate.tasks.map((task) =>
-      el("tr", {}, number(String(task.task)), cell(task.version ?? UNKNOWN),
+      el("tr", {}, el("th", { scope: "row" }, String(task.task)), cell(task.version ?? UNKNOWN),
         el("td", { class: "number", title: dayClockUtc(task.snapshot_ts) }, age(task.snapshot_ts, this.feed.now())))));
     this.writeDeadLetters(operate.dead_letters);
   }
@@ -86,19 +87,19 @@ class Operate {
       ["Group", operate?.group_state ?? UNKNOWN, unowned ? `${plural(unowned, "partition")} without owner` : "every partition owned",
         unowned ? "warn" : ""],
       ["To restore", known(sum("restore_remaining_records")) ? plural(sum("restore_remaining_records"), "record") : UNKNOWN],
-      ["Failed transactions", fixed(sum("failed_transactions")), "since each started", sum("failed_transactions") ? "warn" : ""],
+      ["Failed transactions", fixed(sum("failed_transactions")), "since each started", sum("failed_transactions") > 5 ? "warn" : ""],
       ["Dead letters today", fixed(pulse.dead_letters_today), "UTC day", pulse.dead_letters_today ? "warn" : ""],
       ["Last record", age(pulse.last_record_ts, this.feed.now()), known(pulse.last_record_ts) ? `${clock(pulse.last_record_ts)} UTC` : ""],
     ], "In numbers"));
   }
 
   writePartitions(partitions) {
-    this.partitions.body.replaceChildren(...none(partitions, 7, "The group's offsets are not known yet.")
+    this.partitions.body.replaceChildren(...none(partitions, 6, "The group's offsets are not known yet.")
       ?? partitions.map((one) => el("tr", { class: one.owner ? null : "unowned" },
-        el("th", { scope: "row" }, name(one.topic)), number(String(one.partition)),
+        el("th", { scope: "row" }, name(one.topic), el("span", { class: "dim" }, ` ${one.partition}`)),
         number(fixed(one.lag_records), one.lag_records > 10_000 ? "warn" : ""), number(duration(one.lag_seconds)),
         number(fixed(one.committed), "wide"), number(fixed(one.end), "wide"),
-        cell(one.owner ? el("span", {}, name(one.owner.client_id), el("span", { class: "dim" }, ` ${one.owner.host}`))
+        cell(one.owner ? el("span", {}, name(one.owner.client_id), el("span", { class: "dim wide" }, ` ${one.owner.host}`))
           : el("span", { class: "warn" }, "nobody")))));
   }
 
@@ -111,13 +112,13 @@ class Operate {
   writeProcessors(processors) {
     show(this.noProcessor, processors.length === 0);
     show(this.processors.element, processors.length > 0);
-    this.processors.body.replaceChildren(...processors.map((one) => el("tr", {}, el("th", { scope: "row" }, name(one.url)),
+    this.processors.body.replaceChildren(...processors.map((one) => el("tr", {}, el("th", { scope: "row" }, name(one.url.replace(/^https?:\/\/|\/metrics$/g, ""), { title: one.url })),
       cell(one.error ? el("span", { class: "bad", title: one.error }, one.error) : one.ready === null ? UNKNOWN
         : one.ready ? el("span", { class: "good" }, "ready") : el("span", { class: "warn" }, "not ready")),
-      number(fixed(one.events_per_second, 1)), number(fixed(one.commits_per_second, 1)),
+      number(fixed(one.events_per_second, 1), "wide"), number(fixed(one.commits_per_second, 1), "wide"),
       number(known(one.commit_p99_ms) ? `${fixed(one.commit_p50_ms, 1)} · ${fixed(one.commit_p99_ms, 1)} ms` : UNKNOWN),
-      number(fixed(one.restore_remaining_records)), number(fixed(one.failed_transactions), one.failed_transactions ? "warn" : ""),
-      number(duration(one.uptime_seconds)))));
+      number(fixed(one.restore_remaining_records), "wide"), number(fixed(one.failed_transactions), one.failed_transactions ? "warn" : ""),
+      number(duration(one.uptime_seconds), "wide"))));
   }
 
   writeDeadLetters({ by_class: byClass, last }) {
