@@ -46,6 +46,7 @@ _TYPES: Final = {
     ".txt": "text/plain; charset=utf-8",
     ".ico": "image/x-icon",
     ".png": "image/png",
+    ".woff2": "font/woff2",
 }
 SECURITY: Final = (
     (
