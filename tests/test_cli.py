@@ -103,6 +103,7 @@ def test_help_lists_the_commands_and_nothing_that_is_not_there_yet(capsys: pytes
         "arms",
         "experts",
         "reset",
+        "explain",
         "verify",
         "watch",
         "check-config",
