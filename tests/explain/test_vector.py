@@ -98,6 +98,26 @@ def test_a_bound_that_is_looked_for_and_a_position_that_is_written_off() -> None
         require_told(explained(desk, version))
 
 
+@pytest.mark.parametrize("is_compacted", [False, True])
+@pytest.mark.parametrize("waits", [False, True])
+def test_what_comes_after_a_final_close_has_terms_of_its_own_unless_a_close_waited(
+    is_compacted: bool, waits: bool
+) -> None:
+    """S of the adaptive rate knows a decision's parts. Of 80 closed at last, 20 wait for a fill; of 60 nothing does."""
+    desk = Desk(settings_of(online_learning={"algorithm": "tsallis", "eta_auto": "adaptive"}))
+    order: dict[str, Any] = {"propensity": 0.5, "order_quantity": 300.0}
+    desk.apply(fill("f1", **order), close("c1", quantity=40.0))
+    desk.apply(close("c2", quantity=80.0 if waits else 60.0, price=149.0, final=True))
+    if not waits:
+        desk.apply(close("c3", quantity=20.0, price=151.0))
+    desk.apply(fill("f2", **order))
+    assert [part.applied for part in explained(desk, 4).parts] == [True, False]  # 20 of it, and the rest written off
+    if is_compacted:
+        desk.compact(desk.names.bandit_snapshots)
+    for version in range(1, 5):
+        require_told(explained(desk, version))
+
+
 # What there is.
 
 
@@ -270,6 +290,14 @@ WRONG: dict[str, tuple[Callable[[Desk], None], str]] = {
     "the vector before": (a_vector(0), "weight of arm 'ridge'"),
     "the state before": (a_state, "weight of arm 'ridge'"),
 }
+
+
+def test_a_reward_that_taught_before_the_bound_was_found_is_named() -> None:
+    desk = Desk(settings_of(online_learning={"reward_bound_bps": "auto"}))
+    desk.apply(fill("f1", propensity=0.5), close("c1"))
+    desk.change(desk.names.rewards, 0, applied=True)
+    told = explained(desk, 1)
+    assert (told.result, "applied True" in told.text) == ("differs", True), told.text
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from armstream.events import CommandApplied, Reward
 from armstream.explain.audit import Entry
 from armstream.explain.facts import Moved
-from armstream.explain.inputs import Behind, Inputs
+from armstream.explain.inputs import Behind, Found, Inputs
 from armstream.explain.states import Base, Vector
 from armstream.oracle.bandit import WARMING_UP, BanditOracle, Laws
 from armstream.oracle.comparison import Difference, is_near
@@ -53,11 +53,19 @@ class Lesson(NamedTuple):
 
 @dataclass(slots=True)
 class _Decision:
-    """A position, and what of it was seen."""
+    """A position, and what of it was seen. `cut`: of its last part. Once a close was final and nothing is left, what
+    comes is a decision of its own."""
 
     position: Position
-    fills: set[str] = field(default_factory=set)
     is_final: bool = False
+    cut: Mapping[str, int] = field(default_factory=dict)
+
+    def note(self, reward: Reward, behind: Behind) -> None:
+        """Another part of it."""
+        if self.is_final and _is_later(behind.fill_at, self.cut) and _is_later(behind.close_at, self.cut):
+            self.position.terms = {}
+        self.is_final = self.is_final or (behind.close is not None and behind.close.final)
+        self.cut = reward.cut
 
 
 @dataclass(slots=True)
@@ -195,17 +203,13 @@ class Replay:
         return steps
 
     def _decision(self, reward: Reward, behind: Behind) -> _Decision:
-        """A fill that comes after all was closed has a decision of its own; and a position that counts once more was
-        forgotten meanwhile, and is another one."""
+        """A position that counts once more was forgotten meanwhile, and is another one."""
         decision = self._decisions.get(reward.position_id)
         if decision is None or (reward.counted and decision.position.counted):
             decision = self._begun(reward)
         self._decisions[reward.position_id] = decision
         assert behind.fill is not None  # it was looked at
-        if decision.is_final and reward.fill_event_id not in decision.fills:
-            decision.position.terms = {}
-        decision.fills.add(reward.fill_event_id)
-        decision.is_final = decision.is_final or (behind.close is not None and behind.close.final)
+        decision.note(reward, behind)
         decision.position.decision = decision_of(behind.fill)
         return decision
 
@@ -218,17 +222,18 @@ class Replay:
         for entry in self._earlier.get(reward.position_id, ()):
             if not isinstance(entry.event, Reward):
                 raise Missing(f"settings changed in version {entry.version}, between two parts of a decision")
-            close = self._inputs.behind(entry.event).close
-            if decision.is_final and entry.event.fill_event_id not in decision.fills:
-                decision.position.terms = {}
-            decision.fills.add(entry.event.fill_event_id)
-            decision.is_final = decision.is_final or (close is not None and close.final)
+            decision.note(entry.event, self._inputs.behind(entry.event))
             terms = dict(decision.position.terms)
             for name, (term, scale) in self._formula.terms_in(entry.event).items():
                 was, largest = terms.get(name, (0.0, 0.0))
                 terms[name] = was + term, max(largest, abs(was + term), scale)
             decision.position.terms = terms
         return decision
+
+
+def _is_later(found: Found | None, cut: Mapping[str, int]) -> bool:
+    """Whether it came after that cut."""
+    return found is not None and found.offset >= cut.get(found.topic, 0)
 
 
 def why_missing(reward: Reward, behind: Behind) -> str:
