@@ -99,23 +99,24 @@ def test_a_bound_that_is_looked_for_and_a_position_that_is_written_off() -> None
 
 
 @pytest.mark.parametrize("is_compacted", [False, True])
-@pytest.mark.parametrize("waits", [False, True])
-def test_what_comes_after_a_final_close_has_terms_of_its_own_unless_a_close_waited(
-    is_compacted: bool, waits: bool
-) -> None:
-    """S of the adaptive rate knows a decision's parts. Of 80 closed at last, 20 wait for a fill; of 60 nothing does."""
+def test_the_parts_of_a_decision_before_the_snapshot_are_in_its_terms(is_compacted: bool) -> None:
+    """S of the adaptive rate knows what a decision came to. The last close leaves 20, which a fill of its order meets."""
     desk = Desk(settings_of(online_learning={"algorithm": "tsallis", "eta_auto": "adaptive"}))
     order: dict[str, Any] = {"propensity": 0.5, "order_quantity": 300.0}
     desk.apply(fill("f1", **order), close("c1", quantity=40.0))
-    desk.apply(close("c2", quantity=80.0 if waits else 60.0, price=149.0, final=True))
-    if not waits:
-        desk.apply(close("c3", quantity=20.0, price=151.0))
+    desk.apply(close("c2", quantity=80.0, price=149.0, final=True))
     desk.apply(fill("f2", **order))
     assert [part.applied for part in explained(desk, 4).parts] == [True, False]  # 20 of it, and the rest written off
     if is_compacted:
         desk.compact(desk.names.bandit_snapshots)
     for version in range(1, 5):
         require_told(explained(desk, version))
+    desk.delete_before(desk.names.rewards, 1)
+    told = explained(desk, 4)
+    if is_compacted:
+        unchecked(told, "keeps no snapshot of version 2 or before, and rewards:0 begins with version 2")
+    else:
+        unchecked(told, "the earlier parts of position 'p1' are deleted")
 
 
 # What there is.

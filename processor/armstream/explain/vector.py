@@ -89,7 +89,6 @@ def _replay(
     entries = audit.span(base.version + 1, last)
     earlier = _earlier_parts(audit, base, entries)
     needed = [one for one in entries if one.version >= first or (isinstance(one.event, Reward) and one.event.applied)]
-    needed += [one for parts in earlier.values() for one in parts]
     for is_whole in (False, True):
         inputs.read(needed, entries[-1], is_whole)
         replayed = Replay(bandit_id, base, inputs, vectors, earlier, topics.require_patience).run(entries, first)
