@@ -100,7 +100,7 @@ def test_a_bound_that_is_looked_for_and_a_position_that_is_written_off() -> None
 
 @pytest.mark.parametrize("is_compacted", [False, True])
 def test_the_parts_of_a_decision_before_the_snapshot_are_in_its_terms(is_compacted: bool) -> None:
-    """S of the adaptive rate knows what a decision came to. The last close leaves 20, which a fill of its order meets."""
+    """S of the adaptive rate knows what a decision came to. The last close leaves 20, which the next fill meets."""
     desk = Desk(settings_of(online_learning={"algorithm": "tsallis", "eta_auto": "adaptive"}))
     order: dict[str, Any] = {"propensity": 0.5, "order_quantity": 300.0}
     desk.apply(fill("f1", **order), close("c1", quantity=40.0))
