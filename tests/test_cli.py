@@ -48,6 +48,7 @@ ARGUMENTS = {
     "pause": ["book"],
     "resume": ["book"],
     "anew": ["--group", "desk-2", "--suffix=-2"],
+    "explain": ["desk", "--version", "3"],
 }
 
 
