@@ -9,7 +9,7 @@ export const CLIPPED_OFTEN = 0.2; // as the alert ArmstreamRewardsClipped
 export const addressOf = (id) => `#/bandit/${encodeURIComponent(id)}`;
 
 /** The rule as a person says it: exp3ix with both estimators has a name for each. */
-export const ruleOf = (row) => [row.rule, row.estimator].filter(Boolean).join(" · ");
+export const ruleOf = (row) => [row.rule, row.estimator].filter(Boolean).join(" · ") || "no weights were published yet";
 
 /** Arms from the heaviest on: [[name, weight]]. */
 export const heaviest = (row) =>
@@ -48,7 +48,7 @@ export class Bar {
       const width = `${((weight ?? 0) * 100).toFixed(1)}%`;
       if (part && part.style.width !== width) part.style.width = width;
     });
-    attribute(this.element, "aria-label", `Weights: ${weightsInWords(row)}`);
+    attribute(this.element, "aria-label", `Weights: ${row.arms.length ? weightsInWords(row) : "none yet"}`);
   }
 }
 

@@ -195,7 +195,7 @@ function facts(lines) {
     line("Trades", (whole, arm, named) => (named ? arm.pulls : whole.ever.count), (value) => fixed(value), (value) => signed(value, 0)),
     line("Reward a trade, bps", (whole, arm, named) => (named ? arm.mean_bps : whole.ever.mean_bps), (value) => signed(value), (value) => signed(value)),
     ...(isArms ? [
-      line("Its standard error, bps", (_, arm) => arm.error_bps, (value) => fixed(value, 2)),
+      line("± of it (95 %), bps", (_, arm) => arm.error_bps, (value) => fixed(value, 2)),
       line("Weight now", (_, arm, named) => (named ? arm.weight : null), (value) => percent(value, 1), share),
       line("Probability now", (_, arm, named) => (named ? arm.probability : null), (value) => percent(value, 1), share),
       line("Effective sample", (whole, arm, named) => (named ? arm.effective_sample : whole.above_uniform?.effective_sample), (value) => fixed(value)),

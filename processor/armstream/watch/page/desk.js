@@ -357,13 +357,14 @@ class DeskRow {
     if (this.link.textContent !== row.bandit_id) this.link.replaceChildren(name(row.bandit_id));
     const states = pills(row);
     if (this.pills.textContent !== states.map(({ textContent }) => textContent).join("")) this.pills.replaceChildren(...states);
-    write(this.rule, row.phase === "WARMING" ? row.rule : `${row.rule} · ${plural(row.steps, "step")}`);
+    write(this.rule, row.phase === "WARMING" ? row.rule : row.rule
+      ? `${row.rule} · ${plural(row.steps, "step")}` : ruleOf(row));
     attribute(this.rule, "title", `${ruleOf(row)}, version ${fixed(row.version)}`);
     this.bar.set(row);
     write(this.leaders, heaviest(row).slice(0, 2).map(([arm, weight]) => `${arm} ${percent(weight)}`).join(" · "));
     attribute(this.leaders, "title", heaviest(row).map(([arm, weight]) => `${arm} ${percent(weight, 1)}`).join("\n"));
     this.writeSpark(row);
-    this.use.write(fixed(row.effective_models, 1), `of ${row.arms.length}`);
+    this.use.write(fixed(row.effective_models, 1), row.arms.length ? `of ${row.arms.length}` : "");
     this.uniform.set(row.above_uniform);
     write(this.uniformSum, row.above_uniform ? `${bps(row.above_uniform.cumulative_bps)} in all` : "no estimate yet");
     this.base.set(row.above_base);
@@ -401,7 +402,7 @@ class Reward {
     write(this.day, rewardText(today));
     write(this.ever, rewardText(ever));
     attribute(this.nodes[0], "title", plural(today?.count ?? 0, "trade"));
-    attribute(this.nodes[1], "title", plural(ever?.count ?? 0, "trade"));
+    attribute(this.nodes[1], "title", known(ever?.since_ts) ? `${plural(ever.count, "trade")} since ${day(ever.since_ts)}` : null);
   }
 }
 
@@ -429,7 +430,7 @@ function howToRead() {
     el("dl", {}, ...terms.flatMap(([term, text]) => [el("dt", {}, term), el("dd", {}, text)])));
 }
 
-const matches = (row, wanted) => [row.bandit_id, row.rule, ...row.arms].some((text) => text.toLowerCase().includes(wanted));
+const matches = (row, wanted) => [row.bandit_id, row.rule ?? "", ...row.arms].some((text) => text.toLowerCase().includes(wanted));
 
 /** By the chosen column; what is unknown stands last either way, and equals stand by name. */
 function comparison() {

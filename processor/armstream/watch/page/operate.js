@@ -20,7 +20,7 @@ class Operate {
       { title: "End", number: true, wide: true }, { title: "Owner" }]);
     this.members = table("Members of the group", [{ title: "Client" }, { title: "Host" }, { title: "Version" },
       { title: "Partitions" }]);
-    this.processors = table("Processors", [{ title: "Metrics" }, { title: "State" }, { title: "Events / s", number: true, wide: true },
+    this.processors = table("Processors", [{ title: "Metrics" }, { title: "State" }, { title: "Version", wide: true }, { title: "Events / s", number: true, wide: true },
       { title: "Commits / s", number: true, wide: true }, { title: "Commit p50 · p99", number: true },
       { title: "To restore", number: true, wide: true }, { title: "Failed", number: true, hint: "Transactions that failed since it started" },
       { title: "Up", number: true, wide: true }]);
@@ -115,7 +115,7 @@ class Operate {
     this.processors.body.replaceChildren(...processors.map((one) => el("tr", {}, el("th", { scope: "row" }, name(one.url.replace(/^https?:\/\/|\/metrics$/g, ""), { title: one.url })),
       cell(one.error ? el("span", { class: "bad", title: one.error }, one.error) : one.ready === null ? UNKNOWN
         : one.ready ? el("span", { class: "good" }, "ready") : el("span", { class: "warn" }, "not ready")),
-      number(fixed(one.events_per_second, 1), "wide"), number(fixed(one.commits_per_second, 1), "wide"),
+      cell(one.version ?? UNKNOWN, "wide"), number(fixed(one.events_per_second, 1), "wide"), number(fixed(one.commits_per_second, 1), "wide"),
       number(known(one.commit_p99_ms) ? `${fixed(one.commit_p50_ms, 1)} · ${fixed(one.commit_p99_ms, 1)} ms` : UNKNOWN),
       number(fixed(one.restore_remaining_records), "wide"), number(fixed(one.failed_transactions), one.failed_transactions ? "warn" : ""),
       number(duration(one.uptime_seconds), "wide"))));
