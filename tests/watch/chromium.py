@@ -23,7 +23,7 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 INSTALL_SECONDS = 280
-ANSWER_SECONDS = 20.0
+ANSWER_SECONDS = 60.0
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 FLAGS = (

@@ -95,7 +95,7 @@ def test_a_row_says_what_has_weight_and_whether_learning_earns(opened: Open) -> 
     worse = Bandit("gamma", above_uniform=gain(-0.9, 0.2))
     page = opened(FakeWatch([heavy, even, worse, Bandit("delta", above_uniform=None)]))
     says = row(page, "alpha")
-    for part in ("ridge 75 % · carry 25 %", "1.6 of 2", "▲+0.62 ± 0.14", "+620.0 in all", "+1.25 day", "−0.50 ever",
+    for part in ("ridge 75 % carry 25 %", "1.6 of 2", "▲+0.62 ± 0.14", "+620.0 in all", "+1.25 day", "−0.50 ever",
                  "60 3 % clipped"):  # fmt: skip
         assert part.replace(" ", "") in says.replace(" ", ""), (part, says)
     assert "≈" in row(page, "beta")

@@ -5,7 +5,8 @@ import { LinesChart, WeightsChart } from "./charts.js";
 import { csvLink } from "./csv.js";
 import { cell, el, figures, name, number, show, table, write } from "./elements.js";
 import { explanation } from "./explanation.js";
-import { GLYPHS, age, bps, clock, day, dayClock, dayClockUtc, fixed, known, percent, plural, signed, verdict } from "./format.js";
+import { GLYPHS, age, bps, clock, day, dayClock, dayClockUtc, digitsFor, fixed, known, percent, plural,
+  prose, signed, verdict } from "./format.js";
 import { armClass } from "./palette.js";
 import { ranges } from "./ranges.js";
 
@@ -150,7 +151,7 @@ class Bandit {
       ["Steps", fixed(row.steps), `version ${fixed(row.version)}`],
     ], "In numbers"));
     if (row.last_change) {
-      this.says.append(el("span", { class: "dim" }, " Last change ", this.changed, ": ", el("bdi", {}, row.last_change.text), "."));
+      this.says.append(el("span", { class: "dim" }, " Last change ", this.changed, ": ", el("bdi", {}, prose(row.last_change.text)), "."));
     }
     this.bar.set(row);
     write(this.changed, age(row.last_change?.ts ?? row.ts, this.feed.now()));
@@ -183,8 +184,8 @@ class Bandit {
     this.arms.body.replaceChildren(...[...arms].sort((a, b) => (b.weight ?? 0) - (a.weight ?? 0)).map((arm) => el("tr", {},
       el("th", { scope: "row" }, el("i", { class: `swatch ${armClass(arm.name)}` }), name(arm.name)),
       number(percent(arm.weight, 1)), number(percent(arm.probability, 1), "wide"), number(fixed(arm.pulls)),
-      el("td", { class: "number" }, el("span", { class: clearly(arm) }, signed(arm.mean_bps)),
-        el("span", { class: "error" }, known(arm.error_bps) ? ` ± ${fixed(arm.error_bps, 2)}` : "")),
+      el("td", { class: "number" }, el("span", { class: clearly(arm) }, signed(arm.mean_bps, digitsFor(arm.error_bps))),
+        el("span", { class: "error" }, known(arm.error_bps) ? ` ± ${fixed(arm.error_bps, digitsFor(arm.error_bps))}` : "")),
       number(fixed(arm.effective_sample), "widest"))));
   }
 
