@@ -37,6 +37,7 @@ COMMANDS = [
     ["reset", "to-snapshots"],
     ["reset", "anew"],
     ["verify"],
+    ["watch"],
     ["check-config"],
 ]
 ARGUMENTS = {
@@ -103,6 +104,7 @@ def test_help_lists_the_commands_and_nothing_that_is_not_there_yet(capsys: pytes
         "experts",
         "reset",
         "verify",
+        "watch",
         "check-config",
     ]
 
@@ -126,6 +128,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["run", "--skip", "trades:x:5"],
         ["run", "--skip", ":1:5"],
         ["verify", "--yaml"],
+        ["watch", "--http", "8080"],
+        ["watch", "--http", ":8080"],
+        ["watch", "--http", "127.0.0.1:65536"],
+        ["watch", "--http", "127.0.0.1:http"],
         ["arms"],
         ["arms", "add", "book"],
         ["arms", "pause", "book", "ridge"],
@@ -334,6 +340,18 @@ def test_the_demo_without_its_packages_says_what_to_install(
     monkeypatch.setitem(sys.modules, "bokeh_sampledata", None)  # as if it were not installed
     assert cli.main(["demo", "--config", str(resource("config", "demo.yaml")), "--for", "1"]) == 1
     assert capsys.readouterr().err.endswith("bokeh_sampledata is not installed: pip install 'armstream[demo]'\n")
+
+
+def test_the_screen_of_watch_without_its_package_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("rich", "rich.console", "rich.live"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in [name for name in sys.modules if name in ("armstream.screen", "armstream.watch.terminal")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert cli.main(["watch"]) == 1
+    assert "rich" in (said := capsys.readouterr().err)
+    assert said.endswith("is not installed: pip install 'armstream[demo]'\n")
 
 
 def test_nothing_but_the_demo_needs_the_demos_packages() -> None:

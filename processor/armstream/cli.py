@@ -11,6 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -106,6 +107,8 @@ def _parser(with_demo: bool) -> Parser:
 
     _add_arms(commands)
     _add_reset(commands)
+
+    _add_explain(commands)
 
     verify = _add(
         commands,
@@ -220,6 +223,26 @@ def _add_reset(commands: "argparse._SubParsersAction[Parser]") -> None:
         each.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
 
 
+def _add_explain(commands: "argparse._SubParsersAction[Parser]") -> None:
+    explain = _add(
+        commands,
+        "explain",
+        "show why a bandit's weights moved: each reward and command, and the formula with its numbers",
+        "armstream explain eu-equities --version 48213",
+    )
+    explain.add_argument("bandit", type=_text, help="its bandit_id")
+    which = explain.add_mutually_exclusive_group(required=True)
+    which.add_argument("--version", type=_version, metavar="N", help="the vector that this version was published with")
+    which.add_argument(
+        "--at", type=_moment, metavar="TIME", help="the newest vector by then: 2026-11-28T14:32:07, UTC if not said"
+    )
+    explain.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    explain.add_argument(
+        "--within", type=_seconds, default=600.0, metavar="SECONDS", help="give up after so many (default 600)"
+    )
+    explain.set_defaults(command=_explain)
+
+
 def _ask(asked: Parser, action: "Action", what: str) -> None:
     """The arguments of one command to a bandit; `what` is added or removed."""
     asked.add_argument("bandit", type=_text, help="its bandit_id")
@@ -270,6 +293,23 @@ def _address(text: str) -> tuple[str, int]:
 
 
 _address.__name__ = "HOST:PORT"
+
+
+def _version(text: str) -> int:
+    version = int(text)  # a ValueError is argparse's to show
+    if not 1 <= version < 2**63:
+        raise argparse.ArgumentTypeError("must be 1 or more: versions count from 1")
+    return version
+
+
+def _moment(text: str) -> int:
+    """ISO 8601 as UTC microseconds; UTC where no zone is named."""
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return round(moment.timestamp() * 1e6)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError("must be a time such as 2026-11-28T14:32:07Z") from None
 
 
 def _record(text: str) -> Record:
@@ -424,6 +464,23 @@ def _reset_anew(arguments: argparse.Namespace) -> int:
             say=_tell,
         )
     )
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 1
+    from armstream.explain.bandit import NotThere, TooLong, explained, lines_of  # noqa: PLC0415 - loads the Kafka client
+    from armstream.runtime.failures import Stopped  # noqa: PLC0415
+
+    asked = {"version": arguments.version, "at_micros": arguments.at, "patience_seconds": arguments.within}
+    try:
+        told = explained(settings, arguments.bandit, say=_tell, **asked)
+    except (NotThere, TooLong, Stopped) as nothing:
+        return _failed(f"explain: {nothing}")
+    for line in [told.as_json()] if arguments.json else lines_of(told):
+        _say(line)
+    return 1 if told.result == "differs" else 0
 
 
 def _verify(arguments: argparse.Namespace) -> int:

@@ -9,9 +9,9 @@ from math import fsum, isfinite
 
 from msgspec import Struct
 
-from armstream.events import Reward
 from armstream.evaluation.interval import Interval, Mean, Played, Weighed, above, mean_of
 from armstream.evaluation.revealed import Revealed, revealed
+from armstream.events import Reward
 
 OPEN_DECISIONS = 256  # of a bandit; what comes later of the oldest is taken for a decision of its own
 _WHOLE = 1.0 - 1e-9  # of a decision: the weights of its parts sum to 1
@@ -55,10 +55,11 @@ class Counted(Struct, frozen=True, gc=False):
 class _Sums:
     """Of one policy: products of what its decisions weigh, and how long it was there."""
 
-    __slots__ = ("before", "rw", "rx", "since", "w", "ww", "x", "xw", "xx")
+    __slots__ = ("before", "rw", "rx", "since", "w", "ww", "www", "wwx", "wxx", "x", "xw", "xx")
 
     def __init__(self) -> None:
         self.x = self.w = self.rx = self.rw = self.xx = self.xw = self.ww = 0.0
+        self.wxx = self.wwx = self.www = 0.0
         self.before = Played(0, 0.0, 0.0)  # of the times that it was there, and is over
         self.since: Played | None = None
 
@@ -68,17 +69,24 @@ class _Sums:
         self.w += w
         self.rx += r * x
         self.rw += r * w
+        xw, ww = x * w, w * w
         self.xx += x * x
-        self.xw += x * w
-        self.ww += w * w
+        self.xw += xw
+        self.ww += ww
+        self.wxx += x * xw
+        self.wwx += xw * w
+        self.www += ww * w
 
     def grow(self, was_x: float, w: float, was_r: float, x: float, r: float) -> None:
         """A part of a decision that is counted: x and r more than they were."""
         self.x += x
         self.rx += (was_r + r) * (was_x + x) - was_r * was_x
         self.rw += r * w
-        self.xx += x * (2.0 * was_x + x)
+        more = x * (2.0 * was_x + x)
+        self.xx += more
         self.xw += x * w
+        self.wxx += w * more
+        self.wwx += x * w * w
 
     def come(self, now: Played) -> None:
         if self.since is None:
@@ -91,10 +99,14 @@ class _Sums:
         """What was played while it was there."""
         if self.since is None:
             return self.before
-        return Played(*(was + n - s for was, n, s in zip(self.before, now, self.since, strict=True)))
+        was, since = self.before, self.since
+        return Played(was.trades + now.trades - since.trades, was.r + now.r - since.r, was.rr + now.rr - since.rr)
 
     def weighed(self) -> Weighed:
-        return Weighed(self.x, self.w, self.rx, self.rw, self.xx, self.xw, self.ww)
+        return Weighed(
+            *(self.x, self.w, self.rx, self.rw, self.xx, self.xw, self.ww),
+            *(self.wxx, self.wwx, self.www),
+        )
 
 
 class _Arm(_Sums):

@@ -58,6 +58,9 @@ class Weighed(NamedTuple):
     xx: float
     xw: float
     ww: float
+    wxx: float
+    wwx: float
+    www: float
 
 
 class Mean(NamedTuple):
@@ -73,7 +76,7 @@ def mean_of(of: Weighed) -> Mean | None:
     if of.ww <= 0.0 or of.w * of.w < LEAST_EFFECTIVE_SAMPLE * of.ww:
         return None
     value, effective = of.x / of.w, of.w * of.w / of.ww
-    squares = max(of.xx - 2.0 * value * of.xw + value * value * of.ww, 0.0)
+    squares = max(_squares(of, value), 0.0)
     return Mean(value, quantile(effective - 1.0) * sqrt(squares) / of.w, effective)
 
 
@@ -95,10 +98,18 @@ def _spread(played: Played, of: Weighed, value: float) -> float:
     """The sum of squares about their mean of (r - v) - (x - w v)."""
     trades = played.trades
     squares_r = played.rr - 2.0 * value * played.r + trades * value * value
-    squares_x = of.xx - 2.0 * value * of.xw + value * value * of.ww
     products = of.rx - value * (of.rw + of.x) + value * value * of.w
     total = played.r - trades * value  # that of x - w v is 0
-    return max(squares_r - 2.0 * products + squares_x - total * total / trades, 0.0)
+    return max(squares_r - 2.0 * products + _squares(of, value) - total * total / trades, 0.0)
+
+
+def _squares(of: Weighed, value: float) -> float:
+    """The sum of squares of x - w v, each less what its own decision drew v to it: over (1 - w / sum w)^2, to first
+    order, as of the jackknife (J. MacKinnon and H. White, 'Some heteroskedasticity-consistent covariance matrix
+    estimators', J. Econometrics 29, 1985)."""
+    plain = of.xx - 2.0 * value * of.xw + value * value * of.ww
+    own = of.wxx - 2.0 * value * of.wwx + value * value * of.www
+    return plain + 2.0 * own / of.w
 
 
 def quantile(degrees: float) -> float:

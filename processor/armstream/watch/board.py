@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from math import isnan
 from typing import Final, Literal, NamedTuple
 
-from armstream import __version__
+import armstream
 from armstream.figures import Figures, quantile
 from armstream.settings import Settings
 from armstream.watch import views
@@ -117,7 +117,7 @@ class Board:
             now = self.now()
             rows = [self._row(bandit, now, with_spark=True) for _, bandit in sorted(self._history.bandits.items())]
             return Snapshot(
-                __version__,
+                armstream.__version__,
                 self.settings.kafka.bootstrap_servers,
                 self.settings.kafka.group_id,
                 dict(self.settings.topics.names.by_setting()),

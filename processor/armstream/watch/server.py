@@ -31,6 +31,7 @@ ROWS_SECONDS: Final = 0.5
 PULSE_SECONDS: Final = 1.0
 OPERATE_SECONDS: Final = 2.0
 HEARTBEAT_SECONDS: Final = 10.0
+EXPLAIN_SECONDS: Final = 9.0
 _PIECES_WAITING: Final = 16
 _EXPLAINED_AT_ONCE: Final = 2
 _MOST_TARGET: Final = 4_096
@@ -46,6 +47,7 @@ _TYPES: Final = {
     ".txt": "text/plain; charset=utf-8",
     ".ico": "image/x-icon",
     ".png": "image/png",
+    ".woff2": "font/woff2",
 }
 SECURITY: Final = (
     (
@@ -169,12 +171,23 @@ class Pages:
         if self._explaining >= _EXPLAINED_AT_ONCE:
             raise Refused(503, "others are being explained: ask again in some seconds", (("Retry-After", "5"),))
         self._explaining += 1
+        asked = asyncio.ensure_future(asyncio.to_thread(self._explain, bandit_id, int(version)))
+        asked.add_done_callback(self._end_explaining)
+        await asyncio.wait([asked], timeout=EXPLAIN_SECONDS)
+        if not asked.done():
+            raise Refused(
+                503, f"it takes longer than {EXPLAIN_SECONDS:g} s: armstream explain, in a terminal, may wait"
+            )
         try:
-            return _as_json((await asyncio.to_thread(self._explain, bandit_id, int(version))).encode())
+            return _as_json(asked.result().encode())
         except NotExplained as why:
             raise Refused(why.status, str(why)) from why
-        finally:
-            self._explaining -= 1
+
+    def _end_explaining(self, asked: "asyncio.Future[str]") -> None:
+        """Also where nobody waits for it any more."""
+        self._explaining -= 1
+        if not asked.cancelled():
+            asked.exception()
 
     # The stream.
 
