@@ -1,4 +1,4 @@
-"""Chromium without a window, driven over the DevTools protocol through a pipe: no port, no library. Law: it ends with us.
+"""Chromium without a window, driven over the DevTools protocol through a pipe, without a port. Law: it ends with us.
 
 https://chromedevtools.github.io/devtools-protocol/: JSON messages, each ended by a zero byte, on file descriptors 3
 (to the browser) and 4 (from it).

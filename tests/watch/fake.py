@@ -21,7 +21,13 @@ import armstream
 from tests.watch import invented
 
 PAGE = Path(armstream.__file__).parent / "watch" / "page"
-TYPES = {".woff2": "font/woff2", ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+TYPES = {
+    ".woff2": "font/woff2",
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 WAITING_EVENTS = 1_000
 STREAM_SECONDS = 120
@@ -163,7 +169,7 @@ def _handler(fake: FakeWatch) -> type[BaseHTTPRequestHandler]:
                     except OSError:
                         return
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is http.server's
+        def log_message(self, format: str, *args: Any) -> None:
             pass
 
     return Handler

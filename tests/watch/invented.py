@@ -82,9 +82,16 @@ class Bandit:
             "above_base": None if self.warming else self.interval(0.6),
             "spark": {
                 "ts": self.ts[points],
-                "weights": [[round(float(weight), 4) for weight in self.weights[points, arm]] for arm in range(len(weights))],
+                "weights": [
+                    [round(float(weight), 4) for weight in self.weights[points, arm]] for arm in range(len(weights))
+                ],
             },
-            "last_change": {"ts": ts, "kind": "close", "text": "close: −33.9 bps of ridge", "version": version},
+            "last_change": {
+                "ts": ts,
+                "kind": "close",
+                "text": "close: \N{MINUS SIGN}33.9 bps of ridge",
+                "version": version,
+            },
             "version": version,
             "ts": ts,
             **self.changes,
@@ -211,9 +218,9 @@ def explained(bandit_id: str, version: int) -> dict[str, Any]:
                          "quantity": 400.0, "price": 231.1, "currency": "USD"},
                 "close": {"event_id": "c", "ts": NOW, "quantity": 400.0, "price": 231.84},
                 "steps": [
-                    {"name": "loss", "formula": "1/2 − r / (2 B)", "numbers": "1/2 − (−33.9) / (2 · 60)",
+                    {"name": "loss", "formula": "1/2 \N{MINUS SIGN} r / (2 B)", "numbers": "1/2 \N{MINUS SIGN} (\N{MINUS SIGN}33.9) / (2 · 60)",
                      "value": 0.7826, "unit": ""},
-                    {"name": "estimate", "formula": "loss / (p + γ)", "numbers": ".7826 / (.31 + .0062)",
+                    {"name": "estimate", "formula": "loss / (p + g)", "numbers": ".7826 / (.31 + .0062)",
                      "value": 2.4752, "unit": ""},
                 ],
                 "moved": [],

@@ -95,7 +95,7 @@ def test_a_row_says_what_has_weight_and_whether_learning_earns(opened: Open) -> 
     worse = Bandit("gamma", above_uniform=gain(-0.9, 0.2))
     page = opened(FakeWatch([heavy, even, worse, Bandit("delta", above_uniform=None)]))
     says = row(page, "alpha")
-    for part in ("ridge 75 % carry 25 %", "1.6 of 2", "▲+0.62 ± 0.14", "+620.0 in all", "+1.25 day", "−0.50 ever",
+    for part in ("ridge 75 % carry 25 %", "1.6 of 2", "▲+0.62 ± 0.14", "+620.0 in all", "+1.25 day", "\N{MINUS SIGN}0.50 ever",
                  "60 3 % clipped"):  # fmt: skip
         assert part.replace(" ", "") in says.replace(" ", ""), (part, says)
     assert "≈" in row(page, "beta")
@@ -204,12 +204,14 @@ def test_a_bandit_shows_its_charts_in_words_its_marks_its_arms_and_asks_why_on_a
     server = FakeWatch(invented.desk())
     page = opened(server, "bandit/us-equities")
     page.until("document.querySelectorAll('.chart canvas').length === 4")
-    labels = page.evaluate("[...document.querySelectorAll('.chart .canvas')].map(one => one.getAttribute('aria-label'))")
+    labels = page.evaluate(
+        "[...document.querySelectorAll('.chart .canvas')].map(one => one.getAttribute('aria-label'))"
+    )
     assert labels[0].startswith("Weights over time. From 2026-10-29 14:32:07 UTC to 2026-11-28 08:32:07 UTC: lightgbm")
     assert "95 % interval from" in labels[1]
     assert "transformer added by an operator" in text(page, ".marks")
     weights = page.evaluate(
-        "[...document.querySelectorAll('.arms tbody tr')].map(one => parseFloat(one.cells[1].textContent.replace('<', '')))"
+        "[...document.querySelectorAll('.arms tbody tr')].map(one => parseFloat(one.cells[1].innerText.replace('<', '')))"
     )
     assert weights == sorted(weights, reverse=True)
     assert "12 rewards (no propensity was logged)" in text(page, ".left-out")
@@ -217,7 +219,12 @@ def test_a_bandit_shows_its_charts_in_words_its_marks_its_arms_and_asks_why_on_a
     page.click("document.querySelector('.why')")
     page.until("document.querySelector('.formula')")
     assert "/explain?id=us-equities&version=48213" in server.asked
-    for part in ("SELL 400 AAPL", "1/2 − (−33.9) / (2 · 60)", "−32.0 bps", "0.7826"):
+    for part in (
+        "SELL 400 AAPL",
+        "1/2 \N{MINUS SIGN} (\N{MINUS SIGN}33.9) / (2 · 60)",
+        "\N{MINUS SIGN}32.0 bps",
+        "0.7826",
+    ):
         assert part in text(page, ".explained")
 
 
@@ -286,7 +293,7 @@ def test_a_cell_that_a_spreadsheet_would_take_for_a_formula_is_text(opened: Open
     csv = page.evaluate(
         "import('/assets/csv.js').then(it => it.csvOf([['=1+1', '@x', '-a', -1.5, 'a,\"b\"', null, '\\tq']]))"
     )
-    assert csv == "'=1+1,'@x,'-a,-1.5,\"a,\"\"b\"\"\",,'\tq\r\n"
+    assert csv == '\'=1+1,\'@x,\'-a,-1.5,"a,""b""",,\'\tq\r\n'
 
 
 # How it looks

@@ -47,7 +47,6 @@ _TYPES: Final = {
     ".txt": "text/plain; charset=utf-8",
     ".ico": "image/x-icon",
     ".png": "image/png",
-    ".woff2": "font/woff2",
 }
 SECURITY: Final = (
     (

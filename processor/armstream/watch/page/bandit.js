@@ -77,7 +77,7 @@ class Bandit {
       "A reward is what one close realised of one fill, net of fees and slippage", this.waits, this.rewards.element, this.moreRows);
     this.body.append(
       ranges(this.charts),
-      el("div", { class: "grid wide-first" }, card(this.weights.element),
+      el("div", { class: "grid most-first" }, card(this.weights.element),
         box("Arms", "Net reward a trade, with its 95 % interval", this.arms.element)),
       el("div", { class: "grid three" }, card(this.uniform.element), card(this.byArm.element), card(this.regret.element)),
       this.leftOut, this.expertsBox, this.rewardsBox);
@@ -164,7 +164,8 @@ class Bandit {
       lines: [...(reward.above_uniform ? [above(reward.above_uniform, "above uniform", "first")] : []),
         ...(reward.above_base ? [above(reward.above_base, "above base", "second")] : [])] });
     this.byArm.set({ ts: reward.ts, nothing: "No reward yet.",
-      lines: reward.by_arm.names.map((arm, index) => ({ name: arm, arm, values: reward.by_arm.series[index] })) });
+      lines: inOrder(reward.by_arm.names, weights.arms).map((arm) => ({ name: arm, arm,
+        values: reward.by_arm.series[reward.by_arm.names.indexOf(arm)] })) });
     this.regret.set({ ts: reward.ts, nothing: "No reward yet.",
       lines: [{ name: "regret", tone: "first", values: reward.regret_bps }] });
     this.writeLeftOut(left ?? {});
@@ -252,6 +253,7 @@ export function box(title, note, ...content) {
 
 const sinceText = (part) => (known(part?.since_ts) ? `${plural(part.count, "trade")} since ${day(part.since_ts)}`
   : plural(part?.count ?? 0, "trade"));
+const inOrder = (names, order) => [...names].sort((a, b) => order.indexOf(a) - order.indexOf(b));
 const interval = (of) => (verdict(of) === "none" ? "no interval yet" : `${bps(of.low_bps)} to ${bps(of.high_bps)}`);
 
 /** Good or bad where 0 is not within the interval. */

@@ -106,7 +106,7 @@ class Operate {
   writeMembers(members) {
     this.members.body.replaceChildren(...none(members, 4, "Nobody is in the group: start a processor with “armstream run”.")
       ?? members.map((one) => el("tr", {}, el("th", { scope: "row" }, name(one.client_id)), cell(name(one.host)),
-        cell(one.version ?? UNKNOWN), cell(one.partitions.join(", ") || UNKNOWN))));
+        cell(one.version ?? UNKNOWN), cell(partitionsText(one.partitions)))));
   }
 
   writeProcessors(processors) {
@@ -153,6 +153,27 @@ class Operate {
       el("p", { class: "dim" }, "In a terminal: ", el("code", {}, `armstream dead-letters show ${at}`)));
     return whole;
   }
+}
+
+/** ["trades:0", "trades:1", "trades:2", "trades:5"] -> "trades 0–2, 5". */
+function partitionsText(partitions) {
+  const byTopic = new Map();
+  for (const one of partitions) {
+    const at = one.lastIndexOf(":");
+    const topic = one.slice(0, at);
+    byTopic.set(topic, [...(byTopic.get(topic) ?? []), Number(one.slice(at + 1))]);
+  }
+  return [...byTopic].map(([topic, numbers]) => `${topic} ${runs(numbers)}`).join("; ") || UNKNOWN;
+}
+
+function runs(numbers) {
+  const found = [];
+  for (const number of numbers.sort((a, b) => a - b)) {
+    const last = found.at(-1);
+    if (last && last[1] === number - 1) last[1] = number;
+    else found.push([number, number]);
+  }
+  return found.map(([first, last]) => (first === last ? first : `${first}–${last}`)).join(", ");
 }
 
 const none = (list, columns, text) =>
