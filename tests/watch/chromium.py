@@ -1,4 +1,4 @@
-"""Chromium without a window, driven over the DevTools protocol through a pipe: no port, no library. Law: it ends with us.
+"""Chromium without a window, driven over the DevTools protocol through a pipe, without a port. Law: it ends with us.
 
 https://chromedevtools.github.io/devtools-protocol/: JSON messages, each ended by a zero byte, on file descriptors 3
 (to the browser) and 4 (from it).
@@ -23,7 +23,7 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 INSTALL_SECONDS = 280
-ANSWER_SECONDS = 20.0
+ANSWER_SECONDS = 60.0
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 FLAGS = (
@@ -172,7 +172,9 @@ class Page:
         )
 
     def open(self, address: str) -> None:
+        """Returns when its scripts have run."""
         self.call("Page.navigate", url=address)
+        self.until("location.href !== 'about:blank' && document.readyState === 'complete'")
 
     def evaluate(self, script: str) -> Any:
         """The value of an expression, as JSON gives it. Raises BrowserError with what it threw."""
@@ -188,7 +190,7 @@ class Page:
             if self.evaluate(f"Boolean({script})"):
                 return
             self._browser.listen(0.03)
-        text = self.evaluate("document.body.innerText")
+        text = self.evaluate("document.body?.innerText")
         raise BrowserError(f"not within {seconds:g} s: {script}\n{self.complaints}\n{text}")
 
     def press(self, key: str, text: str = "") -> None:
@@ -213,9 +215,15 @@ class Page:
         return base64.b64decode(answer["data"])
 
     def busy_seconds(self) -> float:
-        """How long its main thread has worked so far."""
+        """How long its main thread has worked so far: scripts, layout, painting."""
+        return self._metric("TaskDuration")
+
+    def script_seconds(self) -> float:
+        return self._metric("ScriptDuration")
+
+    def _metric(self, name: str) -> float:
         metrics = {metric["name"]: metric["value"] for metric in self.call("Performance.getMetrics")["metrics"]}
-        return float(metrics["TaskDuration"])
+        return float(metrics[name])
 
     def close(self) -> None:
         del self._browser.listeners[self._session]

@@ -6,6 +6,7 @@ the real broker.
 
 import json
 import queue
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +21,13 @@ import armstream
 from tests.watch import invented
 
 PAGE = Path(armstream.__file__).parent / "watch" / "page"
-TYPES = {".woff2": "font/woff2", ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+TYPES = {
+    ".woff2": "font/woff2",
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 WAITING_EVENTS = 1_000
 STREAM_SECONDS = 120
@@ -33,6 +40,7 @@ class FakeWatch:
         self.bandits = {bandit.bandit_id: bandit for bandit in bandits}
         self.pulse = invented.pulse()
         self.operate = invented.operate()
+        self.rows: list[dict[str, Any]] = []  # of bandits that cannot be opened
         self.asked: list[str] = []
         self._streams: list[queue.Queue[bytes | None]] = []
         self._lock = threading.Lock()
@@ -52,7 +60,7 @@ class FakeWatch:
             "group": "armstream",
             "topics": {"rewards": "rewards"},
             "now": self.pulse["now"],
-            "bandits": [bandit.row() for bandit in self.bandits.values()],
+            "bandits": [bandit.row() for bandit in self.bandits.values()] + self.rows,
             "pulse": self.pulse,
             "operate": self.operate,
         }
@@ -79,6 +87,8 @@ class FakeWatch:
                 self._streams.remove(stream)
 
     def close(self) -> None:
+        if not self._thread.is_alive():
+            return
         with self._lock:
             for stream in self._streams:
                 stream.put_nowait(None)
@@ -91,6 +101,11 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A page that was closed in the middle of an answer is no error; all else is said."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _handler(fake: FakeWatch) -> type[BaseHTTPRequestHandler]:
@@ -154,7 +169,7 @@ def _handler(fake: FakeWatch) -> type[BaseHTTPRequestHandler]:
                     except OSError:
                         return
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is http.server's
+        def log_message(self, format: str, *args: Any) -> None:
             pass
 
     return Handler

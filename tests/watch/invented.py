@@ -15,21 +15,33 @@ WARM_START = 100
 POINTS = 120
 
 
-def desk(count: int, seed: int = 7) -> list[dict[str, Any]]:
-    """So many bandits, as the rows of a snapshot; the sixth is warming, the seventh paused."""
-    return [Bandit(_name(index), seed + index, index).row() for index in range(count)]
+def desk() -> list["Bandit"]:
+    """Nine bandits; the sixth is warming, the seventh paused."""
+    return [Bandit(name, 7 + index, index) for index, name in enumerate(DESKS)]
 
 
-def _name(index: int) -> str:
-    return DESKS[index] if index < len(DESKS) else f"desk-{index:04d}"
+def gain(per_trade_bps: float, error_bps: float, trades: int = 1000) -> dict[str, Any]:
+    """An interval a trade, as a row has it."""
+    return {
+        "trades": trades,
+        "per_trade_bps": per_trade_bps,
+        "cumulative_bps": per_trade_bps * trades,
+        "low_bps": (per_trade_bps - error_bps) * trades,
+        "high_bps": (per_trade_bps + error_bps) * trades,
+        "per_trade_error_bps": error_bps,
+        "effective_sample": trades / 2,
+    }
 
 
 class Bandit:
     """One bandit with a history; all of it follows from its seed."""
 
-    def __init__(self, bandit_id: str, seed: int, index: int = 0, arms: Sequence[str] = ARMS) -> None:
+    def __init__(
+        self, bandit_id: str, seed: int = 7, index: int = 0, arms: Sequence[str] = ARMS, **changes: Any
+    ) -> None:
         self.bandit_id = bandit_id
         self.index = index
+        self.changes = changes  # what its row says otherwise
         self.arms = tuple(arms)
         random = np.random.default_rng(seed)
         drift = random.normal(0, 0.02, len(arms)) + np.array([0.03 if arm == "ridge" else 0.0 for arm in arms])
@@ -70,24 +82,23 @@ class Bandit:
             "above_base": None if self.warming else self.interval(0.6),
             "spark": {
                 "ts": self.ts[points],
-                "weights": [[round(float(weight), 4) for weight in self.weights[points, arm]] for arm in range(len(weights))],
+                "weights": [
+                    [round(float(weight), 4) for weight in self.weights[points, arm]] for arm in range(len(weights))
+                ],
             },
-            "last_change": {"ts": ts, "kind": "close", "text": "close: −33.9 bps of ridge", "version": version},
+            "last_change": {
+                "ts": ts,
+                "kind": "close",
+                "text": "close: \N{MINUS SIGN}33.9 bps of ridge",
+                "version": version,
+            },
             "version": version,
             "ts": ts,
+            **self.changes,
         }
 
     def interval(self, part: float) -> dict[str, Any]:
-        total, error = float(self.above[-1]) * part, float(self.error[-1])
-        return {
-            "trades": self.trades,
-            "per_trade_bps": total / self.trades,
-            "cumulative_bps": total,
-            "low_bps": total - error,
-            "high_bps": total + error,
-            "per_trade_error_bps": error / self.trades,
-            "effective_sample": self.trades * 0.4,
-        }
+        return gain(float(self.above[-1]) * part / self.trades, float(self.error[-1]) / self.trades, self.trades)
 
     def whole(self) -> dict[str, Any]:
         """What `GET /bandit` answers."""
@@ -126,6 +137,7 @@ class Bandit:
                 for index, arm in enumerate(self.arms)
             ],
             "experts": [],
+            "not_estimated": {"no propensity was logged": 12},
             "rewards": [self.reward(48_213 - at, at) for at in range(50)],
         }
 
@@ -206,9 +218,9 @@ def explained(bandit_id: str, version: int) -> dict[str, Any]:
                          "quantity": 400.0, "price": 231.1, "currency": "USD"},
                 "close": {"event_id": "c", "ts": NOW, "quantity": 400.0, "price": 231.84},
                 "steps": [
-                    {"name": "loss", "formula": "1/2 − r / (2 B)", "numbers": "1/2 − (−33.9) / (2 · 60)",
+                    {"name": "loss", "formula": "1/2 \N{MINUS SIGN} r / (2 B)", "numbers": "1/2 \N{MINUS SIGN} (\N{MINUS SIGN}33.9) / (2 · 60)",
                      "value": 0.7826, "unit": ""},
-                    {"name": "estimate", "formula": "loss / (p + γ)", "numbers": ".7826 / (.31 + .0062)",
+                    {"name": "estimate", "formula": "loss / (p + g)", "numbers": ".7826 / (.31 + .0062)",
                      "value": 2.4752, "unit": ""},
                 ],
                 "moved": [],
@@ -260,7 +272,7 @@ def operate(alerts: Sequence[dict[str, str]] = ()) -> dict[str, Any]:
                 {"ts": NOW - at * 700 * MICROS, "class": ("LATE", "ORPHAN_CLOSE", "LATE")[at],
                  "error": "the fill is 2 days behind its bandit's newest fill; dedupe_window is 1 day",
                  "topic": "trades", "partition": 1, "offset": 181_000 + at, "key": "us-equities",
-                 "headers": {"source": "oms-2"}, "value": '{"event_id": "e-17", "quantity": 100}',
+                 "headers": [["source", "oms-2"]], "value": '{"event_id": "e-17", "quantity": 100}',
                  "event_id": "e-17", "bandit_id": "us-equities"}
                 for at in range(3)
             ],

@@ -5,7 +5,8 @@ import { LinesChart, WeightsChart } from "./charts.js";
 import { csvLink } from "./csv.js";
 import { cell, el, figures, name, number, show, table, write } from "./elements.js";
 import { explanation } from "./explanation.js";
-import { GLYPHS, age, bps, clock, day, dayClock, dayClockUtc, fixed, known, percent, plural, signed, verdict } from "./format.js";
+import { GLYPHS, age, bps, clock, day, dayClock, dayClockUtc, digitsFor, fixed, known, percent, plural,
+  prose, signed, verdict } from "./format.js";
 import { armClass } from "./palette.js";
 import { ranges } from "./ranges.js";
 
@@ -58,7 +59,7 @@ class Bandit {
     this.arms = table("Arms", [
       { title: "Arm" }, { title: "Weight", number: true }, { title: "Probability", number: true, wide: true },
       { title: "Drawn", number: true, hint: "Decisions for which it was drawn" },
-      { title: "Reward, bps", number: true, hint: "Mean net reward a trade ± its standard error" },
+      { title: "Reward, bps", number: true, hint: "Mean net reward a trade, with its 95 % interval" },
       { title: "Sample", number: true, wide: "widest", hint: "Effective sample: how many equally weighted trades this is worth" },
     ], { class: "arms" });
     this.experts = table("Experts", [{ title: "Expert" }, { title: "Weight", number: true }], { class: "arms" });
@@ -69,16 +70,17 @@ class Bandit {
         hint: "The probability that the drawn arm had when the decision was made" },
       { title: "Moved most" }, { title: "" },
     ], { class: "rewards" });
+    this.leftOut = el("p", { class: "note left-out", hidden: true });
     this.moreRows = el("button", { type: "button", class: "quiet more-rows", hidden: true });
     this.waits = el("p", { class: "note", hidden: true }, "Newer rewards wait while you read here.");
     this.rewardsBox = box("Last rewards, and why the weights moved",
       "A reward is what one close realised of one fill, net of fees and slippage", this.waits, this.rewards.element, this.moreRows);
     this.body.append(
       ranges(this.charts),
-      el("div", { class: "grid wide-first" }, card(this.weights.element),
-        box("Arms", "Reward a trade ± standard error", this.arms.element)),
+      el("div", { class: "grid most-first" }, card(this.weights.element),
+        box("Arms", "Net reward a trade, with its 95 % interval", this.arms.element)),
       el("div", { class: "grid three" }, card(this.uniform.element), card(this.byArm.element), card(this.regret.element)),
-      this.expertsBox, this.rewardsBox);
+      this.leftOut, this.expertsBox, this.rewardsBox);
   }
 
   close() {
@@ -141,7 +143,7 @@ class Bandit {
       ["Above uniform, in all, bps", bps(row.above_uniform?.cumulative_bps), interval(row.above_uniform)],
       ...(row.above_base ? [["Above base, in all, bps", bps(row.above_base.cumulative_bps), interval(row.above_base)]] : []),
       ["Last day, bps a trade", rewardText(row.day), plural(row.day?.count ?? 0, "trade")],
-      ["Ever, bps a trade", rewardText(row.ever), plural(row.ever?.count ?? 0, "trade")],
+      ["Ever, bps a trade", rewardText(row.ever), sinceText(row.ever)],
       ["Models in use", fixed(row.effective_models, 1), `of ${row.arms.length}`],
       ["Bound, bps", known(row.bound_bps) ? fixed(row.bound_bps, 1) : "not yet",
         known(row.clipped_share) ? `${percent(row.clipped_share, 1)} clipped` : "", clippedOften(row) ? "warn" : ""],
@@ -149,33 +151,42 @@ class Bandit {
       ["Steps", fixed(row.steps), `version ${fixed(row.version)}`],
     ], "In numbers"));
     if (row.last_change) {
-      this.says.append(el("span", { class: "dim" }, " Last change ", this.changed, ": ", el("bdi", {}, row.last_change.text), "."));
+      this.says.append(el("span", { class: "dim" }, " Last change ", this.changed, ": ", el("bdi", {}, prose(row.last_change.text)), "."));
     }
     this.bar.set(row);
     write(this.changed, age(row.last_change?.ts ?? row.ts, this.feed.now()));
   }
 
-  writeWhole({ weights, marks, reward, arms, experts, rewards }) {
+  writeWhole({ weights, marks, reward, arms, experts, rewards, not_estimated: left }) {
     this.weights.set({ ...weights, marks });
     const above = (of, title, tone) => ({ name: title, tone, values: of.bps, low: of.low, high: of.high });
     this.uniform.set({ ts: reward.ts, nothing: "No interval yet: it needs trades with a known propensity.",
       lines: [...(reward.above_uniform ? [above(reward.above_uniform, "above uniform", "first")] : []),
         ...(reward.above_base ? [above(reward.above_base, "above base", "second")] : [])] });
     this.byArm.set({ ts: reward.ts, nothing: "No reward yet.",
-      lines: reward.by_arm.names.map((arm, index) => ({ name: arm, arm, values: reward.by_arm.series[index] })) });
+      lines: inOrder(reward.by_arm.names, weights.arms).map((arm) => ({ name: arm, arm,
+        values: reward.by_arm.series[reward.by_arm.names.indexOf(arm)] })) });
     this.regret.set({ ts: reward.ts, nothing: "No reward yet.",
       lines: [{ name: "regret", tone: "first", values: reward.regret_bps }] });
+    this.writeLeftOut(left ?? {});
     this.writeArms(arms);
     this.writeExperts(experts ?? []);
     this.writeRewards(rewards);
+  }
+
+  /** Which rewards no estimate can rest on, and why. */
+  writeLeftOut(left) {
+    const reasons = Object.entries(left).filter(([, count]) => count > 0).sort((a, b) => b[1] - a[1]);
+    show(this.leftOut, reasons.length > 0);
+    write(this.leftOut, `Not in the estimates: ${reasons.map(([why, count]) => `${plural(count, "reward")} (${why})`).join(", ")}.`);
   }
 
   writeArms(arms) {
     this.arms.body.replaceChildren(...[...arms].sort((a, b) => (b.weight ?? 0) - (a.weight ?? 0)).map((arm) => el("tr", {},
       el("th", { scope: "row" }, el("i", { class: `swatch ${armClass(arm.name)}` }), name(arm.name)),
       number(percent(arm.weight, 1)), number(percent(arm.probability, 1), "wide"), number(fixed(arm.pulls)),
-      el("td", { class: "number" }, el("span", { class: clearly(arm) }, signed(arm.mean_bps)),
-        el("span", { class: "error" }, known(arm.error_bps) ? ` ± ${fixed(arm.error_bps, 2)}` : "")),
+      el("td", { class: "number" }, el("span", { class: clearly(arm) }, signed(arm.mean_bps, digitsFor(arm.error_bps))),
+        el("span", { class: "error" }, known(arm.error_bps) ? ` ± ${fixed(arm.error_bps, digitsFor(arm.error_bps))}` : "")),
       number(fixed(arm.effective_sample), "widest"))));
   }
 
@@ -240,11 +251,14 @@ export function box(title, note, ...content) {
   return el("section", { class: "card box" }, head, note ? el("p", { class: "note" }, note) : null, ...content);
 }
 
+const sinceText = (part) => (known(part?.since_ts) ? `${plural(part.count, "trade")} since ${day(part.since_ts)}`
+  : plural(part?.count ?? 0, "trade"));
+const inOrder = (names, order) => [...names].sort((a, b) => order.indexOf(a) - order.indexOf(b));
 const interval = (of) => (verdict(of) === "none" ? "no interval yet" : `${bps(of.low_bps)} to ${bps(of.high_bps)}`);
 
-/** Good or bad where a mean is two standard errors from 0. */
+/** Good or bad where 0 is not within the interval. */
 function clearly({ mean_bps: mean, error_bps: error }) {
-  if (!known(mean) || !known(error) || Math.abs(mean) < 2 * error) return "";
+  if (!known(mean) || !known(error) || Math.abs(mean) <= error) return "";
   return mean > 0 ? "good" : "bad";
 }
 

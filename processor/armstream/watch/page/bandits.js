@@ -1,7 +1,7 @@
 /** What is said of one bandit in any view. Law: a verdict needs an interval, and an unknown is not a zero. */
 
 import { attribute, el, svg, write } from "./elements.js";
-import { GLYPHS, bps, fixed, known, percent, plural, signed, verdict } from "./format.js";
+import { GLYPHS, bps, digitsFor, fixed, known, percent, plural, signed, verdict } from "./format.js";
 import { armClass } from "./palette.js";
 
 export const CLIPPED_OFTEN = 0.2; // as the alert ArmstreamRewardsClipped
@@ -9,7 +9,7 @@ export const CLIPPED_OFTEN = 0.2; // as the alert ArmstreamRewardsClipped
 export const addressOf = (id) => `#/bandit/${encodeURIComponent(id)}`;
 
 /** The rule as a person says it: exp3ix with both estimators has a name for each. */
-export const ruleOf = (row) => [row.rule, row.estimator].filter(Boolean).join(" · ");
+export const ruleOf = (row) => [row.rule, row.estimator].filter(Boolean).join(" · ") || "no weights were published yet";
 
 /** Arms from the heaviest on: [[name, weight]]. */
 export const heaviest = (row) =>
@@ -48,7 +48,7 @@ export class Bar {
       const width = `${((weight ?? 0) * 100).toFixed(1)}%`;
       if (part && part.style.width !== width) part.style.width = width;
     });
-    attribute(this.element, "aria-label", `Weights: ${weightsInWords(row)}`);
+    attribute(this.element, "aria-label", `Weights: ${row.arms.length ? weightsInWords(row) : "none yet"}`);
   }
 }
 
@@ -88,8 +88,9 @@ export class Above {
     const says = verdict(interval);
     attribute(this.element, "class", `earned ${says}`);
     write(this.glyph, interval ? GLYPHS[says] : "");
-    write(this.value, interval ? signed(interval.per_trade_bps) : "—");
-    write(this.error, interval && known(interval.per_trade_error_bps) ? ` ± ${fixed(interval.per_trade_error_bps, 2)}` : "");
+    const digits = digitsFor(interval?.per_trade_error_bps);
+    write(this.value, interval ? signed(interval.per_trade_bps, digits) : "—");
+    write(this.error, interval && known(interval.per_trade_error_bps) ? ` ± ${fixed(interval.per_trade_error_bps, digits)}` : "");
     write(this.word, ` ${VERDICTS[says]}`);
   }
 }
@@ -106,7 +107,8 @@ export function verdictSentence(interval, other, isShort = false) {
   if (!interval) return [`Nothing can be said yet about learning against ${other}.`, "none"];
   const says = verdict(interval);
   const over = isShort ? "" : ` over ${plural(interval.trades, "trade")}`;
-  const number = `${signed(interval.per_trade_bps)} ± ${fixed(interval.per_trade_error_bps, 2)} bps a trade`;
+  const digits = digitsFor(interval.per_trade_error_bps);
+  const number = `${signed(interval.per_trade_bps, digits)} ± ${fixed(interval.per_trade_error_bps, digits)} bps a trade`;
   if (says === "above") return [`Learning earns more than ${other}: ${number}${over}.`, says];
   if (says === "below") return [`Learning earns less than ${other}: ${number}${over}.`, says];
   if (says === "none") return [`Too little is known yet about learning against ${other}${over}.`, says];

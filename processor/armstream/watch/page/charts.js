@@ -108,7 +108,8 @@ class Chart {
         { ...axis, grid: { show: false }, incrs: STEPS, space: 64, gap: 6,
           size: (_, texts) => (texts?.some((text) => text.includes("\n")) ? 36 : 22),
           values: (_, splits, __, ___, apart) => splits.map((at, index) => tick(at, apart, index === 0)) },
-        { ...axis, size: 50, gap: 6, space: 34,
+        { ...axis, gap: 6, space: 34,
+          size: (_, texts) => 14 + 6.4 * Math.max(5, ...(texts ?? []).map((text) => text.length)),
           values: (_, splits) => splits.map((value) => this.axisText(value, splits)) },
       ],
       hooks: {

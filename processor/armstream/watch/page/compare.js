@@ -5,7 +5,7 @@ import { box, card, readBandit } from "./bandit.js";
 import { LinesChart, WeightsChart } from "./charts.js";
 import { csvButton, isoTime } from "./csv.js";
 import { el, name, number, show, table } from "./elements.js";
-import { bps, fixed, known, percent, signed } from "./format.js";
+import { bps, digitsFor, fixed, known, percent, signed } from "./format.js";
 import { ranges } from "./ranges.js";
 
 const AGAIN_MS = 10_000;
@@ -181,8 +181,10 @@ function joined(sides) {
   })) };
 }
 
+const error = (value) => fixed(value, digitsFor(value));
+
 /** The error of a difference of two bandits, whose draws are independent. */
-const both = (errors) => (errors.every(known) ? ` ± ${fixed(Math.hypot(...errors), 2)}` : "");
+const both = (errors) => (errors.every(known) ? ` ± ${error(Math.hypot(...errors))}` : "");
 
 function facts(lines) {
   const isArms = lines.some(({ arm }) => arm);
@@ -193,19 +195,19 @@ function facts(lines) {
   return [
     line("Rule", (whole) => ruleOf(whole), plain),
     line("Trades", (whole, arm, named) => (named ? arm.pulls : whole.ever.count), (value) => fixed(value), (value) => signed(value, 0)),
-    line("Reward a trade, bps", (whole, arm, named) => (named ? arm.mean_bps : whole.ever.mean_bps), (value) => signed(value), (value) => signed(value)),
+    line("Reward a trade, bps", (whole, arm, named) => (named ? arm.mean_bps : whole.ever.mean_bps), bps, bps),
     ...(isArms ? [
-      line("Its standard error, bps", (_, arm) => arm.error_bps, (value) => fixed(value, 2)),
+      line("± of it (95 %), bps", (_, arm) => arm.error_bps, error),
       line("Weight now", (_, arm, named) => (named ? arm.weight : null), (value) => percent(value, 1), share),
       line("Probability now", (_, arm, named) => (named ? arm.probability : null), (value) => percent(value, 1), share),
       line("Effective sample", (whole, arm, named) => (named ? arm.effective_sample : whole.above_uniform?.effective_sample), (value) => fixed(value)),
     ] : [
-      line("Last day, bps a trade", (whole) => (whole.day.count ? whole.day.mean_bps : null), (value) => signed(value), (value) => signed(value)),
-      line("Above uniform, bps a trade", (whole) => whole.above_uniform?.per_trade_bps, (value) => signed(value),
-        (value) => signed(value) + both(row((whole) => whole.above_uniform?.per_trade_error_bps))),
-      line("± of it (95 %)", (whole) => whole.above_uniform?.per_trade_error_bps, (value) => fixed(value, 2)),
+      line("Last day, bps a trade", (whole) => (whole.day.count ? whole.day.mean_bps : null), bps, bps),
+      line("Above uniform, bps a trade", (whole) => whole.above_uniform?.per_trade_bps, bps,
+        (value) => bps(value) + both(row((whole) => whole.above_uniform?.per_trade_error_bps))),
+      line("± of it (95 %)", (whole) => whole.above_uniform?.per_trade_error_bps, error),
       line("Above uniform in all, bps", (whole) => whole.above_uniform?.cumulative_bps, bps, bps),
-      line("Above base, bps a trade", (whole) => whole.above_base?.per_trade_bps, (value) => signed(value), (value) => signed(value)),
+      line("Above base, bps a trade", (whole) => whole.above_base?.per_trade_bps, bps, bps),
       line("Models in use", (whole) => whole.effective_models, (value) => fixed(value, 1), (value) => signed(value, 1)),
       line("Bound, bps", (whole) => whole.bound_bps, (value) => fixed(value, 1), (value) => signed(value, 1)),
       line("Clipped", (whole) => whole.clipped_share, (value) => percent(value, 1), share),

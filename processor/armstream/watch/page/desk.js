@@ -8,7 +8,7 @@ import { Above, Bar, IntervalMark, addressOf, clippedOften, heaviest, pills, rew
 import { drawSpark } from "./charts.js";
 import { csvButton, isoTime } from "./csv.js";
 import { attribute, el, name, show, write } from "./elements.js";
-import { GLYPHS, age, bps, day, fixed, known, percent, plural, verdict } from "./format.js";
+import { GLYPHS, age, bps, day, fixed, known, percent, plural, prose, verdict } from "./format.js";
 import { armClass } from "./palette.js";
 
 const WIDE_ROW = 48;
@@ -319,7 +319,7 @@ class DeskRow {
     this.pills = el("span", { class: "pills" });
     this.rule = el("span");
     this.bar = new Bar();
-    this.leaders = el("div", { class: "second" });
+    this.leaders = el("div", { class: "second leaders" });
     this.spark = el("canvas", { class: "spark", role: "img" });
     this.use = pair();
     this.mark = new IntervalMark();
@@ -357,13 +357,14 @@ class DeskRow {
     if (this.link.textContent !== row.bandit_id) this.link.replaceChildren(name(row.bandit_id));
     const states = pills(row);
     if (this.pills.textContent !== states.map(({ textContent }) => textContent).join("")) this.pills.replaceChildren(...states);
-    write(this.rule, row.phase === "WARMING" ? row.rule : `${row.rule} · ${plural(row.steps, "step")}`);
+    write(this.rule, row.phase === "WARMING" ? row.rule : row.rule
+      ? `${row.rule} · ${plural(row.steps, "step")}` : ruleOf(row));
     attribute(this.rule, "title", `${ruleOf(row)}, version ${fixed(row.version)}`);
     this.bar.set(row);
-    write(this.leaders, heaviest(row).slice(0, 2).map(([arm, weight]) => `${arm} ${percent(weight)}`).join(" · "));
+    this.writeLeaders(heaviest(row).slice(0, 2));
     attribute(this.leaders, "title", heaviest(row).map(([arm, weight]) => `${arm} ${percent(weight, 1)}`).join("\n"));
     this.writeSpark(row);
-    this.use.write(fixed(row.effective_models, 1), `of ${row.arms.length}`);
+    this.use.write(fixed(row.effective_models, 1), row.arms.length ? `of ${row.arms.length}` : "");
     this.uniform.set(row.above_uniform);
     write(this.uniformSum, row.above_uniform ? `${bps(row.above_uniform.cumulative_bps)} in all` : "no estimate yet");
     this.base.set(row.above_base);
@@ -371,8 +372,17 @@ class DeskRow {
     this.reward.set(row);
     this.bound.write(known(row.bound_bps) ? fixed(row.bound_bps) : "not yet",
       known(row.clipped_share) ? `${percent(row.clipped_share)} clipped` : "", clippedOften(row) ? "warn" : "");
-    write(this.change, row.last_change?.text || row.last_change?.kind || "—");
+    write(this.change, prose(row.last_change?.text) || row.last_change?.kind || "—");
     attribute(this.change, "title", row.last_change?.text ?? null);
+  }
+
+  /** The heaviest, and the second where there is room for it whole. */
+  writeLeaders(two) {
+    two.forEach(([arm, weight], index) => {
+      const place = this.leaders.children[index] ?? this.leaders.appendChild(el("span"));
+      write(place, `${arm} ${percent(weight)}`);
+    });
+    while (this.leaders.children.length > two.length) this.leaders.lastChild.remove();
   }
 
   writeSpark(row) {
@@ -401,7 +411,7 @@ class Reward {
     write(this.day, rewardText(today));
     write(this.ever, rewardText(ever));
     attribute(this.nodes[0], "title", plural(today?.count ?? 0, "trade"));
-    attribute(this.nodes[1], "title", plural(ever?.count ?? 0, "trade"));
+    attribute(this.nodes[1], "title", known(ever?.since_ts) ? `${plural(ever.count, "trade")} since ${day(ever.since_ts)}` : null);
   }
 }
 
@@ -420,7 +430,8 @@ function howToRead() {
     ["Weights now", "How much each arm counts. The longer its part of the bar, the more often it is drawn."],
     ["In use", "The effective number of models: 1 / sum of squared weights. Near 1: one arm has nearly all."],
     ["Above uniform", "What was earned more, net of costs, than equal weights on the same trades would have earned. "
-      + "± is a 95 % interval. ▲ and ▼: it does not reach 0. ≈: it does, so the difference may be chance."],
+      + "± is a 95 % interval. ▲ and ▼: it does not reach 0. ≈: it does, so the difference may be chance. "
+      + "Of forty bandits that do not differ from uniform, one shows ▲ and one ▼ by chance."],
     ["Above base", "The same against the desk's own fixed weights, where a setting names them."],
     ["Bound", "Rewards beyond it are clipped to it. More than 20 % clipped: the bound is too small."],
     ["Warming", "Too little was learned yet. Engines get the base weights, or equal ones, until it is LIVE."],
@@ -429,7 +440,7 @@ function howToRead() {
     el("dl", {}, ...terms.flatMap(([term, text]) => [el("dt", {}, term), el("dd", {}, text)])));
 }
 
-const matches = (row, wanted) => [row.bandit_id, row.rule, ...row.arms].some((text) => text.toLowerCase().includes(wanted));
+const matches = (row, wanted) => [row.bandit_id, row.rule ?? "", ...row.arms].some((text) => text.toLowerCase().includes(wanted));
 
 /** By the chosen column; what is unknown stands last either way, and equals stand by name. */
 function comparison() {

@@ -5,6 +5,7 @@ Age is counted from the server's clock and the time since it spoke: this compute
 
 const SILENCE_MS = 15_000;
 const RETRY_MS = 3_000;
+const NO_SPARK = { ts: [], weights: [] };
 
 export class Feed {
   constructor(address) {
@@ -50,7 +51,7 @@ export class Feed {
       return [...this.rows.keys()];
     });
     this.on("rows", ({ bandits }) => bandits.map((row) => {
-      this.rows.set(row.bandit_id, row);
+      this.rows.set(row.bandit_id, { ...row, spark: row.spark ?? this.rows.get(row.bandit_id)?.spark ?? NO_SPARK });
       return row.bandit_id;
     }));
     this.on("gone", ({ bandits }) => {
@@ -58,8 +59,9 @@ export class Feed {
       return bandits;
     });
     this.on("pulse", (pulse) => this.heard(pulse));
-    this.on("operate", (operate) => {
-      this.operate = operate;
+    this.on("operate", (operate) => { // what was said and did not change is null
+      const last = operate.dead_letters.last ?? this.operate?.dead_letters.last ?? [];
+      this.operate = { ...operate, dead_letters: { ...operate.dead_letters, last } };
     });
   }
 

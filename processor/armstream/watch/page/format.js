@@ -30,6 +30,12 @@ export function percent(share, digits = 0) {
   return `${fixed(share * 100, digits)}${NARROW}%`;
 }
 
+/** How many digits of a mean its error leaves: 0.62 ± 0.14, 39.9 ± 65.9, 1,204 ± 310. */
+export const digitsFor = (error) => (!known(error) || error < 10 ? 2 : error < 100 ? 1 : 0);
+
+/** A sentence of the server with the minus signs of this page. */
+export const prose = (text) => (text ?? "").replace(/(^|\s)-(?=\d)/g, `$1${MINUS}`);
+
 /** As many digits as such a number is read with: 123,456 · 1,234 · 12.3 · 1.23. */
 export function bps(value) {
   return signed(value, !known(value) || Math.abs(value) < 10 ? 2 : Math.abs(value) < 1000 ? 1 : 0);

@@ -20,7 +20,7 @@ class Operate {
       { title: "End", number: true, wide: true }, { title: "Owner" }]);
     this.members = table("Members of the group", [{ title: "Client" }, { title: "Host" }, { title: "Version" },
       { title: "Partitions" }]);
-    this.processors = table("Processors", [{ title: "Metrics" }, { title: "State" }, { title: "Events / s", number: true, wide: true },
+    this.processors = table("Processors", [{ title: "Metrics" }, { title: "State" }, { title: "Version", wide: true }, { title: "Events / s", number: true, wide: true },
       { title: "Commits / s", number: true, wide: true }, { title: "Commit p50 · p99", number: true },
       { title: "To restore", number: true, wide: true }, { title: "Failed", number: true, hint: "Transactions that failed since it started" },
       { title: "Up", number: true, wide: true }]);
@@ -106,7 +106,7 @@ class Operate {
   writeMembers(members) {
     this.members.body.replaceChildren(...none(members, 4, "Nobody is in the group: start a processor with “armstream run”.")
       ?? members.map((one) => el("tr", {}, el("th", { scope: "row" }, name(one.client_id)), cell(name(one.host)),
-        cell(one.version ?? UNKNOWN), cell(one.partitions.join(", ") || UNKNOWN))));
+        cell(one.version ?? UNKNOWN), cell(partitionsText(one.partitions)))));
   }
 
   writeProcessors(processors) {
@@ -115,7 +115,7 @@ class Operate {
     this.processors.body.replaceChildren(...processors.map((one) => el("tr", {}, el("th", { scope: "row" }, name(one.url.replace(/^https?:\/\/|\/metrics$/g, ""), { title: one.url })),
       cell(one.error ? el("span", { class: "bad", title: one.error }, one.error) : one.ready === null ? UNKNOWN
         : one.ready ? el("span", { class: "good" }, "ready") : el("span", { class: "warn" }, "not ready")),
-      number(fixed(one.events_per_second, 1), "wide"), number(fixed(one.commits_per_second, 1), "wide"),
+      cell(one.version ?? UNKNOWN, "wide"), number(fixed(one.events_per_second, 1), "wide"), number(fixed(one.commits_per_second, 1), "wide"),
       number(known(one.commit_p99_ms) ? `${fixed(one.commit_p50_ms, 1)} · ${fixed(one.commit_p99_ms, 1)} ms` : UNKNOWN),
       number(fixed(one.restore_remaining_records), "wide"), number(fixed(one.failed_transactions), one.failed_transactions ? "warn" : ""),
       number(duration(one.uptime_seconds), "wide"))));
@@ -153,6 +153,27 @@ class Operate {
       el("p", { class: "dim" }, "In a terminal: ", el("code", {}, `armstream dead-letters show ${at}`)));
     return whole;
   }
+}
+
+/** ["trades:0", "trades:1", "trades:2", "trades:5"] -> "trades 0–2, 5". */
+function partitionsText(partitions) {
+  const byTopic = new Map();
+  for (const one of partitions) {
+    const at = one.lastIndexOf(":");
+    const topic = one.slice(0, at);
+    byTopic.set(topic, [...(byTopic.get(topic) ?? []), Number(one.slice(at + 1))]);
+  }
+  return [...byTopic].map(([topic, numbers]) => `${topic} ${runs(numbers)}`).join("; ") || UNKNOWN;
+}
+
+function runs(numbers) {
+  const found = [];
+  for (const number of numbers.sort((a, b) => a - b)) {
+    const last = found.at(-1);
+    if (last && last[1] === number - 1) last[1] = number;
+    else found.push([number, number]);
+  }
+  return found.map(([first, last]) => (first === last ? first : `${first}–${last}`)).join(", ");
 }
 
 const none = (list, columns, text) =>
