@@ -7,7 +7,7 @@ cookies. A client of the stream that does not keep up gets a fresh snapshot; wha
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from armstream.settings import Settings
 from armstream.watch import csv_text
 from armstream.watch.board import Board
 from armstream.watch.explaining import Explain, NotExplained
+from armstream.watch.views import BanditView
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ class Pages:
                 return _asset(path.removeprefix("/assets/"))
         raise Refused(404, "there are /, /assets/NAME, /events, /bandit, /explain, /csv and /livez")
 
-    def _bandit(self, query: dict[str, str]) -> csv_text.BanditView:
+    def _bandit(self, query: dict[str, str]) -> BanditView:
         bandit_id = _given(query, "id")
         found = self._board.bandit(bandit_id)
         if found is None:
@@ -344,7 +345,7 @@ def serve_page(settings: Settings, board: Board, host: str, port: int, explain: 
 class _Late:
     """Pages that are made once the port is known."""
 
-    answer_by: Callable[[h11.Request], "asyncio.Future[Answer | Stream]"] | None = None
+    answer_by: Callable[[h11.Request], Awaitable[Answer | Stream]] | None = None
 
     async def answer(self, request: h11.Request) -> Answer | Stream:
         if self.answer_by is None:

@@ -283,6 +283,19 @@ class Pulse(Struct, frozen=True):
     dead_letters_today: int
 
 
+class Snapshot(Struct, frozen=True):
+    """What a client begins with."""
+
+    version: str
+    cluster: str
+    group: str
+    topics: dict[str, str]
+    now: int
+    bandits: list[Row]
+    pulse: Pulse
+    operate: Operate
+
+
 # Bandits
 
 
