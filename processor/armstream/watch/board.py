@@ -133,6 +133,8 @@ class Board:
             history, now = self._history, self.now()
             rows = [self._changed_row(history.bandits[name], now) for name in sorted(history.changed)]
             gone = sorted(history.gone)
+            for name in gone:
+                self._sparks.pop(name, None)
             history.changed.clear()
             history.gone.clear()
             return rows, gone
