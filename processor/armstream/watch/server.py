@@ -80,7 +80,11 @@ class _Listener:
         self._pieces = list(pieces)
         self._there = asyncio.Event()
         self._there.set()
-        self.is_behind = False
+        self.is_behind = self.is_ended = False
+
+    def end(self) -> None:
+        self.is_ended = True
+        self._there.set()
 
     def put(self, piece: bytes) -> None:
         """Where too much waits, none of it is sent: a snapshot takes its place."""
@@ -207,7 +211,7 @@ class Pages:
         listener = _Listener((b"retry: 2000\n\n", self._fresh_snapshot()))
         self._listeners.add(listener)
         try:
-            while True:
+            while not listener.is_ended:
                 piece = await listener.take()
                 if listener.is_behind:
                     listener.catch_up(self._fresh_snapshot())
@@ -217,6 +221,15 @@ class Pages:
             self._listeners.discard(listener)
 
     async def _turn(self) -> None:
+        """As long as somebody listens. Where it fails, who listens is sent away, and comes again."""
+        try:
+            await self._tell()
+        except Exception:
+            log.warning("the stream failed", exc_info=True)
+            for listener in self._listeners:
+                listener.end()
+
+    async def _tell(self) -> None:
         """Tells all who listen what changes, as long as there are some."""
         due = {"pulse": 0.0, "operate": 0.0, "heartbeat": monotonic() + HEARTBEAT_SECONDS}
         operate_told = b""
