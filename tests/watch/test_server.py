@@ -303,6 +303,9 @@ def test_what_changed_while_nobody_looked_stands_in_the_snapshot_of_who_comes(
     first = listening(stack, port)
     first.next("snapshot")
     first.close()
+    last = listening(stack, port)  # whose snapshot is made after the last turn
+    last.next("snapshot")
+    last.close()
     time.sleep(1.2)  # a turn
     with board.folding() as history:
         history.take_vector(0, vector("book", 5, (1.0, 0.0)), NOON)

@@ -207,6 +207,7 @@ class Pages:
             return  # others came in the same moment; it asks again, and hears so
         if self._turning is None or self._turning.done():
             self._board.changes()  # of before: the snapshot has it
+            self._snapshot = None
             self._turning = asyncio.create_task(self._turn())
         listener = _Listener((b"retry: 2000\n\n", self._fresh_snapshot()))
         self._listeners.add(listener)
