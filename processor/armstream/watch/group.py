@@ -29,6 +29,7 @@ _UUID_CHARACTERS: Final = 36
 _WAIT_SECONDS: Final = 2.0
 _PLACES_SECONDS: Final = 5.0
 _AGAIN_SECONDS: Final = 10.0
+_ASKS_A_TURN: Final = 8
 
 
 class GroupWatch:
@@ -41,6 +42,7 @@ class GroupWatch:
         self._places: list[Place] = []
         self._members: tuple[str, tuple[Member, ...]] = UNKNOWN, ()
         self._ask_places_at = self._ask_members_at = 0.0
+        self._asks_left = 0  # for records, in this turn
 
     def run(self) -> None:
         """Until it is told to stop."""
@@ -87,6 +89,7 @@ class GroupWatch:
         now = self._board.now()
         self._note_ends(now, ends)
         found = {}
+        self._asks_left = _ASKS_A_TURN
         for place in places:
             facts = PlaceFacts(committed.get(place), ends.get(place))
             found[place] = facts._replace(waiting_since_ts=self._waiting_since(reader, place, facts))
@@ -132,7 +135,8 @@ class GroupWatch:
                 seen.append((now, end))
 
     def _waiting_since(self, reader: Consumer, place: Place, facts: PlaceFacts) -> int | None:
-        """When the end went past what is committed, as it was seen; for older ones the record itself is asked."""
+        """When the end went past what is committed, as it was seen; for older ones the record itself is asked, of a few
+        partitions in each turn."""
         if not facts.lag_records:
             return None
         offset, seen = facts.committed or 0, self._ends[place]
@@ -142,6 +146,9 @@ class GroupWatch:
             return next((ts for ts, end in seen if end > offset), None)
         known = self._waiting.get(place)
         if known is None or known[0] != offset:
+            if not self._asks_left:
+                return None
+            self._asks_left -= 1
             found = _append_time(reader, place, offset)
             if found is None:
                 return None
