@@ -132,7 +132,7 @@ def _measure(pid: int, port: int, desk: Desk, arguments: argparse.Namespace) -> 
     while state_of(port) != "live":
         if time.monotonic() - started > WAIT_SECONDS:
             raise TimeoutError("it was not live")
-        time.sleep(0.2)
+        time.sleep(2)  # each look is a whole snapshot
     read_back_seconds, read_back_cpu = time.monotonic() - started, processor_seconds(pid)
     clients = [Client(port) for _ in range(arguments.clients)]
     for client in clients:
