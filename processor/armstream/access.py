@@ -105,6 +105,20 @@ def list_rights(settings: Settings) -> tuple[Right, ...]:
     return tuple(Right("Read", "topic", name) for name in (names.weights, names.bandit_snapshots, names.dead_letters))
 
 
+def watch_rights(settings: Settings) -> tuple[Right, ...]:
+    """Those of `armstream watch`: of trades it reads when the first one waits that is not learned from, and what it
+    explains."""
+    names = settings.topics.names
+    reads = [Right("Read", "topic", name) for name in names.all if name != names.position_snapshots]
+    return *reads, Right("Describe", "group", settings.kafka.group_id)
+
+
+def explain_rights(settings: Settings) -> tuple[Right, ...]:
+    names = settings.topics.names
+    outputs = names.rewards, names.weights, names.bandit_snapshots, names.dead_letters
+    return tuple(Right("Read", "topic", name) for name in (*names.inputs, *outputs))
+
+
 def to_snapshots_rights(settings: Settings) -> tuple[Right, ...]:
     """Those of `armstream reset to-snapshots`, which for a moment is a member of the group, and commits for it."""
     names = settings.topics.names
@@ -140,7 +154,9 @@ RIGHTS: Mapping[str, Callable[[Settings], tuple[Right, ...]]] = {
     "`topics check`": check_rights,
     "`arms` and `experts` commands": ask_rights,
     "`arms list`": list_rights,
+    "`explain`": explain_rights,
     "`verify`": verify_rights,
+    "`watch`": watch_rights,
     "`reset to-snapshots`": to_snapshots_rights,
     "`reset anew`, with the new names": anew_rights,
 }

@@ -11,6 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -28,6 +29,7 @@ DEMO_PACKAGES = {"bokeh_sampledata", "pandas", "rich"}
 Record = tuple[str, int, int]
 
 _LONGEST_WAIT_SECONDS = 86_400.0
+_WATCH_ADDRESS = "127.0.0.1:8080"
 _MOST_MESSAGE_CHARACTERS = 500
 _SINGLE = ("bandit", "arm", "expert", "value")
 
@@ -115,6 +117,8 @@ def _parser(with_demo: bool) -> Parser:
     _add_arms(commands)
     _add_reset(commands)
 
+    _add_explain(commands)
+
     verify = _add(
         commands,
         "verify",
@@ -129,6 +133,22 @@ def _parser(with_demo: bool) -> Parser:
         "--follow", action="store_true", help="go on while processors run, until Ctrl-C (0) or a difference (1)"
     )
     verify.set_defaults(command=_verify)
+
+    watch = _add(
+        commands,
+        "watch",
+        "show what is learned while it runs, on a page or in this terminal; nothing is written",
+        f"armstream watch --config mine.yaml --http {_WATCH_ADDRESS}",
+    )
+    watch.add_argument(
+        "--http",
+        type=_address,
+        nargs="?",
+        const=_address(_WATCH_ADDRESS),
+        metavar="HOST:PORT",
+        help=f"serve a page there (default {_WATCH_ADDRESS}) instead of a screen here; it has no login",
+    )
+    watch.set_defaults(command=_watch)
 
     check_config = _add(
         commands,
@@ -212,6 +232,26 @@ def _add_reset(commands: "argparse._SubParsersAction[Parser]") -> None:
         each.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
 
 
+def _add_explain(commands: "argparse._SubParsersAction[Parser]") -> None:
+    explain = _add(
+        commands,
+        "explain",
+        "show why a bandit's weights moved: each reward and command, and the formula with its numbers",
+        "armstream explain eu-equities --version 48213",
+    )
+    explain.add_argument("bandit", type=_text, help="its bandit_id")
+    which = explain.add_mutually_exclusive_group(required=True)
+    which.add_argument("--version", type=_version, metavar="N", help="the vector that this version was published with")
+    which.add_argument(
+        "--at", type=_moment, metavar="TIME", help="the newest vector by then: 2026-11-28T14:32:07, UTC if not said"
+    )
+    explain.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    explain.add_argument(
+        "--within", type=_seconds, default=600.0, metavar="SECONDS", help="give up after so many (default 600)"
+    )
+    explain.set_defaults(command=_explain)
+
+
 def _ask(asked: Parser, action: "Action", what: str) -> None:
     """The arguments of one command to a bandit; `what` is added or removed."""
     asked.add_argument("bandit", type=_text, help="its bandit_id")
@@ -252,6 +292,33 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds <= _LONGEST_WAIT_SECONDS:
         raise argparse.ArgumentTypeError(f"must be from 0 to {_LONGEST_WAIT_SECONDS:.0f} seconds")
     return seconds
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65_535:
+        raise ValueError
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+_address.__name__ = "HOST:PORT"
+
+
+def _version(text: str) -> int:
+    version = int(text)  # a ValueError is argparse's to show
+    if not 1 <= version < 2**63:
+        raise argparse.ArgumentTypeError("must be 1 or more: versions count from 1")
+    return version
+
+
+def _moment(text: str) -> int:
+    """ISO 8601 as UTC microseconds; UTC where no zone is named."""
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return round(moment.timestamp() * 1e6)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError("must be a time such as 2026-11-28T14:32:07Z") from None
 
 
 def _record(text: str) -> Record:
@@ -408,6 +475,23 @@ def _reset_anew(arguments: argparse.Namespace) -> int:
     )
 
 
+def _explain(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 1
+    from armstream.explain.bandit import NotThere, TooLong, explained, lines_of  # noqa: PLC0415 - loads the Kafka client
+    from armstream.runtime.failures import Stopped  # noqa: PLC0415
+
+    asked = {"version": arguments.version, "at_micros": arguments.at, "patience_seconds": arguments.within}
+    try:
+        told = explained(settings, arguments.bandit, say=_tell, **asked)
+    except (NotThere, TooLong, Stopped) as nothing:
+        return _failed(f"explain: {nothing}")
+    for line in [told.as_json()] if arguments.json else lines_of(told):
+        _say(line)
+    return 1 if told.result == "differs" else 0
+
+
 def _verify(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     if settings is None:
@@ -418,6 +502,26 @@ def _verify(arguments: argparse.Namespace) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts its background jobs with SIGINT ignored
             signal.signal(number, signal.default_int_handler)
     return run(settings, as_json=arguments.json, state=arguments.state, follow=arguments.follow)
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 1
+    from armstream.runtime.failures import Stopped  # noqa: PLC0415
+    from armstream.watch.run import watch_page  # noqa: PLC0415 - loads the Kafka client
+
+    try:
+        if arguments.http is None:
+            from armstream.watch.terminal import watch_screen  # noqa: PLC0415 - needs the demo's packages
+
+            watch_screen(settings, _tell)
+        else:
+            host, port = arguments.http
+            watch_page(settings, host, port, _tell)
+    except Stopped as stopped:
+        return _failed(str(stopped))
+    return 0
 
 
 def _check_config(arguments: argparse.Namespace) -> int:
