@@ -89,7 +89,7 @@ class Bandit:
             "last_change": {
                 "ts": ts,
                 "kind": "close",
-                "text": "close: \N{MINUS SIGN}33.9 bps of ridge",
+                "text": "close: -33.9 bps of ridge",
                 "version": version,
             },
             "version": version,
@@ -218,7 +218,7 @@ def explained(bandit_id: str, version: int) -> dict[str, Any]:
                          "quantity": 400.0, "price": 231.1, "currency": "USD"},
                 "close": {"event_id": "c", "ts": NOW, "quantity": 400.0, "price": 231.84},
                 "steps": [
-                    {"name": "loss", "formula": "1/2 \N{MINUS SIGN} r / (2 B)", "numbers": "1/2 \N{MINUS SIGN} (\N{MINUS SIGN}33.9) / (2 · 60)",
+                    {"name": "loss", "formula": "1/2 - r / (2 B)", "numbers": "1/2 - (-33.9) / (2 · 60)",
                      "value": 0.7826, "unit": ""},
                     {"name": "estimate", "formula": "loss / (p + g)", "numbers": ".7826 / (.31 + .0062)",
                      "value": 2.4752, "unit": ""},
