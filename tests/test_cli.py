@@ -36,6 +36,7 @@ COMMANDS = [
     ["reset"],
     ["reset", "to-snapshots"],
     ["reset", "anew"],
+    ["explain"],
     ["verify"],
     ["watch"],
     ["check-config"],
@@ -48,6 +49,7 @@ ARGUMENTS = {
     "pause": ["book"],
     "resume": ["book"],
     "anew": ["--group", "desk-2", "--suffix=-2"],
+    "explain": ["desk", "--version", "3"],
 }
 
 
@@ -103,6 +105,7 @@ def test_help_lists_the_commands_and_nothing_that_is_not_there_yet(capsys: pytes
         "arms",
         "experts",
         "reset",
+        "explain",
         "verify",
         "watch",
         "check-config",
@@ -132,6 +135,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["watch", "--http", ":8080"],
         ["watch", "--http", "127.0.0.1:65536"],
         ["watch", "--http", "127.0.0.1:http"],
+        ["explain", "desk"],
+        ["explain", "--version", "3"],
+        ["explain", "desk", "--version", "0"],
+        ["explain", "desk", "--version", "3", "--at", "2026-11-28"],
+        ["explain", "desk", "--at", "yesterday"],
         ["arms"],
         ["arms", "add", "book"],
         ["arms", "pause", "book", "ridge"],
@@ -277,6 +285,18 @@ def test_verify_without_a_broker_is_1_and_says_for_which_it_waits_and_nothing_el
     waits, failed = shown.err.splitlines()
     assert waits == "waiting for Kafka at 127.0.0.1:1, 2.5 s at most"
     assert failed.startswith("verify: Kafka at 127.0.0.1:1: ")
+
+
+def test_explain_asks_for_the_moment_in_utc_and_says_which_broker_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """14:32:07 in New York is 19:32:07 UTC in November; without a zone it is UTC."""
+    moments = [cli._moment(text) for text in ("2026-11-28T14:32:07-05:00", "2026-11-28 19:32:07", "20261128T193207Z")]
+    assert moments == [1_795_894_327_000_000] * 3
+    monkeypatch.setenv("ARMSTREAM__KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setattr("armstream.access._REQUEST_SECONDS", 0.5)
+    assert cli.main(["explain", "desk", "--version", "1"]) == 1
+    assert capsys.readouterr().err.startswith("explain: Kafka at 127.0.0.1:1: ")
 
 
 @pytest.mark.parametrize(

@@ -8,20 +8,25 @@ Ten thousand histories:
 import math
 import warnings
 from collections.abc import Iterable
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from armstream.events import Fill
 from armstream.explain.facts import Explanation
 from armstream.oracle.steps import Step
+from armstream.resources import resource
+from armstream.settings import load
 from tests.explain.desk import explained
 from tests.stages.signalled import Choices
 from tests.stages.test_history import examples
 from tests.verify.desk import Desk, settings_of
 from tests.verify.test_exp4 import EXPERTS, advised_desk
-from tests.verify.test_feedback import HORIZONS, RULES, engine_of, traded
+from tests.verify.test_feedback import HORIZONS, RULES, engine_of, newest_vector, traded
 
 TRACKED: dict[str, dict[str, Any]] = {
     **RULES,
@@ -99,3 +104,25 @@ def test_trust_in_experts_is_explained(learning: dict[str, Any], is_compacted: b
     for version in range(1, 16):
         require_told(explained(desk, version))
     assert {expert.name for expert in explained(desk, 1).experts} == set(EXPERTS)
+
+
+NOT_ALONE = {"demo-exp4"}  # it is laid over the demo's arms
+PRESETS = sorted({path.stem for path in resource("config", "default.yaml").parent.glob("*.yaml")} - NOT_ALONE)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_explained(preset: str) -> None:
+    """Fifty transactions of draws and blends in parts, with commands between them; B = 100 from the first on."""
+    shipped = load(resource("config", f"{preset}.yaml"), {}).online_learning.model_dump(mode="json")
+    sections = {"online_learning": {**shipped, "reward_bound_bps": 100.0}}
+    desk, choices = Desk(settings_of(**sections)), Choices(Random(7).randbytes(2_000))
+    engine = engine_of(desk)
+    experts = dict.fromkeys(shipped["experts"] or (), 0.4)
+    for _ in range(50):
+        engine.follow(newest_vector(desk))
+        events = [engine.next(choices) for _ in range(choices.of((1, 2, 5)))]
+        desk.apply(*(replace(one, advice=experts) if isinstance(one, Fill) and one.arm else one for one in events))
+    told = [explained(desk, version) for version in versions_of(desk)[::4]]
+    for one in told:
+        require_told(one)
+    assert sum(part.applied is True for one in told for part in one.parts) > 10

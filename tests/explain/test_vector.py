@@ -98,6 +98,27 @@ def test_a_bound_that_is_looked_for_and_a_position_that_is_written_off() -> None
         require_told(explained(desk, version))
 
 
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_the_parts_of_a_decision_before_the_snapshot_are_in_its_terms(is_compacted: bool) -> None:
+    """S of the adaptive rate knows what a decision came to. The last close leaves 20, which the next fill meets."""
+    desk = Desk(settings_of(online_learning={"algorithm": "tsallis", "eta_auto": "adaptive"}))
+    order: dict[str, Any] = {"propensity": 0.5, "order_quantity": 300.0}
+    desk.apply(fill("f1", **order), close("c1", quantity=40.0))
+    desk.apply(close("c2", quantity=80.0, price=149.0, final=True))
+    desk.apply(fill("f2", **order))
+    assert [part.applied for part in explained(desk, 4).parts] == [True, False]  # 20 of it, and the rest written off
+    if is_compacted:
+        desk.compact(desk.names.bandit_snapshots)
+    for version in range(1, 5):
+        require_told(explained(desk, version))
+    desk.delete_before(desk.names.rewards, 1)
+    told = explained(desk, 4)
+    if is_compacted:
+        unchecked(told, "keeps no snapshot of version 2 or before, and rewards:0 begins with version 2")
+    else:
+        unchecked(told, "the earlier parts of position 'p1' are deleted")
+
+
 # What there is.
 
 
@@ -270,6 +291,14 @@ WRONG: dict[str, tuple[Callable[[Desk], None], str]] = {
     "the vector before": (a_vector(0), "weight of arm 'ridge'"),
     "the state before": (a_state, "weight of arm 'ridge'"),
 }
+
+
+def test_a_reward_that_taught_before_the_bound_was_found_is_named() -> None:
+    desk = Desk(settings_of(online_learning={"reward_bound_bps": "auto"}))
+    desk.apply(fill("f1", propensity=0.5), close("c1"))
+    desk.change(desk.names.rewards, 0, applied=True)
+    told = explained(desk, 1)
+    assert (told.result, "applied True" in told.text) == ("differs", True), told.text
 
 
 @pytest.mark.parametrize("name", WRONG)

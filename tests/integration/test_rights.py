@@ -43,6 +43,7 @@ USERS: Mapping[str, str] = {  # a user for each row, who has no other's rights
     "operator": "`arms` and `experts` commands",
     "lister": "`arms list`",
     "auditor": "`verify`",
+    "watcher": "`watch`",
     "resetter": "`reset to-snapshots`",
     "renewer": "`reset anew`, with the new names",
 }
@@ -168,6 +169,9 @@ def test_each_program_works_with_the_rights_of_its_row_alone(house: House) -> No
         eventually(lambda: "book-0" in follower.bandit_ids(), 20, "weights of book-0")
     assert "APPLIED" in house.ask("operator", "arms", "set-bound", "book-0", "60")
     assert "reward bound 60.0 bps" in house.ask("lister", "arms", "list")
+    watch = house.job.command("watch", "--http", "127.0.0.1:0", overrides=house.overrides("watcher"))
+    watch.wait_until_it_says("watch: live", 60)
+    assert watch.stop() == 0, watch.text
     assert processor.stop() == 0, processor.text
     assert house.ask("auditor", "verify").startswith("verified: 41 inputs")
 
@@ -210,6 +214,7 @@ def test_a_right_that_lacks_is_named_before_any_work(house: House) -> None:
         "operator": ("arms", "pause", "book-0"),
         "lister": ("arms", "list"),
         "auditor": ("verify",),
+        "watcher": ("watch", "--http", "127.0.0.1:0"),
         "resetter": ("reset", "to-snapshots", "--dry-run"),
         "renewer": (*house.renewal, "--dry-run"),
     }
@@ -266,7 +271,7 @@ def test_nobody_can_do_anothers_work(house: House) -> None:
         "engine": {"trades"},
         "operator": {"commands"},
         "resetter": {"bandit-snapshots"},
-        **{user: set[str]() for user in ("maker", "checker", "lister", "auditor", "renewer")},
+        **{user: set[str]() for user in ("maker", "checker", "lister", "auditor", "watcher", "renewer")},
     }
     read_by = {
         "processor": everything - {"dead-letters"},
@@ -274,6 +279,7 @@ def test_nobody_can_do_anothers_work(house: House) -> None:
         "operator": {"rewards", "dead-letters"},
         "lister": {"weights", "bandit-snapshots", "dead-letters"},
         "auditor": everything,
+        "watcher": everything - {"position-snapshots"},
         "resetter": {"trades", "commands", "bandit-snapshots", "rewards"},
         **{user: set[str]() for user in ("maker", "checker", "renewer")},
     }

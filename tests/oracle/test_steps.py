@@ -126,3 +126,34 @@ def test_saying_it_learns_nothing() -> None:
     evidence = Evidence(1, {}, 20.0, 1.0, True, Logged(0.3))
     assert formula.steps(evidence) == formula.steps(evidence)
     assert (formula.state, formula.total_steps, formula.pulls) == ([0.0] * 3, 0, [0] * 3)
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "exp3ix": {},
+    "exp3ix, shared": {"fixed_share": 0.01},
+    "exp3ix, side": {"feedback": "side", "fixed_share": 0.01},
+    "importance, shared": {"estimator": "importance", "fixed_share": 0.01, "eta": 0.05},
+    "tsallis, shared": {"algorithm": "tsallis", "fixed_share": 0.01},
+    "tsallis, adaptive, shared": {"algorithm": "tsallis", "eta_auto": "adaptive", "fixed_share": 0.01},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_last_step_of_each_arm_is_its_state_afterwards(name: str) -> None:
+    """Of importance the largest is taken off once more."""
+    settings = {**DEFAULTS, **SETTINGS[name]}
+    rule = TsallisFormula if settings["algorithm"] == "tsallis" else Exp3IXFormula
+    formula = rule(settings, ARMS)
+    for arm, reward_bps, weight, counts in ((0, 50.0, 0.5, True), (0, -30.0, 0.5, False), (2, -80.0, 1.0, True)):
+        evidence = Evidence(arm, {}, reward_bps, weight, counts, Logged(0.3, (0.3, 0.4, 0.3), 0.5))
+        steps, state, q = formula.steps(evidence), dict(zip(ARMS, formula.state, strict=True)), 0.0
+        for step in steps:
+            q += step.value if step.name == "Q" else 0.0
+            if step.name in ("L", "theta"):
+                state[step.of] = step.value
+        before = getattr(formula, "sum_of_q", 0.0)
+        formula.learn(evidence)
+        largest = max(state.values()) if settings["estimator"] == "importance" and rule is Exp3IXFormula else 0.0
+        assert formula.state == near([each - largest for each in state.values()])
+        if settings["feedback"] == "side":
+            assert getattr(formula, "sum_of_q", 0.0) == near(before + q)

@@ -3,6 +3,7 @@
 Law: versions stand in their order without a gap, and what one transaction published has offsets without a gap.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -11,6 +12,9 @@ from armstream.events import CommandApplied, Reward
 from armstream.explain.backwards import Backwards, Chunks, Kept
 from armstream.explain.facts import NotThere
 from armstream.oracle.comparison import Difference
+from armstream.stages.facts import SETTINGS_CHANGE
+
+MOST_KEPT = 100_000  # records that are younger than what is looked for: as many as a transaction may have
 
 Audited = Reward | CommandApplied
 
@@ -34,6 +38,8 @@ class Audit:
         self._bandit_id = bandit_id
         self._place = f"{topics.names.rewards}:{topics.number}"
         self._log = Backwards(topics.backwards(topics.names.rewards), self._entry)
+        self._newest = 0
+        self.oldest_change: Entry | None = None  # of settings, of all that was read
 
     def _entry(self, kept: Kept) -> Entry:
         where = f"{kept.topic}:{self._place.rpartition(':')[2]}:{kept.offset}"
@@ -43,34 +49,42 @@ class Audit:
             raise Difference(where, f"bytes that cannot be read: {error}", "an audit record") from error
         if not isinstance(event, Audited):
             raise Difference(where, f"a {type(event).__name__}", "an audit record")
-        return Entry(event, f"{where}, version {event.version}", kept.offset, kept.rank, kept.ts_micros)
+        entry = Entry(event, f"{where}, version {event.version}", kept.offset, kept.rank, kept.ts_micros)
+        self._newest = self._newest or event.version
+        if isinstance(event, CommandApplied) and event.command_id == SETTINGS_CHANGE:
+            self.oldest_change = entry
+        return entry
 
     @property
     def _oldest(self) -> Entry:
         return self._log.found[-1]
 
     @property
-    def newest(self) -> Entry:
-        """Raises NotThere where there is none."""
+    def newest(self) -> int:
+        """Its version. Raises NotThere where there is no record."""
         while not self._log.found:
             if not self._log.more():
                 raise NotThere(
                     f"no audit record of {self._bandit_id!r} in {self._place}: `armstream arms list` shows the bandits "
                     f"that there are"
                 )
-        return self._log.found[0]
+        return self._newest
+
+    @property
+    def oldest(self) -> Entry:
+        """Of what was read."""
+        return self._log.found[-1]
 
     def read_back_to(self, version: int) -> bool:
         """Whether it reaches that far back."""
-        newest = self.newest.version
-        while self._oldest.version > max(version, 1) and self._log.more():
+        while self.oldest.version > max(version, 1) and self._log.more():
             pass
-        return self._oldest.version <= max(version, 1) <= newest
+        return self.oldest.version <= max(version, 1) <= self.newest
 
     def at(self, version: int) -> Entry:
         """One that was read back to. Raises Difference where a version is not where it must be."""
-        index = self.newest.version - version
-        entry = self._log.found[index]
+        first = self._log.found[0]
+        entry = self._log.found[min(max(first.version - version, 0), len(self._log.found) - 1)]
         if entry.version != version:
             raise Difference(entry.where, f"version {entry.version}", f"version {version}: one after the other")
         return entry
@@ -79,47 +93,45 @@ class Audit:
         """Both included, the oldest first."""
         return [self.at(version) for version in range(first, last + 1)]
 
-    def everything(self) -> list[Entry]:
-        """That was read, the newest first."""
-        return self._log.found
-
-    def read_back(self) -> bool:
-        """A chunk more; False where there is none."""
-        return self._log.more()
-
     # Which vector.
 
     def version_at(self, at_micros: int) -> int:
         """The newest that was published by then. Raises NotThere."""
-        entry = self.newest
-        seen = 0
-        while True:
-            for entry in self._log.found[seen:]:
-                if entry.ts_micros <= at_micros:
-                    return entry.version
-            seen = len(self._log.found)
-            if not self._log.more():
-                raise NotThere(
-                    f"nothing of {self._bandit_id!r} was published by {time_text(at_micros)}: the oldest that is kept "
-                    f"is version {entry.version} of {time_text(entry.ts_micros)}"
-                )
+        if self.newest:
+            found = self._search(lambda entry: entry.ts_micros <= at_micros)
+            if found is not None:
+                return found.version
+        raise NotThere(
+            f"nothing of {self._bandit_id!r} was published by {time_text(at_micros)}: the oldest that is kept is "
+            f"version {self.oldest.version} of {time_text(self.oldest.ts_micros)}"
+        )
 
     def require(self, version: int) -> None:
         """Raises NotThere."""
-        newest = self.newest.version
-        if version > newest:
-            raise NotThere(f"version {version} of {self._bandit_id!r} is not published: the newest is {newest}")
-        if not self.read_back_to(version):
-            oldest = self._oldest
+        if version > self.newest:
+            raise NotThere(f"version {version} of {self._bandit_id!r} is not published: the newest is {self.newest}")
+        if self._search(lambda entry: entry.version <= version) is None:
             raise NotThere(
                 f"version {version} of {self._bandit_id!r} is deleted from {self._place}: the oldest that is kept is "
-                f"version {oldest.version} of {time_text(oldest.ts_micros)}"
+                f"version {self.oldest.version} of {time_text(self.oldest.ts_micros)}"
             )
+
+    def _search(self, is_it: Callable[[Entry], bool]) -> Entry | None:
+        """The newest of that kind; what is much younger is not kept."""
+        looked = 0
+        while True:
+            for entry in self._log.found[looked:]:
+                if is_it(entry):
+                    return entry
+            del self._log.found[:-MOST_KEPT]
+            looked = len(self._log.found)
+            if not self._log.more():
+                return None
 
     def together_with(self, version: int) -> tuple[int, int]:
         """The first and the last version of the transaction that it was published in."""
         first = last = version
-        while last < self.newest.version and _is_next(self.at(last), self.at(last + 1)):
+        while last < self.newest and _is_next(self.at(last), self.at(last + 1)):
             last += 1
         while self.read_back_to(first - 1) and first > 1 and _is_next(self.at(first - 1), self.at(first)):
             first -= 1

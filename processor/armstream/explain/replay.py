@@ -52,15 +52,6 @@ class Lesson(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Decision:
-    """A position, and what of it was seen."""
-
-    position: Position
-    fills: set[str] = field(default_factory=set)
-    is_final: bool = False
-
-
-@dataclass(slots=True)
 class Replayed:
     """`lessons` by version; one of `difference` and `missing` at most."""
 
@@ -89,7 +80,7 @@ class Replay:
         self._vectors = vectors
         self._earlier = earlier
         self._require_patience = require_patience
-        self._decisions: dict[str, _Decision] = {}
+        self._positions: dict[str, Position] = {}
         self._first = 0  # version that is told
         self._oracle = BanditOracle(bandit_id, told(base.settings), Laws(0, inf), formula_of)
 
@@ -173,8 +164,7 @@ class Replay:
         """What earned it does not matter to the state, and is compared where it is kept."""
         behind = self._inputs.behind(reward)
         if behind.fill is not None and behind.close is not None:
-            decision = self._decision(reward, behind)
-            self._oracle.compare(entry.where, reward, decision.position, _segment(reward, behind))
+            self._oracle.compare(entry.where, reward, self._position(reward, behind), _segment(reward, behind))
         elif reward.detail == WARMING_UP and self._formula.is_warming:
             self._formula.warm_up(reward.reward_bps)
 
@@ -183,7 +173,7 @@ class Replay:
         missing = why_missing(reward, behind)
         if missing:
             raise Missing(missing)
-        position, segment = self._decision(reward, behind).position, _segment(reward, behind)
+        position, segment = self._position(reward, behind), _segment(reward, behind)
         before: Formula | None = None
         if entry.version >= self._first and segment.close is not None and _arms_of(position) <= set(self._formula.arms):
             before, evidence = deepcopy(self._formula), self._oracle.evidence(reward, position, segment)
@@ -194,41 +184,28 @@ class Replay:
         _require_said(entry.where, steps, before, before.learn(evidence))
         return steps
 
-    def _decision(self, reward: Reward, behind: Behind) -> _Decision:
-        """A fill that comes after all was closed has a decision of its own; and a position that counts once more was
-        forgotten meanwhile, and is another one."""
-        decision = self._decisions.get(reward.position_id)
-        if decision is None or (reward.counted and decision.position.counted):
-            decision = self._begun(reward)
-        self._decisions[reward.position_id] = decision
+    def _position(self, reward: Reward, behind: Behind) -> Position:
+        """One that counts once more was forgotten meanwhile, and is another one."""
+        position = self._positions.get(reward.position_id)
+        if position is None or (reward.counted and position.counted):
+            position = self._positions[reward.position_id] = self._begun(reward)
         assert behind.fill is not None  # it was looked at
-        if decision.is_final and reward.fill_event_id not in decision.fills:
-            decision.position.terms = {}
-        decision.fills.add(reward.fill_event_id)
-        decision.is_final = decision.is_final or (behind.close is not None and behind.close.final)
-        decision.position.decision = decision_of(behind.fill)
-        return decision
+        position.decision = decision_of(behind.fill)
+        return position
 
-    def _begun(self, reward: Reward) -> _Decision:
+    def _begun(self, reward: Reward) -> Position:
         """Before the base, where a part that is applied does not count."""
-        decision = _Decision(Position())
-        decision.position.counted = reward.applied and not reward.counted
-        if decision.position.counted and self._formula.keeps_terms and reward.position_id not in self._earlier:
+        position = Position()
+        position.counted = reward.applied and not reward.counted
+        if position.counted and self._formula.keeps_terms and reward.position_id not in self._earlier:
             raise Missing(f"the earlier parts of position {reward.position_id!r} are deleted")
         for entry in self._earlier.get(reward.position_id, ()):
             if not isinstance(entry.event, Reward):
                 raise Missing(f"settings changed in version {entry.version}, between two parts of a decision")
-            close = self._inputs.behind(entry.event).close
-            if decision.is_final and entry.event.fill_event_id not in decision.fills:
-                decision.position.terms = {}
-            decision.fills.add(entry.event.fill_event_id)
-            decision.is_final = decision.is_final or (close is not None and close.final)
-            terms = dict(decision.position.terms)
             for name, (term, scale) in self._formula.terms_in(entry.event).items():
-                was, largest = terms.get(name, (0.0, 0.0))
-                terms[name] = was + term, max(largest, abs(was + term), scale)
-            decision.position.terms = terms
-        return decision
+                was, largest = position.terms.get(name, (0.0, 0.0))
+                position.terms[name] = was + term, max(largest, abs(was + term), scale)
+        return position
 
 
 def why_missing(reward: Reward, behind: Behind) -> str:

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from armstream.codec import DecodeError, decode
 from armstream.events import BanditSnapshot, CommandApplied, WeightVector
-from armstream.explain.audit import Audit
+from armstream.explain.audit import Audit, Entry
 from armstream.explain.backwards import Backwards, Chunks, Kept
 from armstream.oracle.comparison import Difference
-from armstream.stages.facts import SETTINGS_CHANGE
 from armstream.verify.published import settings_changed
+
+MOST_REPLAYED = 100_000  # audit records: they are held, and their fills and closes with them
 
 
 class Base(NamedTuple):
@@ -37,28 +38,34 @@ def base_of(topics: Chunks, bandit_id: str, audit: Audit, version: int) -> Base 
         newest = newest or next(iter(log.found), None)
         for snapshot in log.found:
             if snapshot.version <= version and snapshot.arms:
-                if audit.read_back_to(snapshot.version + 1):
-                    return Base(snapshot.version, snapshot, snapshot.settings)
-                return _gone(topics, audit, f"its nearest snapshot is of version {snapshot.version}")
+                found = Base(snapshot.version, snapshot, snapshot.settings)
+                why = f"its nearest snapshot is of version {snapshot.version}"
+                return _why_not(topics, audit, found.version, version, why) or found
         log.found.clear()
-    if not audit.read_back_to(1):
-        return _gone(topics, audit, f"{name}:{topics.number} keeps no snapshot of version {version} or before")
+    why = _why_not(
+        topics, audit, 0, version, f"{name}:{topics.number} keeps no snapshot of version {version} or before"
+    )
+    if why:
+        return why
     if newest is None or not newest.arms:
         return f"{name}:{topics.number} has no snapshot of {bandit_id!r}, which tells the settings that it began with"
-    return Base(0, None, _first_settings(audit, newest))
+    change = audit.oldest_change
+    settings = newest.settings if change is None else settings_changed(change.where, _command(change))[0]
+    return Base(0, None, settings)
 
 
-def _gone(topics: Chunks, audit: Audit, why: str) -> str:
-    oldest = audit.everything()[-1].version
-    return f"{why}, and {topics.names.rewards}:{topics.number} begins with version {oldest}"
+def _why_not(topics: Chunks, audit: Audit, base: int, version: int, why: str) -> str:
+    """Why the records behind a state do not lead on to a version; "" where they do."""
+    if version - base > MOST_REPLAYED:
+        return f"{why}, which is {version - base:,} audit records before it; {MOST_REPLAYED:,} are replayed at most"
+    if audit.read_back_to(base + 1):
+        return ""
+    return f"{why}, and {topics.names.rewards}:{topics.number} begins with version {audit.oldest.version}"
 
 
-def _first_settings(audit: Audit, newest: BanditSnapshot) -> str:
-    """As the first change of settings says, else the newest snapshot."""
-    for entry in reversed(audit.everything()):
-        if isinstance(entry.event, CommandApplied) and entry.event.command_id == SETTINGS_CHANGE:
-            return settings_changed(entry.where, entry.event)[0]
-    return newest.settings
+def _command(change: Entry) -> CommandApplied:
+    assert isinstance(change.event, CommandApplied)  # nothing else changes settings
+    return change.event
 
 
 def _snapshot(kept: Kept, number: int) -> BanditSnapshot | None:

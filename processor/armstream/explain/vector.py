@@ -21,7 +21,7 @@ from armstream.explain.facts import (
 from armstream.explain.inputs import Behind, Inputs
 from armstream.explain.replay import Lesson, Reading, Replay, Replayed, why_missing
 from armstream.explain.sentences import command_text, reward_text, settings_text
-from armstream.explain.states import Base, Vector, base_of, vectors_of
+from armstream.explain.states import MOST_REPLAYED, Base, Vector, base_of, vectors_of
 from armstream.oracle.comparison import Difference
 from armstream.oracle.matching import parts_of_reward
 from armstream.oracle.settings import told
@@ -89,7 +89,6 @@ def _replay(
     entries = audit.span(base.version + 1, last)
     earlier = _earlier_parts(audit, base, entries)
     needed = [one for one in entries if one.version >= first or (isinstance(one.event, Reward) and one.event.applied)]
-    needed += [one for parts in earlier.values() for one in parts]
     for is_whole in (False, True):
         inputs.read(needed, entries[-1], is_whole)
         replayed = Replay(bandit_id, base, inputs, vectors, earlier, topics.require_patience).run(entries, first)
@@ -113,7 +112,7 @@ def _earlier_parts(audit: Audit, base: Base, entries: Sequence[Entry]) -> dict[s
                 wanted.add(entry.event.position_id)
     parts: dict[str, list[Entry]] = {position_id: [] for position_id in wanted}
     version = base.version
-    while wanted and version > 0 and audit.read_back_to(version):
+    while wanted and version > max(0, base.version - MOST_REPLAYED) and audit.read_back_to(version):
         entry = audit.at(version)
         version -= 1
         event = entry.event

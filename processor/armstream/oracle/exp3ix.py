@@ -260,9 +260,8 @@ class Exp3IXFormula(Formula):
         if self.settings["fixed_share"] > 0:
             steps += self._fixed_share_steps(evidence, eta)
         if self._reveals_more:
-            logged, whole = evidence.logged, ((1.0, 1.0),)
-            p = 1.0 if evidence.arm is None else logged.propensity or lessons[0].value
-            steps.append(self._q_step(whole if evidence.arm is None else logged.chances, p))
+            p = 1.0 if evidence.arm is None else evidence.logged.propensity or lessons[0].value
+            steps.append(self._q_step(evidence.logged.chances, p))
         return steps
 
     def _moved(self, step: Step, eta: float) -> Step:

@@ -36,7 +36,7 @@ class TsallisFormula(Formula):
 
     def __init__(self, settings: Settings, arms: Sequence[str]) -> None:
         super().__init__(settings, arms)
-        self._is_adaptive = settings["eta_auto"] == "adaptive"
+        self._is_adaptive: bool = settings["eta_auto"] == "adaptive"
         self._has_one_half = self._is_adaptive or settings["feedback"] != "drawn"
         self.reset()
 

@@ -240,7 +240,7 @@ class Follower:
             case WeightVector() if topic == names.weights:
                 history.take_vector(number, event, ts)
             case Reward() | CommandApplied() if topic == names.rewards:
-                history.take_audit(number, event, ts)
+                history.take_audit(number, event, ts, value)
             case TaskSettings() if topic == names.rewards:
                 history.take_settings(event, ts)
             case DeadLetter() if topic == names.dead_letters:

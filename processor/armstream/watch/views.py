@@ -365,9 +365,9 @@ def mark_text(history: History, mark: Mark) -> str:
 
 
 def _last_change(bandit: BanditHistory) -> Change | None:
-    mark, kept = bandit.last_mark, bandit.last_reward
-    if kept is not None and (mark is None or kept.ts >= mark.ts):
-        return Change(kept.ts, "close", reward_text(kept.reward), kept.reward.version)
+    mark, reward, ts = bandit.last_mark, bandit.last_reward, bandit.last_reward_ts
+    if reward is not None and (mark is None or ts >= mark.ts):
+        return Change(ts, "close", reward_text(reward), reward.version)
     return None if mark is None else Change(mark.ts, mark.kind, mark.text, mark.version)
 
 
@@ -415,8 +415,8 @@ def _reward_over_time(bandit: BanditHistory) -> RewardOverTime:
     """The rows that are kept, and what it came to by the last reward."""
     series = bandit.rewards
     ts, last = series.ts, {}
-    if bandit.last_reward is not None and ts and bandit.last_reward.ts > ts[-1]:
-        ts.append(bandit.last_reward.ts)
+    if ts and bandit.last_reward_ts > ts[-1]:
+        ts.append(bandit.last_reward_ts)
         last = bandit.earned.row(bandit.ever.sum_bps)
     names = dict.fromkeys([*(name for name in series.names()), *last])
 
@@ -437,7 +437,8 @@ def _reward_over_time(bandit: BanditHistory) -> RewardOverTime:
 
 
 def _reward(kept: KeptReward, vectors: Iterable[KeptVector]) -> RewardView:
-    reward = kept.reward
+    reward = decode(kept.value)
+    assert isinstance(reward, Reward)
     return RewardView(
         version=reward.version,
         ts=kept.ts,
