@@ -20,6 +20,12 @@ def desk() -> list["Bandit"]:
     return [Bandit(name, 7 + index, index) for index, name in enumerate(DESKS)]
 
 
+def thousand() -> list[dict[str, Any]]:
+    """A row for each of a thousand bandits, of twenty kinds."""
+    kinds = [Bandit("", 7 + index, index).row() for index in range(20)]
+    return [{**kinds[index % 20], "bandit_id": f"desk-{index:04d}"} for index in range(1000)]
+
+
 def gain(per_trade_bps: float, error_bps: float, trades: int = 1000) -> dict[str, Any]:
     """An interval a trade, as a row has it."""
     return {
