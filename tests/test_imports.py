@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "engine": {"engine", "learning", "rules", "events", "codec", "plain", "waiting"},
     "operating": {
         *("operating", "runtime", "intake", "events", "codec", "keys", "rules"),
-        *("settings", "kafka_settings", "waiting", "watermarks", "access"),
+        *("settings", "kafka_settings", "waiting", "watermarks", "access", "printable"),
     },
     "access": {"access", "settings", "waiting"},
     "waiting": {"waiting"},
