@@ -465,6 +465,8 @@ def _cat(arguments: argparse.Namespace) -> int:
     from armstream.operating.cat import cat  # noqa: PLC0415 - loads the Kafka client
     from armstream.runtime.failures import Stopped  # noqa: PLC0415
 
+    if arguments.follow:
+        _be_interruptible()
     lines = cat(settings, arguments.topic, _selection(arguments), follow=arguments.follow, say=_tell, is_read=_is_read)
     try:
         for line in lines:
@@ -505,7 +507,7 @@ def _dead_letters_show(arguments: argparse.Namespace) -> int:
         return 1
     from armstream.operating.dead_letters import show  # noqa: PLC0415 - loads the Kafka client
 
-    return _lines(show(settings, arguments.place, as_json=arguments.json, say=_tell))
+    return _lines(show(settings, arguments.place, as_json=arguments.json, say=_tell), arguments.json)
 
 
 def _dead_letters_resend(arguments: argparse.Namespace) -> int:
@@ -541,17 +543,18 @@ def _dead_letters_resend(arguments: argparse.Namespace) -> int:
             wait_seconds=arguments.wait,
             dry_run=arguments.dry_run,
             say=_tell,
-        )
+        ),
+        as_json=arguments.dry_run,
     )
 
 
-def _lines(lines: Iterator[str]) -> int:
+def _lines(lines: Iterator[str], as_json: bool = False) -> int:
     """Shows each as it comes; what stops them is the last one."""
     from armstream.runtime.failures import Stopped  # noqa: PLC0415
 
     try:
         for line in lines:
-            _say(line)
+            _write(line, flush=True) if as_json else _say(line)
     except Stopped as stopped:
         return _failed(str(stopped))
     return 0
@@ -591,9 +594,13 @@ def _verify(arguments: argparse.Namespace) -> int:
     from armstream.verify.run import run  # noqa: PLC0415 - loads the Kafka client
 
     if arguments.follow:
-        for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts its background jobs with SIGINT ignored
-            signal.signal(number, signal.default_int_handler)
+        _be_interruptible()
     return run(settings, as_json=arguments.json, state=arguments.state, follow=arguments.follow)
+
+
+def _be_interruptible() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts its background jobs with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
 
 
 def _check_config(arguments: argparse.Namespace) -> int:

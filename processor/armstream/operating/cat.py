@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer
 
 from armstream.access import cat_rights
 from armstream.keys import is_of, partition_of
 from armstream.operating.json_lines import line, record_values
 from armstream.operating.reader import REQUEST_SECONDS, reader, records
-from armstream.operating.spans import CONSUMER, Partition, Span, merged, newest, spans_of
+from armstream.operating.spans import CONSUMER, Partition, Span, begin, merged, newest, spans_of
 from armstream.runtime.failures import Stopped
 from armstream.runtime.intake import Record
 from armstream.runtime.topics import partition_counts, require
@@ -62,7 +62,7 @@ def cat(
         for record in selected(consumer, spans, selection.last, selection.has, say):
             yield line(record_values(record))
         if follow:
-            consumer.assign([TopicPartition(*at, end) for at, (_, end) in spans.items()])
+            begin(consumer, {at: end for at, (_, end) in spans.items()})
             while is_read():
                 for record in records(consumer):
                     if selection.has(record):

@@ -6,7 +6,7 @@ Bytes are text where they are UTF-8, else {"base64": ...}. JSON has no NaN and n
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import isfinite, isnan
 from typing import Any
 
@@ -23,9 +23,11 @@ TOMBSTONE, UNREADABLE = "Tombstone", "Unreadable"
 
 Values = dict[str, Any]
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
 
 def line(values: Mapping[str, Any]) -> str:
-    return json_printable(json.dumps(values, ensure_ascii=False, allow_nan=False))
+    return json_printable(_ENCODER.encode(values))
 
 
 def record_values(record: Record) -> Values:
@@ -79,12 +81,11 @@ def number_value(value: float) -> float | str:
 
 def _as_json(value: Any) -> Any:
     """What msgspec made of an event."""
-    if isinstance(value, float):
-        return number_value(value)
-    if isinstance(value, bytes):
-        return bytes_value(value)
-    if isinstance(value, Mapping):
+    kind = type(value)
+    if kind is float:
+        return value if isfinite(value) else number_value(value)
+    if kind is dict:
         return {name: _as_json(one) for name, one in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if kind is list or kind is tuple:
         return [_as_json(one) for one in value]
-    return value
+    return bytes_value(value) if kind is bytes else value

@@ -9,7 +9,7 @@ mended.
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, get_args, get_type_hints
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec.structs import replace
@@ -199,10 +199,9 @@ def _given(whole: object, original: InputEvent | None) -> InputEvent:
 def _value_of(text: str, kind: Any) -> Any:
     if text == "null" and type(None) in get_args(kind):
         return None
-    scalars = (str, float, int, bool)
-    if kind in scalars or set(get_args(kind)) & set(scalars) or all(isinstance(one, str) for one in get_args(kind)):
-        return msgspec.convert(text, kind, strict=False)
-    return msgspec.json.decode(text, type=kind)
+    if get_origin(kind) in (Mapping, tuple):
+        return msgspec.json.decode(text, type=kind)
+    return msgspec.convert(text, kind, strict=False)
 
 
 def _of_what_is_left(letter: DeadLetter, event: InputEvent, mend: Mend) -> tuple[InputEvent, tuple[str, ...]]:
@@ -218,8 +217,12 @@ def _of_what_is_left(letter: DeadLetter, event: InputEvent, mend: Mend) -> tuple
 
 
 def _named(letter: DeadLetter, original: InputEvent | None, event: InputEvent) -> InputEvent:
-    """The event under the id of the letter."""
+    """The event under the id of the letter. Raises NotResendable."""
     own = "" if original is None else id_of(original)
+    first = next((one.value or b"" for one in letter.source.headers if one.name == FROM), None)
+    if first is not None and letter.error_class == "ID_REUSED":
+        place = first.decode(errors="replace")
+        raise NotResendable(f"it is {place} mended, which was applied in another form before; it would count twice")
     is_remembered = letter.quantity_left is not None  # the close waited, and its position knows its ids
     is_legal = 1 <= len(own.encode()) <= _ID_MAX_BYTES and not own.startswith(_OURS)
     if is_legal and not is_remembered and letter.error_class != "ID_REUSED":

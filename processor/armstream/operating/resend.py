@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer
 from msgspec.structs import replace
 
 from armstream.access import resend_rights
@@ -28,7 +28,7 @@ from armstream.operating.delivery import Outgoing, deliver
 from armstream.operating.json_lines import bytes_value, event_values, line
 from armstream.operating.mending import LEFT_OUT, Asked, Judge, Mend, NotResendable, Resend, id_of, resend_of
 from armstream.operating.reader import REQUEST_SECONDS, reader, records, watermarks
-from armstream.operating.spans import CONSUMER, Partition, merged, spans_of
+from armstream.operating.spans import CONSUMER, Partition, begin, merged, spans_of
 from armstream.runtime.failures import Stopped
 from armstream.runtime.intake import Place, headers_of
 from armstream.runtime.topics import partition_counts, require
@@ -139,17 +139,16 @@ def _resends(
 
 
 def _with_record(consumer: Consumer, letter: DeadLetter, inputs: Sequence[str]) -> DeadLetter:
-    """The letter with its record, read from where it was left; as it is, where it is not there any more."""
+    """The letter with its record, read from where it was left. Raises NotResendable where it is not there any more."""
     source = letter.source
     if source.topic not in inputs or not any(one.name in LEFT_OUT for one in source.headers):
         return letter
     low, end = watermarks(consumer, source.topic, source.partition)
-    if not low <= source.offset < end:
-        return letter
-    for record in merged(consumer, {(source.topic, source.partition): (source.offset, source.offset + 1)}):
+    span = (max(low, source.offset), min(source.offset + 1, end))
+    for record in merged(consumer, {(source.topic, source.partition): span}):
         whole = replace(source, key=record.key(), value=record.value(), headers=headers_of(record))
         return replace(letter, source=whole)
-    return letter
+    raise NotResendable("its record was left in the input topic, which has it no more")
 
 
 def _written(outgoing: Outgoing, one: Resend) -> Mapping[str, object]:
@@ -183,7 +182,7 @@ def _wait_until_taken(
 ) -> set[Place]:
     """Those that a processor has read by the task snapshots that it commits with what it publishes."""
     topic = settings.topics.names.bandit_snapshots
-    consumer.assign([TopicPartition(*at, end) for at, end in before.items() if at[0] == topic])
+    begin(consumer, {at: end for at, end in before.items() if at[0] == topic})
     left, started, said = {one.place for one in sent}, time.monotonic(), False
     while left and (waited := time.monotonic() - started) < wait_seconds:
         if waited > _SAY_AFTER_SECONDS and not said:

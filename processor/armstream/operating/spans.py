@@ -67,10 +67,17 @@ def spans_of(consumer: Consumer, partitions: Iterable[Partition], from_ms: int |
     return found
 
 
+def begin(consumer: Consumer, offsets: Mapping[Partition, int]) -> None:
+    """Reads on from there. A partition that was paused stays so when it is assigned anew."""
+    partitions = [TopicPartition(*at, offset) for at, offset in offsets.items()]
+    consumer.assign(partitions)
+    consumer.resume(partitions)
+
+
 def merged(consumer: Consumer, spans: Mapping[Partition, Span]) -> Iterator[Record]:
     """The records of the spans. Raises KafkaException, also where none has come for REQUEST_SECONDS."""
     stretches = {at: _Stretch(start, end) for at, (start, end) in spans.items() if start < end}
-    consumer.assign([TopicPartition(*at, stretch.next_offset) for at, stretch in stretches.items()])
+    begin(consumer, {at: stretch.next_offset for at, stretch in stretches.items()})
     heads: list[tuple[int, Partition]] = []
     lacking, deadline = set(stretches), time.monotonic() + REQUEST_SECONDS
     while lacking or heads:
