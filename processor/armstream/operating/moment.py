@@ -27,7 +27,7 @@ def moment_ms(text: str, now_ms: int) -> int:
         raise ValueError(f"{text} is neither seconds, milliseconds nor microseconds of a day from 1990 to 2099")
     try:
         moment = datetime.fromisoformat(text)
-        if not re.match(r"[0-9]{4}-", text):  # 20261128, which looks like a number, and weeks
+        if not re.match(r"[0-9]{4}-[0-9]{2}-", text):  # 20261128, which looks like a number, and weeks
             raise ValueError
         zoned = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
         return (zoned - _EPOCH) // _MILLISECOND
