@@ -34,6 +34,7 @@ from tests.integration.load import history
 from tests.integration.processor import Job, Process, eventually
 from tests.integration.secured import WAYS, SecuredKafka, password_of, secured_kafka
 from tests.integration.test_refusals import has_no_members
+from tests.stages.events import fill
 
 USERS: Mapping[str, str] = {  # a user for each row, who has no other's rights
     "processor": "processor",
@@ -42,11 +43,15 @@ USERS: Mapping[str, str] = {  # a user for each row, who has no other's rights
     "checker": "`topics check`",
     "operator": "`arms` and `experts` commands",
     "lister": "`arms list`",
+    "reader": "`cat`, on the topic that it shows",
+    "clerk": "`dead-letters list` and `show`",
+    "mender": "`dead-letters resend`",
     "auditor": "`verify`",
     "resetter": "`reset to-snapshots`",
     "renewer": "`reset anew`, with the new names",
 }
 OUTPUTS = ("weights", "rewards", "bandit_snapshots", "position_snapshots", "dead_letters")
+RESEND = ("dead-letters", "resend", "--reason", "a test")
 ARMS = ("lightgbm", "xgboost", "ridge", "lstm")
 
 
@@ -168,8 +173,18 @@ def test_each_program_works_with_the_rights_of_its_row_alone(house: House) -> No
         eventually(lambda: "book-0" in follower.bandit_ids(), 20, "weights of book-0")
     assert "APPLIED" in house.ask("operator", "arms", "set-bound", "book-0", "60")
     assert "reward bound 60.0 bps" in house.ask("lister", "arms", "list")
+    assert house.ask("reader", "cat", "rewards", "--last", "1").startswith('{"topic": ')
+    assert use_of(Right("Write", "topic", house.job.settings.topics.names.trades[0])) in house.refused(
+        "reader", *RESEND, f"{house.job.settings.topics.names.trades[0]}:0:0"
+    )
+    with TradesPublisher(house.client("engine"), topics=house.job.settings.topics.names.trades) as publisher:
+        publisher.publish(fill("x", "x", bandit_id="book-0", arm="gone", ts_event=time.time_ns() // 1_000))
+    house.job.wait_until_applied(processor)
+    place = house.ask("clerk", "dead-letters", "list").split("  ")[2]
+    assert "UNKNOWN_ARM" in house.ask("clerk", "dead-letters", "show", place)
+    assert "its position has it" in house.ask("mender", *RESEND, place, "--set", f"arm={ARMS[0]}")
     assert processor.stop() == 0, processor.text
-    assert house.ask("auditor", "verify").startswith("verified: 41 inputs")
+    assert house.ask("auditor", "verify").startswith("verified: 43 inputs")
 
 
 def test_the_ways_out_work_with_the_rights_of_their_rows_and_name_the_one_that_is_asked_last(house: House) -> None:
@@ -266,13 +281,17 @@ def test_nobody_can_do_anothers_work(house: House) -> None:
         "engine": {"trades"},
         "operator": {"commands"},
         "resetter": {"bandit-snapshots"},
-        **{user: set[str]() for user in ("maker", "checker", "lister", "auditor", "renewer")},
+        "mender": {"trades", "commands"},
+        **{user: set[str]() for user in ("maker", "checker", "lister", "reader", "clerk", "auditor", "renewer")},
     }
     read_by = {
         "processor": everything - {"dead-letters"},
         "engine": {"weights"},
         "operator": {"rewards", "dead-letters"},
         "lister": {"weights", "bandit-snapshots", "dead-letters"},
+        "reader": everything,
+        "clerk": {"dead-letters"},
+        "mender": everything - {"weights"},
         "auditor": everything,
         "resetter": {"trades", "commands", "bandit-snapshots", "rewards"},
         **{user: set[str]() for user in ("maker", "checker", "renewer")},
