@@ -215,7 +215,8 @@ def test_a_letter_is_listed_shown_mended_and_applied_once_by_two_operators_at_on
     code, lines, said = house.ask("dead-letters", "list", "--bandit", "mended", "--class", "validation")
     assert (code, said) == (0, "")
     (row,) = lines
-    assert row.split("  ")[1:] == ["VALIDATION    ", place, "mended", letter.error]
+    assert row.split()[1:4] == ["VALIDATION", place, "mended"]
+    assert row.endswith(f"  {letter.error}")
     code, (shown,), _ = house.ask("dead-letters", "show", place, "--json")
     event = json.loads(shown)["source_event"]
     assert (event["type"], event["record"]["quantity"], event["record"]["event_id"]) == ("Close", 0.0, "c1")
@@ -235,7 +236,8 @@ def test_a_letter_is_listed_shown_mended_and_applied_once_by_two_operators_at_on
         ended = list(pool.map(lambda one: (*one.communicate(timeout=120), one.returncode), processes))
     assert [code for *_, code in ended] == [0, 0], ended
     (reward,) = house.rewards("mended")
-    assert (reward.close_event_id, reward.reward_bps) == ("c1", pytest.approx(50 / 15_000 * 10_000))
+    assert reward.close_event_id == "c1"
+    assert reward.reward_bps == pytest.approx(50 / 15_000 * 10_000)
     written = house.cat("trades", "--bandit", "mended", "--last", "2")
     plan = json.loads(planned)
     del plan["value"]

@@ -224,6 +224,8 @@ def test_a_right_that_lacks_is_named_before_any_work(house: House) -> None:
         "checker": ("topics", "check"),
         "operator": ("arms", "pause", "book-0"),
         "lister": ("arms", "list"),
+        "clerk": ("dead-letters", "list"),
+        "mender": (*RESEND, "trades:0:0"),
         "auditor": ("verify",),
         "resetter": ("reset", "to-snapshots", "--dry-run"),
         "renewer": (*house.renewal, "--dry-run"),

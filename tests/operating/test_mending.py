@@ -59,7 +59,7 @@ def again(one: DeadLetter, whole: Any = None, asked: Asked = ASKED, **changes: s
 
 def refusal(one: DeadLetter, whole: Any = None, **changes: str) -> str:
     with pytest.raises(NotResendable) as refused:
-        again(one, whole, **changes)
+        again(one, whole, ASKED, **changes)
     return str(refused.value)
 
 
