@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from armstream import __version__
 from armstream.operating.moment import moment_ms
-from armstream.printable import printable
+from armstream.printable import json_printable, printable
 from armstream.resources import resource
 from armstream.text_file import read_text
 
@@ -646,7 +646,7 @@ def _write(line: str, flush: bool) -> None:
     try:
         line.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
-        line = json.dumps(json.loads(line))
+        line = json_printable(json.dumps(json.loads(line)))
     print(line, flush=flush)
 
 

@@ -174,9 +174,8 @@ def test_each_program_works_with_the_rights_of_its_row_alone(house: House) -> No
     assert "APPLIED" in house.ask("operator", "arms", "set-bound", "book-0", "60")
     assert "reward bound 60.0 bps" in house.ask("lister", "arms", "list")
     assert house.ask("reader", "cat", "rewards", "--last", "1").startswith('{"topic": ')
-    assert use_of(Right("Write", "topic", house.job.settings.topics.names.trades[0])) in house.refused(
-        "reader", *RESEND, f"{house.job.settings.topics.names.trades[0]}:0:0"
-    )
+    inputs = house.job.settings.topics.names.inputs
+    assert f": Write on topic {', '.join(inputs)}. " in house.refused("reader", *RESEND, f"{inputs[0]}:0:0")
     with TradesPublisher(house.client("engine"), topics=house.job.settings.topics.names.trades) as publisher:
         publisher.publish(fill("x", "x", bandit_id="book-0", arm="gone", ts_event=time.time_ns() // 1_000))
     house.job.wait_until_applied(processor)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaError
 
 from armstream.access import cat_rights
 from armstream.keys import is_of, partition_of
@@ -56,7 +56,7 @@ def cat(
     names = topics_named(settings.topics.names, settings.topics.prefix, topic)
     require(settings, cat_rights(settings, names), say)
     partitions = _partitions(settings, names, selection.bandit_id, say)
-    with reader(settings, more=CONSUMER) as consumer:
+    with reader(settings, more={**CONSUMER, "error_cb": _teller(settings, say)}) as consumer:
         with waiting(f"the offsets of {topic}", 2 * REQUEST_SECONDS, say):
             spans = spans_of(consumer, partitions, selection.from_ms)
         for record in selected(consumer, spans, selection.last, selection.has, say):
@@ -67,6 +67,21 @@ def cat(
                 for record in records(consumer):
                     if selection.has(record):
                         yield line(record_values(record))
+
+
+def _teller(settings: Settings, say: Say) -> Callable[[KafkaError], None]:
+    """Says what librdkafka hears of a broker that went away: nothing else would, while records are followed."""
+    said_at = -_SAY_EVERY_SECONDS
+
+    def tell(error: KafkaError) -> None:
+        nonlocal said_at
+        if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:  # it joins no group
+            return
+        if time.monotonic() - said_at >= _SAY_EVERY_SECONDS:
+            said_at = time.monotonic()
+            say(f"Kafka at {settings.kafka.bootstrap_servers}: {settings.kafka.masked(error.str())}")
+
+    return tell
 
 
 def topics_named(names: Topics, prefix: str, name: str) -> tuple[str, ...]:
@@ -87,28 +102,28 @@ def selected(
     consumer: Consumer, spans: Mapping[Partition, Span], last: int | None, wanted: Wanted, say: Say
 ) -> Iterator[Record]:
     """The records of the spans that are wanted, or the `last` of them, by time."""
-    watched = _watched(wanted, sum(end - start for start, end in spans.values()), say)
+    watched = _watched(wanted, sum(end - start for start, end in spans.values()), last is None, say)
     if last is not None:
         yield from newest(consumer, spans, last, watched)
     else:
         yield from filter(watched, merged(consumer, spans))
 
 
-def _watched(wanted: Wanted, total: int, say: Say) -> Wanted:
-    """The same, which says how far it is as long as nothing is wanted."""
+def _watched(wanted: Wanted, total: int, is_shown: bool, say: Say) -> Wanted:
+    """The same, which says how far it is as long as nothing is shown."""
     looked_at, say_at = 0, time.monotonic() + _SAY_AFTER_SECONDS
 
     def watched(record: Record) -> bool:
         nonlocal looked_at, say_at
         looked_at += 1
         now = time.monotonic()
-        if wanted(record):
+        is_wanted = wanted(record)
+        if is_wanted and is_shown:
             say_at = now + _SAY_AFTER_SECONDS
-            return True
-        if now > say_at:
+        elif now > say_at:
             say_at = now + _SAY_EVERY_SECONDS
             say(f"{looked_at} records looked at, of {total} at most")
-        return False
+        return is_wanted
 
     return watched
 

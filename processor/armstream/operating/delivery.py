@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from armstream.operating.reader import REQUEST_SECONDS
 from armstream.runtime.failures import Stopped
-from armstream.settings import Settings
+from armstream.settings import BATCH_OVERHEAD_BYTES, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,15 @@ class Outgoing:
 
 def deliver(settings: Settings, outgoing: Sequence[Outgoing]) -> list[int]:
     """The offset of each, in order. Raises Stopped where one is not known to be delivered; the others may be."""
-    producer = Producer({"log_level": 0, **settings.kafka.connection(), "enable.idempotence": True, "acks": "all"})
+    producer = Producer(
+        {
+            "log_level": 0,
+            "message.max.bytes": settings.limits.input_batch_bytes + BATCH_OVERHEAD_BYTES,
+            **settings.kafka.connection(),
+            "enable.idempotence": True,
+            "acks": "all",
+        }
+    )
     offsets: dict[int, int] = {}
     failures: list[KafkaError] = []
     for number, one in enumerate(outgoing):

@@ -4,7 +4,7 @@ cannot be read is named by its place."""
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -49,7 +49,7 @@ def read_as(record: Record, kind: type[E]) -> E:
 
 @contextmanager
 def reader(
-    settings: Settings, isolation: str = "read_committed", more: Mapping[str, str | int] | None = None
+    settings: Settings, isolation: str = "read_committed", more: Mapping[str, Any] | None = None
 ) -> Iterator[Consumer]:
     """A consumer; what a broker answers with an error is raised as Stopped. A read_uncommitted one knows the true ends:
     that of a read_committed one is where a transaction is open. `more` are settings of its own."""

@@ -79,7 +79,8 @@ def merged(consumer: Consumer, spans: Mapping[Partition, Span]) -> Iterator[Reco
     stretches = {at: _Stretch(start, end) for at, (start, end) in spans.items() if start < end}
     begin(consumer, {at: stretch.next_offset for at, stretch in stretches.items()})
     heads: list[tuple[int, Partition]] = []
-    lacking, deadline = set(stretches), time.monotonic() + REQUEST_SECONDS
+    lacking = set(stretches)
+    deadline: float | None = None
     while lacking or heads:
         while heads and not lacking:
             at = heads[0][1]
@@ -90,8 +91,10 @@ def merged(consumer: Consumer, spans: Mapping[Partition, Span]) -> Iterator[Reco
                 heapq.heappop(heads)
                 lacking |= set() if stretches[at].is_read else {at}
             yield record
+            deadline = None  # who takes the records takes his time
         if not lacking:
             break
+        deadline = deadline or time.monotonic() + REQUEST_SECONDS
         messages = consumer.consume(_CONSUMED, _POLL_SECONDS)
         if messages:
             deadline = time.monotonic() + REQUEST_SECONDS
