@@ -27,7 +27,8 @@ def test_a_reward_reads_from_the_answer_to_the_formula() -> None:
     assert "  ridge   33.33 %   31.15 %    -2.18 %\n" in text  # e^-.1 / (e^-.1 + 2) is .31150
     assert "earned +50 bps = price +50, fill fees +0, close fees +0, slippage +0\n" in text
     assert "drawn  ridge with propensity 0.2, as logged\n" in text
-    assert "estimate of ridge =           1 = ((0.25 - 1/2) + 1/2) / (0.2 + 0.05)  (weight (loss - 1/2) + 1/2)" in text
+    assert "  estimate of ridge = (weight (loss - 1/2) + 1/2) / (p + implicit)\n" in text
+    assert f"  {' ' * 17} = ((0.25 - 1/2) + 1/2) / (0.2 + 0.05) = 1\n" in text
     assert "  moved  ridge -2.18 %, mlp +1.09 %, boost +1.09 %\n" in text
 
 

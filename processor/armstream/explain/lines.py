@@ -1,6 +1,6 @@
 """An explanation as lines for people. Law: the answer first, then what it rests on; numbers stand under each other."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from armstream.explain.audit import time_text
 from armstream.explain.facts import ArmMove, ArmTold, Explanation, Part, Read
@@ -145,16 +145,15 @@ def _drawn_with(part: Part, played: Sequence[ArmTold]) -> str:
     return "" if p is None else f" with propensity {p:.6g}, as logged"
 
 
-def _steps(steps: Sequence[Step]) -> Iterable[str]:
-    """NAME = VALUE = NUMBERS, and the formula at the side."""
-    if not steps:
-        return
+def _steps(steps: Sequence[Step]) -> Iterator[str]:
+    """NAME = FORMULA, and under it = NUMBERS = VALUE; a formula is said once."""
     names = [f"{step.name} of {step.of}" if step.of else step.name for step in steps]
-    name_width, numbers_width = max(map(len, names)), min(60, max(len(step.numbers) for step in steps))
-    said = ("", "")
+    width, said = max(map(len, names), default=0), set[str]()
     for name, step in zip(names, steps, strict=True):
         value = f"{step.value:.6g}{f' {step.unit}' if step.unit else ''}"
-        formula = "" if said == (step.name, step.formula) else step.formula
-        said = step.name, step.formula
-        line = f"  {name:<{name_width}} = {value:>11} = {step.numbers:<{numbers_width}}  {formula}"
-        yield line.rstrip()
+        worked_out = value if step.numbers == value else f"{step.numbers} = {value}"
+        is_said = step.formula in said
+        said.add(step.formula)
+        if not is_said:
+            yield f"  {name:<{width}} = {step.formula}"
+        yield f"  {name if is_said else '':<{width}} = {worked_out}"
