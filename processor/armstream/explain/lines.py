@@ -35,7 +35,7 @@ def _lines(told: Explanation) -> Iterator[str]:
 
 def _vectors(told: Explanation) -> Iterator[str]:
     yield from _about(told)
-    width = max((len(arm.name) for arm in told.arms), default=0)
+    width = max(3, *(len(arm.name) for arm in told.arms)) if told.arms else 3
     has_mixing = any(_differ(arm) for arm in told.arms)
     head = f"  {'arm':<{width}}  {'before':>8}  {'after':>8}  {'moved':>9}"
     yield head + (f"  {'probability':>11}" if has_mixing else "")
@@ -43,9 +43,12 @@ def _vectors(told: Explanation) -> Iterator[str]:
         was, now = arm.weight_before, arm.weight_after
         line = f"  {arm.name:<{width}}  {_percent(was):>8}  {_percent(now):>8}  {_moved(was, now):>9}"
         yield line + (f"  {_percent(arm.probability_after):>11}" if has_mixing else "")
+    if told.experts:
+        width = max(len(expert.name) for expert in told.experts)
+        yield f"  {'expert':<{max(width, 6)}}  {'before':>8}  {'after':>8}  {'moved':>9}"
     for expert in told.experts:
         was, now = expert.weight_before, expert.weight_after
-        yield f"  expert {expert.name}  {_percent(was)}  {_percent(now)}  {_moved(was, now)}"
+        yield f"  {expert.name:<{max(width, 6)}}  {_percent(was):>8}  {_percent(now):>8}  {_moved(was, now):>9}"
 
 
 def _about(told: Explanation) -> Iterator[str]:
@@ -88,7 +91,7 @@ def _part(part: Part) -> Iterator[str]:
         yield from map("  {}".format, _reward(part))
     yield from _steps(part.steps)
     if part.missing:
-        yield f"  {part.missing}: what the audit record says is above"
+        yield f"  {part.missing}: no more is known"
     if part.moved:
         moved = (f"{one.name} {_moved(one.before, one.after)}" for one in part.moved)
         yield f"  moved  {', '.join(moved)}"
@@ -113,6 +116,9 @@ def _reward(part: Part) -> Iterator[str]:
         size = f"{close.quantity:,.12g}, fees {close.fees:.6g}, {slippage}"
         yield f"close  {close.event_id}  {close.topic}:{close.partition}:{close.offset}  {time_text(close.ts)}  {size}"
     yield from _decided(part)
+    if part.applied and not part.steps:
+        estimates = ", ".join(f"{arm.name} {arm.estimate:.6g}" for arm in part.arms if arm.estimate is not None)
+        yield f"taught by the audit record: eta {part.eta or 0.0:.6g}, estimate of {estimates}"
     if not part.applied:
         yield f"withheld from the learner: {part.detail}"
     elif not part.counted:
