@@ -142,7 +142,7 @@ BROKER_GONE = Fault("broker gone", without_a_broker, "it is back", TWO_TASKS, la
         (NAMES["session lost in a commit"], 1),
         (SINGLE_REQUESTS, 1),
         (NAMES["broker killed"], 1),
-        (BROKER_GONE, 1),
+        pytest.param(BROKER_GONE, 1, marks=pytest.mark.timeout(600)),  # it took 8 minutes at a load average of 60
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else value,
 )
