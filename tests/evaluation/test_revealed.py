@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from armstream.evaluation.revealed import BLEND, NO_BOUND, NO_PROPENSITY, WITHHELD, Revealed, revealed
+from armstream.evaluation.revealed import BLEND, NO_BOUND, NO_PROPENSITY, TOO_RARE, WITHHELD, Revealed, revealed
 from armstream.events import Reward, RewardArm
 from tests.evaluation.records import reward_of
 from tests.stages.events import close, fill, learning_rules, short_rules
@@ -82,6 +82,19 @@ def test_what_cannot_be_estimated_has_its_reason() -> None:
     warming.apply(fill(**WHOLE), close())
     found = [revealed(rewards(task)[0], 100.0, 0.0) for task in (blend, unlogged, warming)]
     assert found == [BLEND, NO_PROPENSITY, WITHHELD]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"arms": ()}, BLEND),
+        ({"propensity": 1e-13}, TOO_RARE),
+        ({"propensity": 0.0}, NO_PROPENSITY),
+        ({"propensity": 1.5}, NO_PROPENSITY),
+    ],
+)
+def test_what_no_processor_writes_has_its_reason_too(fields: dict[str, Any], reason: str) -> None:
+    assert revealed(reward_of(5.0, **fields), 100.0, 0.0) == reason
 
 
 def test_a_simultaneous_blend_is_no_draw() -> None:
