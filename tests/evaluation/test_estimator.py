@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import fsum, sqrt
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,7 @@ def test_parts_of_decisions_are_one_decision_each_in_any_order() -> None:
         parts = [generator.gauss(2.0, 20.0) for _ in range(count)]
         times = sorted(number + 5.0 * generator.random() for _ in parts)
         for at, (time, part) in enumerate(zip(times, parts, strict=True)):
-            given = {"position_id": f"p{number}", "weight": 1.0 / count, "counted": at == 0}
+            given: dict[str, Any] = {"position_id": f"p{number}", "weight": 1.0 / count, "counted": at == 0}
             log.append((time, reward_of(part, arm, p, **given)))
         r = fsum(parts) / count
         whole.append((r, 0.25 / p, 0.25 / p * r))
@@ -114,7 +115,7 @@ def test_where_all_is_seen_the_error_is_the_markets_own() -> None:
                 RewardArm(name, float(name == "ridge"), 1.0, estimate)
                 for name, estimate in zip(ARMS, estimates, strict=True)
             )
-            given = {"position_id": f"p{number}", "weight": 0.5, "counted": at == 0, "arms": arms}
+            given: dict[str, Any] = {"position_id": f"p{number}", "weight": 0.5, "counted": at == 0, "arms": arms}
             log.append((number + 3 * at, reward_of(part, **given)))
         whole.append((fsum(parts) / 2, 1.0, -1.0))
     evaluation = Evaluation()
