@@ -1,4 +1,4 @@
-"""What an operator may write for a time; 2026-11-28T09:14:03.120Z is 1,795,857,243,120,000 us, as `date +%s%6N` says."""
+"""What an operator may write for a time; 2026-11-28T09:14:03.120Z is 1,795,857,243,120,000 us, by `date +%s%6N`."""
 
 import pytest
 
