@@ -103,7 +103,7 @@ def each_view_fits_and_is_drawn(browser: Chromium, address: str) -> None:
         assert ground == ("rgb(15, 17, 20)" if scheme == "dark" else "rgb(244, 245, 246)")
         widths = [page.evaluate("document.documentElement.scrollWidth")]
         page.click("document.querySelector('tr[data-id=\"book-0\"] .open')")
-        page.until("document.querySelectorAll('.chart canvas').length === 4", 30)
+        page.until("document.querySelector('.chart canvas') && document.querySelector('.rewards .why')", 30)
         assert "PAUSE" in page.evaluate("document.querySelector('.marks').innerText")
         widths.append(page.evaluate("document.documentElement.scrollWidth"))
         for view, drawn in TABLES.items():

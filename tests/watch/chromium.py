@@ -211,6 +211,7 @@ class Page:
 
     def screenshot(self, *, whole: bool = False) -> bytes:
         """A PNG of what is in sight, or of the whole page."""
+        self.call("Page.bringToFront")  # a tab behind another draws nothing
         answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         return base64.b64decode(answer["data"])
 

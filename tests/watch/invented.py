@@ -20,6 +20,12 @@ def desk() -> list["Bandit"]:
     return [Bandit(name, 7 + index, index) for index, name in enumerate(DESKS)]
 
 
+def thousand() -> list[dict[str, Any]]:
+    """A row for each of a thousand bandits, of twenty kinds."""
+    kinds = [Bandit("", 7 + index, index).row() for index in range(20)]
+    return [{**kinds[index % 20], "bandit_id": f"desk-{index:04d}"} for index in range(1000)]
+
+
 def gain(per_trade_bps: float, error_bps: float, trades: int = 1000) -> dict[str, Any]:
     """An interval a trade, as a row has it."""
     return {
@@ -89,7 +95,7 @@ class Bandit:
             "last_change": {
                 "ts": ts,
                 "kind": "close",
-                "text": "close: \N{MINUS SIGN}33.9 bps of ridge",
+                "text": "close: -33.9 bps of ridge",
                 "version": version,
             },
             "version": version,
@@ -218,7 +224,7 @@ def explained(bandit_id: str, version: int) -> dict[str, Any]:
                          "quantity": 400.0, "price": 231.1, "currency": "USD"},
                 "close": {"event_id": "c", "ts": NOW, "quantity": 400.0, "price": 231.84},
                 "steps": [
-                    {"name": "loss", "formula": "1/2 \N{MINUS SIGN} r / (2 B)", "numbers": "1/2 \N{MINUS SIGN} (\N{MINUS SIGN}33.9) / (2 · 60)",
+                    {"name": "loss", "formula": "1/2 - r / (2 B)", "numbers": "1/2 - (-33.9) / (2 · 60)",
                      "value": 0.7826, "unit": ""},
                     {"name": "estimate", "formula": "loss / (p + g)", "numbers": ".7826 / (.31 + .0062)",
                      "value": 2.4752, "unit": ""},

@@ -16,7 +16,7 @@ from tests.watch.chromium import BrowserError, Chromium, Page, chromium
 VIEWS = ("desk", "bandit", "operate", "compare")
 SIZES = ((1280, 800, 1500), (390, 844, 1900))  # width, height of the window, and most of the picture
 SCHEMES = ("light", "dark")
-COLOURS = 128
+COLOURS = 256
 MOST_BYTES = 150_000
 DRAWN = {
     "desk": "document.querySelectorAll('.desk .open').length > 2",
@@ -72,9 +72,7 @@ def smaller(picture: bytes) -> bytes:
     """The same with a palette."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
     written = io.BytesIO()
-    image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
-        written, "PNG", optimize=True
-    )
+    image.quantize(COLOURS, kmeans=2, dither=Image.Dither.NONE).save(written, "PNG", optimize=True)
     return written.getvalue()
 
 

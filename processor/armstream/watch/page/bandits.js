@@ -15,7 +15,10 @@ export const ruleOf = (row) => [row.rule, row.estimator].filter(Boolean).join(" 
 export const heaviest = (row) =>
   row.arms.map((arm, index) => [arm, row.weights[index]]).sort((a, b) => (b[1] ?? 0) - (a[1] ?? 0));
 
-export const weightsInWords = (row) => heaviest(row).map(([arm, weight]) => `${arm} ${percent(weight)}`).join(", ");
+export const weightsInWords = (row) =>
+  heaviest(row)
+    .map(([arm, weight]) => `${arm} ${percent(weight)}`)
+    .join(", ");
 
 export function warmingText(row) {
   const needed = row.warm_start_steps;
@@ -25,9 +28,12 @@ export function warmingText(row) {
 /** The states that are worth a word: WARMING, PAUSED, clipped often. */
 export function pills(row) {
   return [
-    row.phase === "WARMING" ? el("span", { class: "pill warming", title: "Too little was learned yet to be blended in" },
-      warmingText(row)) : null,
-    row.paused ? el("span", { class: "pill paused", title: "An operator paused it: rewards are withheld" }, "paused") : null,
+    row.phase === "WARMING"
+      ? el("span", { class: "pill warming", title: "Too little was learned yet to be blended in" }, warmingText(row))
+      : null,
+    row.paused
+      ? el("span", { class: "pill paused", title: "An operator paused it: rewards are withheld" }, "paused")
+      : null,
   ].filter(Boolean);
 }
 
@@ -57,8 +63,13 @@ export class IntervalMark {
   constructor() {
     this.band = svg("rect", { y: 5, height: 6, rx: 1 });
     this.middle = svg("rect", { y: 2, height: 12, width: 2 });
-    this.element = svg("svg", { class: "interval", viewBox: "0 0 96 16", width: 96, height: 16, "aria-hidden": "true" },
-      svg("line", { x1: 48, x2: 48, y1: 0, y2: 16 }), this.band, this.middle);
+    this.element = svg(
+      "svg",
+      { class: "interval", viewBox: "0 0 96 16", width: 96, height: 16, "aria-hidden": "true" },
+      svg("line", { x1: 48, x2: 48, y1: 0, y2: 16 }),
+      this.band,
+      this.middle,
+    );
   }
 
   set(interval, reach) {
@@ -90,7 +101,10 @@ export class Above {
     write(this.glyph, interval ? GLYPHS[says] : "");
     const digits = digitsFor(interval?.per_trade_error_bps);
     write(this.value, interval ? signed(interval.per_trade_bps, digits) : "—");
-    write(this.error, interval && known(interval.per_trade_error_bps) ? ` ± ${fixed(interval.per_trade_error_bps, digits)}` : "");
+    write(
+      this.error,
+      interval && known(interval.per_trade_error_bps) ? ` ± ${fixed(interval.per_trade_error_bps, digits)}` : "",
+    );
     write(this.word, ` ${VERDICTS[says]}`);
   }
 }
@@ -108,7 +122,8 @@ export function verdictSentence(interval, other, isShort = false) {
   const says = verdict(interval);
   const over = isShort ? "" : ` over ${plural(interval.trades, "trade")}`;
   const digits = digitsFor(interval.per_trade_error_bps);
-  const number = `${signed(interval.per_trade_bps, digits)} ± ${fixed(interval.per_trade_error_bps, digits)} bps a trade`;
+  const error = fixed(interval.per_trade_error_bps, digits);
+  const number = `${signed(interval.per_trade_bps, digits)} ± ${error} bps a trade`;
   if (says === "above") return [`Learning earns more than ${other}: ${number}${over}.`, says];
   if (says === "below") return [`Learning earns less than ${other}: ${number}${over}.`, says];
   if (says === "none") return [`Too little is known yet about learning against ${other}${over}.`, says];

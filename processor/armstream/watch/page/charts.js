@@ -11,8 +11,33 @@ const HEIGHT = 210;
 const MINUTE = 60;
 const HOUR = 3600;
 const DAY = 86400;
-const STEPS = [1, 2, 5, 10, 15, 30, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR,
-  2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY, 14 * DAY, 30 * DAY, 91 * DAY, 365 * DAY, 1826 * DAY];
+const STEPS = [
+  1,
+  2,
+  5,
+  10,
+  15,
+  30,
+  MINUTE,
+  2 * MINUTE,
+  5 * MINUTE,
+  10 * MINUTE,
+  15 * MINUTE,
+  30 * MINUTE,
+  HOUR,
+  2 * HOUR,
+  3 * HOUR,
+  6 * HOUR,
+  12 * HOUR,
+  DAY,
+  2 * DAY,
+  7 * DAY,
+  14 * DAY,
+  30 * DAY,
+  91 * DAY,
+  365 * DAY,
+  1826 * DAY,
+];
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const MARKS_LISTED = 8;
 export const NAMED_LINES = 12;
@@ -21,12 +46,22 @@ const open = new Set();
 
 /** Colours are read when something is drawn: the scheme may change under an open page. */
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
-  requestAnimationFrame(() => open.forEach((chart) => chart.redraw())));
+  requestAnimationFrame(() => open.forEach((chart) => chart.redraw())),
+);
 
 /** Micros that may step back (an event's own time) as seconds that do not. */
 export function secondsOf(ts) {
   let latest = -Infinity;
   return ts.map((micros) => (latest = Math.max(latest, micros / 1e6)));
+}
+
+/** Series that begin and end where others do: nothing is known before them, and their last value holds. */
+export function spanning({ ts, series }, from, to) {
+  const [before, after] = [ts.length > 0 && from < ts[0], ts.length > 0 && to > Math.max(...ts)];
+  return {
+    ts: [...(before ? [from] : []), ...ts, ...(after ? [to] : [])],
+    series: series.map((values) => values && [...(before ? [null] : []), ...values, ...(after ? [values.at(-1)] : [])]),
+  };
 }
 
 /** What the charts have in common: a figure with title, legend with values, canvas, marks, and words. */
@@ -39,9 +74,15 @@ class Chart {
     this.canvas = el("div", { class: "canvas", role: "img" });
     this.marks = el("ol", { class: "marks" });
     this.empty = el("p", { class: "nothing", hidden: true });
-    this.element = el("figure", { class: "chart" },
+    this.element = el(
+      "figure",
+      { class: "chart" },
       el("figcaption", {}, el("h3", {}, title), el("p", { class: "note" }, note, " ", this.at)),
-      this.legend, this.empty, this.canvas, this.marks);
+      this.legend,
+      this.empty,
+      this.canvas,
+      this.marks,
+    );
     this.title = title;
     this.lines = [];
     this.listed = [];
@@ -105,12 +146,22 @@ class Chart {
       legend: { show: false },
       cursor: { sync: { key: "time" }, points: { show: false }, y: false, drag: { x: true, y: false, dist: 6 } },
       axes: [
-        { ...axis, grid: { show: false }, incrs: STEPS, space: 64, gap: 6,
+        {
+          ...axis,
+          grid: { show: false },
+          incrs: STEPS,
+          space: 64,
+          gap: 6,
           size: (_, texts) => (texts?.some((text) => text.includes("\n")) ? 36 : 22),
-          values: (_, splits, __, ___, apart) => splits.map((at, index) => tick(at, apart, index === 0)) },
-        { ...axis, gap: 6, space: 34,
+          values: (_, splits, __, ___, apart) => splits.map((at, index) => tick(at, apart, index === 0)),
+        },
+        {
+          ...axis,
+          gap: 6,
+          space: 34,
           size: (_, texts) => 14 + 6.4 * Math.max(5, ...(texts ?? []).map((text) => text.length)),
-          values: (_, splits) => splits.map((value) => this.axisText(value, splits)) },
+          values: (_, splits) => splits.map((value) => this.axisText(value, splits)),
+        },
       ],
       hooks: {
         setCursor: [(plot) => this.values(plot.cursor.idx)],
@@ -140,11 +191,18 @@ class Chart {
 
   setLines(lines) {
     this.lines = lines;
-    this.legend.replaceChildren(...lines.map((line) => {
-      line.shown = el("b", { class: "value" });
-      return el("li", {}, el("i", { class: line.swatch }), el("bdi", { class: "name", title: line.name }, line.name),
-        line.shown);
-    }));
+    this.legend.replaceChildren(
+      ...lines.map((line) => {
+        line.shown = el("b", { class: "value" });
+        return el(
+          "li",
+          {},
+          el("i", { class: line.swatch }),
+          el("bdi", { class: "name", title: line.name }, line.name),
+          line.shown,
+        );
+      }),
+    );
   }
 
   setMarks(marks) {
@@ -153,8 +211,16 @@ class Chart {
     const before = this.listed.length - last.length;
     this.marks.replaceChildren(
       ...(before ? [el("li", { class: "dim" }, `${before} earlier marks are on the chart only`)] : []),
-      ...last.map(({ letter, ts, kind, text }) => el("li", { class: `mark-${kind}` }, el("b", {}, letter),
-        el("time", {}, dayClock(ts).slice(0, 16)), el("bdi", { title: text }, text))));
+      ...last.map(({ letter, ts, kind, text }) =>
+        el(
+          "li",
+          { class: `mark-${kind}` },
+          el("b", {}, letter),
+          el("time", {}, dayClock(ts).slice(0, 16)),
+          el("bdi", { title: text }, text),
+        ),
+      ),
+    );
   }
 
   drawMarks(plot) {
@@ -209,29 +275,45 @@ export class WeightsChart extends Chart {
     const options = {
       padding: [8, 10, 0, 0],
       scales: { x: { time: false }, y: { range: [0, 1] } },
-      series: [{}, ...painted.map(({ arm }) => ({
-        fill: (plot) => armFill(plot.ctx, arm), stroke: () => colour("--card"), width: 1, points: { show: false },
-        paths: uPlot.paths.stepped({ align: 1 }),
-      }))],
+      series: [
+        {},
+        ...painted.map(({ arm }) => ({
+          fill: (plot) => armFill(plot.ctx, arm),
+          stroke: () => colour("--card"),
+          width: 1,
+          points: { show: false },
+          paths: uPlot.paths.stepped({ align: 1 }),
+        })),
+      ],
     };
     this.draw(key, [xs, ...painted.map((line) => line.tops)], options, "No weights were published yet.");
-    this.describe(xs.length < 2 ? "Nothing to draw yet." : `From ${dayClockUtc(ts[0])} to ${dayClockUtc(ts.at(-1))}: ${
-      arms.map((arm, index) => `${arm} from ${percent(series[index].find(known))} to ${percent(series[index].at(-1))}`)
-        .join(", ")}.`);
+    this.describe(
+      xs.length < 2
+        ? "Nothing to draw yet."
+        : `From ${dayClockUtc(ts[0])} to ${dayClockUtc(ts.at(-1))}: ${arms
+            .map(
+              (arm, index) => `${arm} from ${percent(series[index].find(known))} to ${percent(series[index].at(-1))}`,
+            )
+            .join(", ")}.`,
+    );
   }
 }
 
 /** Lines of one unit, each with its name at its end, and a band where it has an interval. */
 export class LinesChart extends Chart {
   /** lines: [{name, values, arm | tone, low, high}] with tone "first" or "second" where it is not an arm's. */
-  set({ ts, lines, marks = [], nothing = "Nothing to draw yet." }) {
+  set({ ts, lines: given, marks = [], nothing = "Nothing to draw yet." }) {
     const xs = secondsOf(ts);
+    const lines = given.filter(({ values }) => values.some(known));
     const key = lines.map(({ name, arm, tone, low }) => [name, arm, tone, Boolean(low)].join("\t")).join("\n");
     if (key !== this.named) {
       this.named = key;
-      this.setLines(lines.map(({ name, arm, tone }) => ({
-        name, swatch: arm ? `swatch line ${armClass(arm)}` : `swatch line tone-${tone}`,
-      })));
+      this.setLines(
+        lines.map(({ name, arm, tone }) => ({
+          name,
+          swatch: arm ? `swatch line ${armClass(arm)}` : `swatch line tone-${tone}`,
+        })),
+      );
     }
     this.lines.forEach((line, index) => (line.values = lines[index].values));
     this.setMarks(marks);
@@ -242,23 +324,42 @@ export class LinesChart extends Chart {
       const stroke = () => (arm ? armColour(arm) : colour(`--tone-${tone}`));
       if (low) {
         data.push(high, low);
-        series.push({ stroke: null, width: 0, points: { show: false } }, { stroke: null, width: 0, points: { show: false } });
+        series.push(
+          { stroke: null, width: 0, points: { show: false } },
+          { stroke: null, width: 0, points: { show: false } },
+        );
         bands.push({ series: [series.length - 2, series.length - 1], fill: () => faint(stroke()) });
       }
       data.push(values);
-      series.push({ stroke, width: 1.75, dash: arm ? armDash(arm) : tone === "second" ? [6, 3] : [],
-        points: { show: false } });
+      series.push({
+        stroke,
+        width: 1.75,
+        dash: arm ? armDash(arm) : tone === "second" ? [6, 3] : [],
+        points: { show: false },
+      });
     }
     const options = {
       padding: [8, this.canvas.clientWidth > 480 ? 92 : 12, 0, 0],
       scales: { x: { time: false }, y: { range: (_, low, high) => around(low, high) } },
-      series, bands,
+      series,
+      bands,
     };
     this.ends = lines;
     this.draw(`${key}\n${this.canvas.clientWidth > 480}`, data, options, nothing);
-    this.describe(xs.length < 2 ? nothing : `From ${dayClockUtc(ts[0])} to ${dayClockUtc(ts.at(-1))}. ${lines.map((line) =>
-      `${line.name}: ${this.text(line.values.findLast(known))}${this.unit === "share" ? "" : " bps"}${line.low ? `, 95 % interval from ${
-        bps(line.low.findLast(known))} to ${bps(line.high.findLast(known))}` : ""}`).join("; ")}.`);
+    this.describe(
+      xs.length < 2
+        ? nothing
+        : `From ${dayClockUtc(ts[0])} to ${dayClockUtc(ts.at(-1))}. ${lines
+            .map(
+              (line) =>
+                `${line.name}: ${this.text(line.values.findLast(known))}${this.unit === "share" ? "" : " bps"}${
+                  line.low
+                    ? `, 95 % interval from ${bps(line.low.findLast(known))} to ${bps(line.high.findLast(known))}`
+                    : ""
+                }`,
+            )
+            .join("; ")}.`,
+    );
   }
 
   common() {
@@ -287,12 +388,18 @@ export class LinesChart extends Chart {
     const { left, top, width, height } = plot.bbox;
     if (plot.width * devicePixelRatio - left - width < 60 * devicePixelRatio || this.ends.length > NAMED_LINES) return;
     const gap = 13 * devicePixelRatio;
-    const ends = this.ends.map(({ name, arm, tone, values }) => ({
-      name, stroke: arm ? armColour(arm) : colour(`--tone-${tone}`), y: plot.valToPos(values.findLast(known), "y", true),
-    })).filter(({ y }) => Number.isFinite(y)).sort((a, b) => a.y - b.y);
+    const ends = this.ends
+      .map(({ name, arm, tone, values }) => ({
+        name,
+        stroke: arm ? armColour(arm) : colour(`--tone-${tone}`),
+        y: plot.valToPos(values.findLast(known), "y", true),
+      }))
+      .filter(({ y }) => Number.isFinite(y))
+      .sort((a, b) => a.y - b.y);
     ends.forEach((end, index) => (end.y = Math.max(end.y, index ? ends[index - 1].y + gap : top + gap / 2)));
-    ends.toReversed().forEach((end, index, all) =>
-      (end.y = Math.min(end.y, index ? all[index - 1].y - gap : top + height - 2)));
+    ends
+      .toReversed()
+      .forEach((end, index, all) => (end.y = Math.min(end.y, index ? all[index - 1].y - gap : top + height - 2)));
     const context = plot.ctx;
     context.save();
     context.font = `${11 * devicePixelRatio}px ${FONT.slice(5)}`;
@@ -300,7 +407,12 @@ export class LinesChart extends Chart {
     context.textAlign = "left";
     for (const { name, stroke, y } of ends) {
       context.fillStyle = stroke;
-      context.fillRect(left + width + 4 * devicePixelRatio, y - devicePixelRatio, 8 * devicePixelRatio, 2 * devicePixelRatio);
+      context.fillRect(
+        left + width + 4 * devicePixelRatio,
+        y - devicePixelRatio,
+        8 * devicePixelRatio,
+        2 * devicePixelRatio,
+      );
       context.fillStyle = colour("--ink");
       context.fillText(cut(context, name, 74 * devicePixelRatio), left + width + 16 * devicePixelRatio, y);
     }
@@ -310,7 +422,8 @@ export class LinesChart extends Chart {
 
 function cut(context, text, width) {
   let shown = text.slice(0, 40);
-  while (shown.length > 1 && context.measureText(shown).width > width) shown = `${shown.replace(/…$/, "").slice(0, -1)}…`;
+  while (shown.length > 1 && context.measureText(shown).width > width)
+    shown = `${shown.replace(/…$/, "").slice(0, -1)}…`;
   return shown;
 }
 

@@ -4,11 +4,12 @@ An order by a number that changes is made anew every five seconds, and not while
 table.
 */
 
-import { Above, Bar, IntervalMark, addressOf, clippedOften, heaviest, pills, rewardText, ruleOf } from "./bandits.js";
-import { drawSpark } from "./charts.js";
+import { addressOf } from "./bandits.js";
 import { csvButton, isoTime } from "./csv.js";
+import { COLUMNS, HINTS, SHOWN, howToRead } from "./desk_columns.js";
+import { DeskRow } from "./desk_row.js";
 import { attribute, el, name, show, write } from "./elements.js";
-import { GLYPHS, age, bps, day, fixed, known, percent, plural, prose, verdict } from "./format.js";
+import { fixed, known, percent, plural } from "./format.js";
 import { armClass } from "./palette.js";
 
 const WIDE_ROW = 48;
@@ -18,46 +19,6 @@ const ORDER_MS = 5_000;
 const LEGEND_ARMS = 16;
 const narrow = matchMedia("(max-width: 820px)");
 const last = { order: "bandit_id", descending: false, wanted: "", only: "all", top: 0 };
-
-const change = (row) => row.last_change?.ts ?? row.ts;
-const COLUMNS = [
-  { key: "bandit_id", title: "Bandit", value: (row) => row.bandit_id, kind: "bandit" },
-  { key: "weights", title: "Weights now", value: (row) => heaviest(row)[0]?.[1], kind: "weights", falling: true,
-    hint: "What each arm's probability comes from. Sorts by the heaviest arm's weight." },
-  { key: "spark", title: "Over time", kind: "spark" },
-  { key: "effective_models", title: "In use", value: (row) => row.effective_models, kind: "number use",
-    hint: "Effective number of models: 1 / sum of squared weights" },
-  { key: "above_uniform", title: "Above uniform, bps", value: (row) => row.above_uniform?.per_trade_bps,
-    kind: "number uniform", falling: true,
-    hint: "What was earned less what equal weights would have earned, net, a trade, with its 95 % interval" },
-  { key: "above_base", title: "Above base, bps", value: (row) => row.above_base?.per_trade_bps, kind: "number base",
-    falling: true, hint: "The same against the base weights that a setting names" },
-  { key: "day", title: "Reward, bps", value: (row) => (row.day?.count ? row.day.mean_bps : null), kind: "number reward",
-    falling: true, hint: "Net reward a trade: of the last day, and ever. Sorts by the last day's." },
-  { key: "clipped_share", title: "Bound, bps", value: (row) => row.clipped_share, kind: "number bound", falling: true,
-    hint: "Rewards beyond the bound are clipped to it. Sorts by the share that was clipped." },
-  { key: "last_change", title: "Last change", value: change, kind: "change", falling: true },
-];
-const SHOWN = [
-  ["all", "All", () => true],
-  ["above", `${GLYPHS.above} Above uniform`, (row) => verdict(row.above_uniform) === "above"],
-  ["even", `${GLYPHS.even} Not told apart`, (row) => verdict(row.above_uniform) === "even"],
-  ["below", `${GLYPHS.below} Below uniform`, (row) => verdict(row.above_uniform) === "below"],
-  ["none", "No estimate", (row) => verdict(row.above_uniform) === "none"],
-  ["warming", "Warming", (row) => row.phase === "WARMING"],
-  ["paused", "Paused", (row) => row.paused],
-  ["clipped", "Clipped often", clippedOften],
-];
-const HINTS = {
-  all: "Every bandit",
-  above: "The 95 % interval lies above 0: learning earns more than equal weights would",
-  even: "0 lies within the 95 % interval: the difference is within what chance gives",
-  below: "The 95 % interval lies below 0: learning earns less than equal weights would",
-  none: "Too few trades yet, or no propensity is known",
-  warming: "Too little was learned yet to be blended in",
-  paused: "An operator paused them: rewards are withheld",
-  clipped: "More than 20 % of the rewards were beyond the bound",
-};
 
 export function openDesk(feed, main) {
   return new Desk(feed, main);
@@ -73,9 +34,16 @@ class Desk {
     this.isStale = true;
     this.orderedAt = 0;
     this.choices = new Map(SHOWN.map(([key, text]) => [key, this.choice(key, text)]));
-    this.wanted = el("input", { type: "search", id: "wanted", value: last.wanted, placeholder: "Filter by name  /",
-      "aria-label": "Filter bandits by name, rule or arm", autocomplete: "off", spellcheck: "false",
-      oninput: () => this.filter({ wanted: this.wanted.value }) });
+    this.wanted = el("input", {
+      type: "search",
+      id: "wanted",
+      value: last.wanted,
+      placeholder: "Filter by name  /",
+      "aria-label": "Filter bandits by name, rule or arm",
+      autocomplete: "off",
+      spellcheck: "false",
+      oninput: () => this.filter({ wanted: this.wanted.value }),
+    });
     this.orders = this.orderChoice();
     this.legend = el("ul", { class: "legend", "aria-label": "Colours of the arms" });
     this.empty = el("div", { class: "empty", hidden: true });
@@ -94,34 +62,75 @@ class Desk {
     this.above = el("tr", { class: "spacer", "aria-hidden": "true" }, el("td", { colspan: COLUMNS.length }));
     this.below = el("tr", { class: "spacer", "aria-hidden": "true" }, el("td", { colspan: COLUMNS.length }));
     this.body = el("tbody", { role: "rowgroup" }, this.above, this.below);
-    this.table = el("table", { class: "desk", role: "table", "aria-label": "Bandits" },
+    this.table = el(
+      "table",
+      { class: "desk", role: "table", "aria-label": "Bandits" },
       el("colgroup", {}, ...COLUMNS.map(({ kind }) => el("col", { class: kind }))),
-      el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...this.headings)), this.body);
+      el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...this.headings)),
+      this.body,
+    );
     this.card = el("div", { class: "card rows" }, this.table);
-    this.tools = el("div", { class: "tools" },
+    this.tools = el(
+      "div",
+      { class: "tools" },
       el("div", { class: "choices", role: "group", "aria-label": "Show" }, ...this.choices.values()),
-      el("div", { class: "right" }, this.wanted, this.orders,
-        csvButton("CSV", "armstream-desk.csv", () => this.csv())));
+      el(
+        "div",
+        { class: "right" },
+        this.wanted,
+        this.orders,
+        csvButton("CSV", "armstream-desk.csv", () => this.csv()),
+      ),
+    );
     this.body.addEventListener("click", (event) => this.click(event));
-    main.replaceChildren(el("h1", { class: "unseen" }, "Desk"), this.tools, this.legend, this.empty, this.card, howToRead());
+    main.replaceChildren(
+      el("h1", { class: "unseen" }, "Desk"),
+      this.tools,
+      this.legend,
+      this.empty,
+      this.card,
+      howToRead(),
+    );
   }
 
   choice(key, text) {
     const count = el("b");
-    return el("button", { type: "button", class: `choice ${key}`, title: HINTS[key],
-      onclick: () => this.filter({ only: key }) }, text, " ", count);
+    return el(
+      "button",
+      { type: "button", class: `choice ${key}`, title: HINTS[key], onclick: () => this.filter({ only: key }) },
+      text,
+      " ",
+      count,
+    );
   }
 
   heading(column) {
     if (!column.value) return el("th", { scope: "col", role: "columnheader", class: column.kind }, column.title);
-    return el("th", { scope: "col", role: "columnheader", class: column.kind },
-      el("button", { type: "button", class: "sort", title: column.hint, onclick: () => this.sort(column) }, column.title));
+    return el(
+      "th",
+      { scope: "col", role: "columnheader", class: column.kind },
+      el(
+        "button",
+        { type: "button", class: "sort", title: column.hint, onclick: () => this.sort(column) },
+        column.title,
+      ),
+    );
   }
 
   orderChoice() {
-    const choice = el("select", { class: "orders", "aria-label": "Order by", onchange: () =>
-      this.sort(COLUMNS.find(({ key }) => key === choice.value), false) },
-    ...COLUMNS.filter(({ value }) => value).map(({ key, title }) => el("option", { value: key }, title)));
+    const choice = el(
+      "select",
+      {
+        class: "orders",
+        "aria-label": "Order by",
+        onchange: () =>
+          this.sort(
+            COLUMNS.find(({ key }) => key === choice.value),
+            false,
+          ),
+      },
+      ...COLUMNS.filter(({ value }) => value).map(({ key, title }) => el("option", { value: key }, title)),
+    );
     return choice;
   }
 
@@ -176,10 +185,18 @@ class Desk {
     this.isStale = false;
     this.reach = reachOf(kept);
     this.say();
-    this.headings.forEach((heading, index) => attribute(heading, "aria-sort",
-      COLUMNS[index].key === last.order ? (last.descending ? "descending" : "ascending") : null));
+    this.headings.forEach((heading, index) =>
+      attribute(
+        heading,
+        "aria-sort",
+        COLUMNS[index].key === last.order ? (last.descending ? "descending" : "ascending") : null,
+      ),
+    );
     this.orders.value = last.order;
-    this.table.classList.toggle("has-base", rows.some((row) => row.above_base));
+    this.table.classList.toggle(
+      "has-base",
+      rows.some((row) => row.above_base),
+    );
     this.drawRows();
   }
 
@@ -196,8 +213,11 @@ class Desk {
     show(this.legend, arms.length <= LEGEND_ARMS);
     if (key === this.legendKey) return;
     this.legendKey = key;
-    this.legend.replaceChildren(...arms.slice(0, LEGEND_ARMS).map((arm) =>
-      el("li", {}, el("i", { class: `swatch ${armClass(arm)}` }), name(arm))));
+    this.legend.replaceChildren(
+      ...arms
+        .slice(0, LEGEND_ARMS)
+        .map((arm) => el("li", {}, el("i", { class: `swatch ${armClass(arm)}` }), name(arm))),
+    );
   }
 
   /** Why no row is there, and what to do. */
@@ -208,26 +228,53 @@ class Desk {
     show(this.tools, this.feed.rows.size > 0);
     if (!isEmpty) return;
     if (this.feed.rows.size) {
-      this.empty.replaceChildren(el("h2", {}, "No bandit matches"), el("p", {}, "Nothing is both "
-        + `“${SHOWN.find(([key]) => key === last.only)[1]}” and named like “${last.wanted}”. `),
-      el("button", { type: "button", onclick: () => {
-        this.wanted.value = "";
-        this.filter({ wanted: "", only: "all" });
-      } }, "Show all"));
+      this.empty.replaceChildren(
+        el("h2", {}, "No bandit matches"),
+        el("p", {}, `Nothing is “${SHOWN.find(([key]) => key === last.only)[1]}” and named like “${last.wanted}”. `),
+        el(
+          "button",
+          {
+            type: "button",
+            onclick: () => {
+              this.wanted.value = "";
+              this.filter({ wanted: "", only: "all" });
+            },
+          },
+          "Show all",
+        ),
+      );
       return;
     }
     const { pulse, about } = this.feed;
     const progress = pulse?.progress;
-    const [title, text] = !pulse ? ["Connecting", "The page asks the server what there is."]
-      : pulse.state === "reading" ? ["Reading rewards back", pulse.text || "The rows appear when the log was read."]
-        : pulse.state === "no-broker" ? ["Kafka does not answer", pulse.text
-          || `Check that the brokers of ${about.cluster ?? "the cluster"} run, and that this computer reaches them.`]
-          : pulse.state === "error" ? ["Reading stopped", pulse.text || "The server's log says why."]
-            : ["No bandit yet", pulse.text || "A bandit is made by its first fill. Publish one to the trades topic, and "
-              + "check with “armstream topics check” that the topics are the right ones."];
-    const bar = progress?.of ? el("progress", { max: progress.of, value: progress.read, "aria-label": "Rewards read" }) : "";
-    const counted = progress?.of ? el("p", { class: "dim" },
-      `${fixed(progress.read)} of ${plural(progress.of, "reward")} (${percent(progress.read / progress.of)})`) : "";
+    const [title, text] = !pulse
+      ? ["Connecting", "The page asks the server what there is."]
+      : pulse.state === "reading"
+        ? ["Reading rewards back", pulse.text || "The rows appear when the log was read."]
+        : pulse.state === "no-broker"
+          ? [
+              "Kafka does not answer",
+              pulse.text ||
+                `Check that the brokers of ${about.cluster ?? "the cluster"} run, and that this computer reaches them.`,
+            ]
+          : pulse.state === "error"
+            ? ["Reading stopped", pulse.text || "The server's log says why."]
+            : [
+                "No bandit yet",
+                pulse.text ||
+                  "A bandit is made by its first fill. Publish one to the trades topic, and " +
+                    "check with “armstream topics check” that the topics are the right ones.",
+              ];
+    const bar = progress?.of
+      ? el("progress", { max: progress.of, value: progress.read, "aria-label": "Rewards read" })
+      : "";
+    const counted = progress?.of
+      ? el(
+          "p",
+          { class: "dim" },
+          `${fixed(progress.read)} of ${plural(progress.of, "reward")} (${percent(progress.read / progress.of)})`,
+        )
+      : "";
     this.empty.replaceChildren(el("h2", {}, title), el("p", {}, text), bar, counted);
   }
 
@@ -295,152 +342,76 @@ class Desk {
   }
 
   csv() {
-    const interval = (of) => [of?.trades, of?.per_trade_bps, of?.per_trade_error_bps, of?.cumulative_bps, of?.low_bps,
-      of?.high_bps, of?.effective_sample];
-    const heads = (of) => ["trades", "per_trade_bps", "per_trade_error_bps", "cumulative_bps", "low_bps", "high_bps",
-      "effective_sample"].map((field) => `${of}_${field}`);
+    const interval = (of) => [
+      of?.trades,
+      of?.per_trade_bps,
+      of?.per_trade_error_bps,
+      of?.cumulative_bps,
+      of?.low_bps,
+      of?.high_bps,
+      of?.effective_sample,
+    ];
+    const heads = (of) =>
+      [
+        "trades",
+        "per_trade_bps",
+        "per_trade_error_bps",
+        "cumulative_bps",
+        "low_bps",
+        "high_bps",
+        "effective_sample",
+      ].map((field) => `${of}_${field}`);
     return [
-      ["bandit_id", "rule", "estimator", "phase", "paused", "steps", "weights", "effective_models",
-        ...heads("above_uniform"), ...heads("above_base"), "day_count", "day_mean_bps", "ever_count", "ever_mean_bps",
-        "bound_bps", "clipped_share", "version", "ts_utc", "last_change"],
-      ...this.order.map((id) => this.feed.rows.get(id)).map((row) => [row.bandit_id, row.rule, row.estimator, row.phase,
-        row.paused, row.steps, row.arms.map((arm, index) => `${arm}=${row.weights[index]}`).join(" "),
-        row.effective_models, ...interval(row.above_uniform), ...interval(row.above_base), row.day?.count,
-        row.day?.mean_bps, row.ever?.count, row.ever?.mean_bps, row.bound_bps, row.clipped_share, row.version,
-        isoTime(row.ts), row.last_change?.text]),
+      [
+        "bandit_id",
+        "rule",
+        "estimator",
+        "phase",
+        "paused",
+        "steps",
+        "weights",
+        "effective_models",
+        ...heads("above_uniform"),
+        ...heads("above_base"),
+        "day_count",
+        "day_mean_bps",
+        "ever_count",
+        "ever_mean_bps",
+        "bound_bps",
+        "clipped_share",
+        "version",
+        "ts_utc",
+        "last_change",
+      ],
+      ...this.order
+        .map((id) => this.feed.rows.get(id))
+        .map((row) => [
+          row.bandit_id,
+          row.rule,
+          row.estimator,
+          row.phase,
+          row.paused,
+          row.steps,
+          row.arms.map((arm, index) => `${arm}=${row.weights[index]}`).join(" "),
+          row.effective_models,
+          ...interval(row.above_uniform),
+          ...interval(row.above_base),
+          row.day?.count,
+          row.day?.mean_bps,
+          row.ever?.count,
+          row.ever?.mean_bps,
+          row.bound_bps,
+          row.clipped_share,
+          row.version,
+          isoTime(row.ts),
+          row.last_change?.text,
+        ]),
     ];
   }
 }
 
-/** One row in sight; writes only what changed. */
-class DeskRow {
-  constructor() {
-    this.link = el("a", { class: "open" });
-    this.pills = el("span", { class: "pills" });
-    this.rule = el("span");
-    this.bar = new Bar();
-    this.leaders = el("div", { class: "second leaders" });
-    this.spark = el("canvas", { class: "spark", role: "img" });
-    this.use = pair();
-    this.mark = new IntervalMark();
-    this.uniform = new Above();
-    this.uniformSum = el("div", { class: "second" });
-    this.base = new Above();
-    this.baseSum = el("div", { class: "second" });
-    this.reward = new Reward();
-    this.bound = pair();
-    this.change = el("div", { class: "first" });
-    this.changeAge = el("div", { class: "second" });
-    const cells = [
-      [el("div", { class: "first" }, this.link), el("div", { class: "second" }, this.pills, this.rule)],
-      [this.bar.element, this.leaders], [this.spark], this.use.nodes,
-      [this.mark.element, el("div", {}, el("div", { class: "first" }, this.uniform.element), this.uniformSum)],
-      [el("div", { class: "first" }, this.base.element), this.baseSum], this.reward.nodes,
-      this.bound.nodes, [this.change, this.changeAge],
-    ];
-    this.element = el("tr", { role: "row" }, ...cells.map((nodes, index) =>
-      el("td", { role: "cell", class: COLUMNS[index].kind }, el("div", { class: "within" }, ...nodes))));
-  }
-
-  set(row, reach, now) {
-    if (row === this.row && reach === this.reach) return;
-    const isNew = row !== this.row;
-    [this.row, this.reach] = [row, reach];
-    this.mark.set(row.above_uniform, reach);
-    if (isNew) this.write(row);
-    this.tick(now);
-  }
-
-  write(row) {
-    this.element.dataset.id = row.bandit_id;
-    attribute(this.link, "href", addressOf(row.bandit_id));
-    if (this.link.textContent !== row.bandit_id) this.link.replaceChildren(name(row.bandit_id));
-    const states = pills(row);
-    if (this.pills.textContent !== states.map(({ textContent }) => textContent).join("")) this.pills.replaceChildren(...states);
-    write(this.rule, row.phase === "WARMING" ? row.rule : row.rule
-      ? `${row.rule} · ${plural(row.steps, "step")}` : ruleOf(row));
-    attribute(this.rule, "title", `${ruleOf(row)}, version ${fixed(row.version)}`);
-    this.bar.set(row);
-    this.writeLeaders(heaviest(row).slice(0, 2));
-    attribute(this.leaders, "title", heaviest(row).map(([arm, weight]) => `${arm} ${percent(weight, 1)}`).join("\n"));
-    this.writeSpark(row);
-    this.use.write(fixed(row.effective_models, 1), row.arms.length ? `of ${row.arms.length}` : "");
-    this.uniform.set(row.above_uniform);
-    write(this.uniformSum, row.above_uniform ? `${bps(row.above_uniform.cumulative_bps)} in all` : "no estimate yet");
-    this.base.set(row.above_base);
-    write(this.baseSum, row.above_base ? `${bps(row.above_base.cumulative_bps)} in all` : "");
-    this.reward.set(row);
-    this.bound.write(known(row.bound_bps) ? fixed(row.bound_bps) : "not yet",
-      known(row.clipped_share) ? `${percent(row.clipped_share)} clipped` : "", clippedOften(row) ? "warn" : "");
-    write(this.change, prose(row.last_change?.text) || row.last_change?.kind || "—");
-    attribute(this.change, "title", row.last_change?.text ?? null);
-  }
-
-  /** The heaviest, and the second where there is room for it whole. */
-  writeLeaders(two) {
-    two.forEach(([arm, weight], index) => {
-      const place = this.leaders.children[index] ?? this.leaders.appendChild(el("span"));
-      write(place, `${arm} ${percent(weight)}`);
-    });
-    while (this.leaders.children.length > two.length) this.leaders.lastChild.remove();
-  }
-
-  writeSpark(row) {
-    drawSpark(this.spark, row.spark, row.arms);
-    const { ts, weights } = row.spark;
-    attribute(this.spark, "aria-label", ts.length < 2 ? "Weights over time: nothing yet"
-      : `Weights since ${day(ts[0])}: ${row.arms.map((arm, index) =>
-        `${arm} from ${percent(weights[index]?.find(known))} to ${percent(weights[index]?.at(-1))}`).join(", ")}`);
-  }
-
-  tick(now) {
-    write(this.changeAge, age(change(this.row), now));
-  }
-}
-
-/** Net reward a trade of the last day, and under it ever. */
-class Reward {
-  constructor() {
-    this.day = el("b");
-    this.ever = el("span");
-    this.nodes = [el("div", { class: "first" }, this.day, el("span", { class: "unit" }, "day")),
-      el("div", { class: "second" }, this.ever, el("span", { class: "unit" }, "ever"))];
-  }
-
-  set({ day: today, ever }) {
-    write(this.day, rewardText(today));
-    write(this.ever, rewardText(ever));
-    attribute(this.nodes[0], "title", plural(today?.count ?? 0, "trade"));
-    attribute(this.nodes[1], "title", known(ever?.since_ts) ? `${plural(ever.count, "trade")} since ${day(ever.since_ts)}` : null);
-  }
-}
-
-function pair() {
-  const [first, second] = [el("div", { class: "first" }), el("div", { class: "second" })];
-  return { nodes: [first, second], write: (one, two, kind = "") => {
-    write(first, one);
-    write(second, two);
-    attribute(second, "class", `second ${kind}`.trim());
-  } };
-}
-
-/** What the columns mean, for who sees the page for the first time. */
-function howToRead() {
-  const terms = [
-    ["Weights now", "How much each arm counts. The longer its part of the bar, the more often it is drawn."],
-    ["In use", "The effective number of models: 1 / sum of squared weights. Near 1: one arm has nearly all."],
-    ["Above uniform", "What was earned more, net of costs, than equal weights on the same trades would have earned. "
-      + "± is a 95 % interval. ▲ and ▼: it does not reach 0. ≈: it does, so the difference may be chance. "
-      + "Of forty bandits that do not differ from uniform, one shows ▲ and one ▼ by chance."],
-    ["Above base", "The same against the desk's own fixed weights, where a setting names them."],
-    ["Bound", "Rewards beyond it are clipped to it. More than 20 % clipped: the bound is too small."],
-    ["Warming", "Too little was learned yet. Engines get the base weights, or equal ones, until it is LIVE."],
-  ];
-  return el("details", { class: "how" }, el("summary", {}, "How to read this"),
-    el("dl", {}, ...terms.flatMap(([term, text]) => [el("dt", {}, term), el("dd", {}, text)])));
-}
-
-const matches = (row, wanted) => [row.bandit_id, row.rule ?? "", ...row.arms].some((text) => text.toLowerCase().includes(wanted));
+const matches = (row, wanted) =>
+  [row.bandit_id, row.rule ?? "", ...row.arms].some((text) => text.toLowerCase().includes(wanted));
 
 /** By the chosen column; what is unknown stands last either way, and equals stand by name. */
 function comparison() {
@@ -457,8 +428,12 @@ function comparison() {
 
 /** The end of the scale that all intervals share: nine of ten lie within it, in steps that seldom change. */
 function reachOf(rows) {
-  const ends = rows.map(({ above_uniform: of }) => of && known(of.per_trade_error_bps)
-    ? Math.abs(of.per_trade_bps) + of.per_trade_error_bps : null).filter(known).sort((a, b) => a - b);
+  const ends = rows
+    .map(({ above_uniform: of }) =>
+      of && known(of.per_trade_error_bps) ? Math.abs(of.per_trade_bps) + of.per_trade_error_bps : null,
+    )
+    .filter(known)
+    .sort((a, b) => a - b);
   const wide = ends[Math.floor(ends.length * 0.9)] ?? ends.at(-1) ?? 1;
   const ten = 10 ** Math.floor(Math.log10(Math.max(wide, 0.01)));
   return [1, 1.5, 2, 3, 5, 7, 10].find((step) => step * ten >= wide) * ten;

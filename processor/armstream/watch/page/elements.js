@@ -40,11 +40,26 @@ export function show(element, isShown) {
 
 /** A table whose headings say what is in a column: [{title, number, hint}], and a caption for who does not see it. */
 export function table(caption, columns, attributes = {}) {
-  const head = el("tr", {}, ...columns.map(({ title, number, hint, wide }) => el("th", {
-    scope: "col", class: [number && "number", wide && (wide === true ? "wide" : wide)].filter(Boolean).join(" ") || null, title: hint,
-  }, title)));
+  const head = el(
+    "tr",
+    {},
+    ...columns.map(({ title, number, hint, wide }) =>
+      el(
+        "th",
+        {
+          scope: "col",
+          class: [number && "number", wide && (wide === true ? "wide" : wide)].filter(Boolean).join(" ") || null,
+          title: hint,
+        },
+        title,
+      ),
+    ),
+  );
   const body = el("tbody");
-  return { body, element: el("table", attributes, el("caption", { class: "unseen" }, caption), el("thead", {}, head), body) };
+  return {
+    body,
+    element: el("table", attributes, el("caption", { class: "unseen" }, caption), el("thead", {}, head), body),
+  };
 }
 
 export const cell = (content, kind = null) => el("td", { class: kind }, content ?? "");
@@ -52,6 +67,11 @@ export const number = (text, kind = "") => el("td", { class: `number ${kind}`.tr
 
 /** Named numbers in a line: [[title, value, note, kind]]. */
 export function figures(list, label) {
-  return el("dl", { class: "figures", "aria-label": label }, ...list.map(([title, value, note, kind]) =>
-    el("div", { class: kind || null }, el("dt", {}, title), el("dd", {}, value, note ? el("small", {}, note) : null))));
+  return el(
+    "dl",
+    { class: "figures", "aria-label": label },
+    ...list.map(([title, value, note, kind]) =>
+      el("div", { class: kind || null }, el("dt", {}, title), el("dd", {}, value, note ? el("small", {}, note) : null)),
+    ),
+  );
 }

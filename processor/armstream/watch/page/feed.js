@@ -50,16 +50,19 @@ export class Feed {
       this.connected("open");
       return [...this.rows.keys()];
     });
-    this.on("rows", ({ bandits }) => bandits.map((row) => {
-      this.rows.set(row.bandit_id, { ...row, spark: row.spark ?? this.rows.get(row.bandit_id)?.spark ?? NO_SPARK });
-      return row.bandit_id;
-    }));
+    this.on("rows", ({ bandits }) =>
+      bandits.map((row) => {
+        this.rows.set(row.bandit_id, { ...row, spark: row.spark ?? this.rows.get(row.bandit_id)?.spark ?? NO_SPARK });
+        return row.bandit_id;
+      }),
+    );
     this.on("gone", ({ bandits }) => {
       bandits.forEach((id) => this.rows.delete(id));
       return bandits;
     });
     this.on("pulse", (pulse) => this.heard(pulse));
-    this.on("operate", (operate) => { // what was said and did not change is null
+    this.on("operate", (operate) => {
+      // what was said and did not change is null
       const last = operate.dead_letters.last ?? this.operate?.dead_letters.last ?? [];
       this.operate = { ...operate, dead_letters: { ...operate.dead_letters, last } };
     });

@@ -5,8 +5,10 @@ const MINUS = "−";
 const NARROW = "\u202f";
 const MICROS = 1e6;
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-const formats = Array.from({ length: 7 }, (_, digits) =>
-  new Intl.NumberFormat("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
+const formats = Array.from(
+  { length: 7 },
+  (_, digits) => new Intl.NumberFormat("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }),
+);
 
 export const known = (value) => typeof value === "number" && Number.isFinite(value);
 

@@ -1,4 +1,4 @@
-/** Which arm has which colour. Law: a name has one colour in all views, and the first eight differ for the colour-blind.
+/** Which arm has which colour. Law: a name has one colour in all views; the first eight differ for the colour-blind.
 
 Eight hues after Okabe and Ito, and two textures for the arms after them; names stand beside the colours everywhere.
 */

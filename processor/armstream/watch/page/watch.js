@@ -27,7 +27,11 @@ let shown = {};
 function wish() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [name, ...id] = path.split("/");
-  return { name: name in VIEWS ? name : "desk", id: id.length ? decoded(id.join("/")) : "", ...Object.fromEntries(new URLSearchParams(query)) };
+  return {
+    name: name in VIEWS ? name : "desk",
+    id: id.length ? decoded(id.join("/")) : "",
+    ...Object.fromEntries(new URLSearchParams(query)),
+  };
 }
 
 function decoded(text) {
@@ -47,7 +51,9 @@ function open() {
   place("main").dataset.view = wanted.name;
   view = VIEWS[wanted.name](feed, place("main"), wanted);
   const current = wanted.name === "bandit" ? "desk" : wanted.name;
-  document.querySelectorAll("nav a").forEach((link) => attribute(link, "aria-current", link.dataset.view === current ? "page" : null));
+  document
+    .querySelectorAll("nav a")
+    .forEach((link) => attribute(link, "aria-current", link.dataset.view === current ? "page" : null));
   if (wanted.name === "desk" && before.name === "bandit") view.focus(before.id);
   writeTitle();
 }
@@ -68,13 +74,20 @@ function part(key, title, kind = "") {
 function writePulse() {
   const now = feed.now();
   const { pulse: last } = feed;
-  const [text, kind] = feed.connection === "lost" ? ["Not connected", "bad"]
-    : !last ? ["Connecting", "warn"] : STATES[last.state] ?? [last.state, "warn"];
+  const [text, kind] =
+    feed.connection === "lost"
+      ? ["Not connected", "bad"]
+      : !last
+        ? ["Connecting", "warn"]
+        : (STATES[last.state] ?? [last.state, "warn"]);
   const state = pulse.get("state");
   attribute(state, "class", `state ${kind}`);
   write(state, text);
   write(pulse.get("last"), last ? age(last.last_record_ts, now) : UNKNOWN);
-  write(pulse.get("events"), last ? `${fixed(last.events_per_second, last.events_per_second < 10 ? 1 : 0)}/s` : UNKNOWN);
+  write(
+    pulse.get("events"),
+    last ? `${fixed(last.events_per_second, last.events_per_second < 10 ? 1 : 0)}/s` : UNKNOWN,
+  );
   write(pulse.get("lag"), fixed(last?.lag_records));
   write(pulse.get("dead"), fixed(last?.dead_letters_today));
   attribute(pulse.get("dead"), "class", last?.dead_letters_today ? "warn" : null);
@@ -87,18 +100,33 @@ function writeBanner() {
   const { pulse: last } = feed;
   let says = null;
   if (feed.connection === "lost") {
-    says = ["bad", "No connection to armstream watch.", `${known(feed.now()) ? `What stands here is of ${dayClockUtc(last.now)}. ` : ""}`
-      + "The page tries again by itself. Check that “armstream watch” still runs, or whether it has as many pages open as it takes."];
+    says = [
+      "bad",
+      "No connection to armstream watch.",
+      `${known(feed.now()) ? `What stands here is of ${dayClockUtc(last.now)}. ` : ""}` +
+        "The page tries again by itself. Check that “armstream watch” runs, and that it has not too many pages open.",
+    ];
   } else if (last && ["no-broker", "error"].includes(last.state)) {
     says = ["bad", STATES[last.state][0] === "Error" ? "Reading stopped." : "Kafka does not answer.", last.text];
   } else if (red.length) {
-    says = ["bad", `${red[0].name}: ${red[0].text}`, red[0].remedy + (red.length > 1 ? ` And ${red.length - 1} more under Operate.` : "")];
+    says = [
+      "bad",
+      `${red[0].name}: ${red[0].text}`,
+      red[0].remedy + (red.length > 1 ? ` And ${red.length - 1} more under Operate.` : ""),
+    ];
   } else if (last?.state === "reading" && feed.rows.size) {
     const { read, of } = last.progress ?? {};
-    says = ["warn", "Reading rewards back.", `${of ? `${fixed(read)} of ${fixed(of)}. ` : ""}Sums and intervals grow until it is done.`];
+    says = [
+      "warn",
+      "Reading rewards back.",
+      `${of ? `${fixed(read)} of ${fixed(of)}. ` : ""}Sums and intervals grow until it is done.`,
+    ];
   }
   const banner = place("banner");
-  show(banner, says !== null && !(shown.name === "operate" && says[0] === "bad" && red.length && feed.connection === "open"));
+  show(
+    banner,
+    says !== null && !(shown.name === "operate" && says[0] === "bad" && red.length && feed.connection === "open"),
+  );
   if (says) {
     attribute(banner, "class", `banner ${says[0]}`);
     const text = says.join("\n");
@@ -112,7 +140,13 @@ function writeBanner() {
   attribute(place("alert-count"), "class", `count ${red.length ? "red" : "amber"}`);
   write(place("alert-count"), `${count}`);
   attribute(place("alert-count"), "aria-label", count === 1 ? "1 alert" : `${count} alerts`);
-  announce(says ? `${says[1]} ${says[2]}` : last ? `${STATES[last.state]?.[0] ?? last.state}. ${count ? `${count} alerts.` : "No alert."}` : "");
+  announce(
+    says
+      ? `${says[1]} ${says[2]}`
+      : last
+        ? `${STATES[last.state]?.[0] ?? last.state}. ${count ? `${count} alerts.` : "No alert."}`
+        : "",
+  );
 }
 
 /** Said to a screen reader when it changes: states and new bandits, never a tick. */
@@ -126,10 +160,17 @@ function announce(text) {
 
 function writeFoot() {
   const { version, cluster, group } = feed.about;
-  place("foot").replaceChildren(...[
-    version ? `Armstream ${version}` : "Armstream", cluster ? el("span", {}, "cluster ", el("bdi", {}, cluster)) : null,
-    group ? el("span", {}, "group ", el("bdi", {}, group)) : null, "all times UTC", "this page only reads",
-  ].filter(Boolean).map((text) => el("span", {}, text)));
+  place("foot").replaceChildren(
+    ...[
+      version ? `Armstream ${version}` : "Armstream",
+      cluster ? el("span", {}, "cluster ", el("bdi", {}, cluster)) : null,
+      group ? el("span", {}, "group ", el("bdi", {}, group)) : null,
+      "all times UTC",
+      "this page only reads",
+    ]
+      .filter(Boolean)
+      .map((text) => el("span", {}, text)),
+  );
 }
 
 const missed = new Set();
@@ -149,8 +190,14 @@ function hear(kind, ids) {
 }
 
 function build() {
-  place("pulse").append(part("state", "State"), part("last", "last record"), part("events", "events"),
-    part("lag", "lag"), part("dead", "dead letters today"), part("utc", "UTC"));
+  place("pulse").append(
+    part("state", "State"),
+    part("last", "last record"),
+    part("events", "events"),
+    part("lag", "lag"),
+    part("dead", "dead letters today"),
+    part("utc", "UTC"),
+  );
   place("skip").addEventListener("click", (event) => {
     event.preventDefault();
     place("main").focus();
