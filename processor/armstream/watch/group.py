@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _REQUEST_SECONDS: Final = 5.0
 _EVERY_SECONDS: Final = 1.0
-_ENDS_KEPT: Final = 1_000
+_ENDS_KEPT: Final = 300
 _UUID_CHARACTERS: Final = 36
 _WAIT_SECONDS: Final = 2.0
 _PLACES_SECONDS: Final = 5.0
