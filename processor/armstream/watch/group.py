@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final, cast
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _REQUEST_SECONDS: Final = 5.0
 _EVERY_SECONDS: Final = 1.0
-_ENDS_KEPT: Final = 1_000
+_ENDS_KEPT: Final = 300
 _UUID_CHARACTERS: Final = 36
 _WAIT_SECONDS: Final = 2.0
 _PLACES_SECONDS: Final = 5.0
@@ -115,13 +115,13 @@ class GroupWatch:
             return
         group_id = self._settings.kafka.group_id
         try:
-            found = [group for group in admin.list_groups(group_id, timeout=_REQUEST_SECONDS) if group.id == group_id]
+            told = cast(list[Any], admin.list_groups(group_id, timeout=_REQUEST_SECONDS))  # its types say None
         except KafkaException as failure:
             log.debug("the group's members: %s", failure)
             self._ask_members_at = time.monotonic() + _AGAIN_SECONDS
             return
         self._members = "EMPTY", ()
-        for group in found:
+        for group in (one for one in told if one.id == group_id):
             members = (
                 Member(instance_of(one.id, one.client_id), one.client_host.lstrip("/"), assigned(one.assignment))
                 for one in group.members
