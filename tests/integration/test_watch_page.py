@@ -120,7 +120,7 @@ def the_broker_goes_and_comes_back(job: Job, own_broker: Broker, page: Page) -> 
     page.until("document.getElementById('banner').innerText.includes('Kafka does not answer')", 60)
     own_broker.restart()
     page.until("document.querySelector('.pulse .state dd').textContent === 'Live'", 90)
-    steps = "document.querySelector('tr[data-id=\"book-1\"]').innerText.match(/([\\d,]+) steps/)?.[1]"
+    steps = "document.querySelector('tr[data-id=\"book-1\"] .warming')?.textContent"
     before = page.evaluate(steps)
     job.send(history(2, 120, bandits=3, arms=ARMS, name="s2-"))
-    page.until(f"{steps} !== {before!r}", 60)
+    page.until(f"{steps} && {steps} !== {before!r}", 60)

@@ -34,6 +34,9 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
+    "--disable-background-timer-throttling",
     "--disable-extensions",
     "--disable-gpu",
     "--hide-scrollbars",
@@ -158,6 +161,7 @@ class Page:
         browser.listeners[self._session] = self._hear
         for domain in ("Page", "Runtime", "Network", "Log", "Performance"):
             self.call(f"{domain}.enable")
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)  # else a tab behind another one is hidden
         self.call("Emulation.setTimezoneOverride", timezoneId=zone)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", features=features)
@@ -183,7 +187,7 @@ class Page:
             raise BrowserError(f"{script}: {answer['exceptionDetails']['exception'].get('description')}")
         return answer["result"].get("value")
 
-    def until(self, script: str, seconds: float = 10.0) -> None:
+    def until(self, script: str, seconds: float = 30.0) -> None:
         """Waits until an expression is true; raises BrowserError with the page's text when it does not become so."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:

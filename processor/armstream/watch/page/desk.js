@@ -304,7 +304,7 @@ class Desk {
       else this.body.insertBefore(row.element, next);
       row.set(this.feed.rows.get(id), this.reach, this.feed.now());
       attribute(row.element, "aria-rowindex", first + index + 2);
-      row.link.tabIndex = id === this.current ? 0 : -1;
+      attribute(row.link, "tabindex", id === this.current ? 0 : -1);
     });
     if (focused?.isConnected && focused !== document.activeElement && this.body.contains(focused)) focused.focus();
   }
