@@ -58,7 +58,7 @@ class House:
 
     def cat(self, *arguments: str) -> list[dict[str, Any]]:
         code, lines, said = self.ask("cat", *arguments)
-        assert (code, said) == (0, "")
+        assert code == 0, said  # else it says at most how far it is
         return [json.loads(line) for line in lines]
 
     def resend(self, *arguments: str) -> tuple[int, list[str], str]:
@@ -213,7 +213,7 @@ def test_a_letter_is_listed_shown_mended_and_applied_once_by_two_operators_at_on
     house.send(fill(bandit_id="mended", ts_event=now), close(bandit_id="mended", ts_event=now + 1, quantity=0.0))
     place, letter = house.letter_of("mended")
     code, lines, said = house.ask("dead-letters", "list", "--bandit", "mended", "--class", "validation")
-    assert (code, said) == (0, "")
+    assert code == 0, said
     (row,) = lines
     assert row.split()[1:4] == ["VALIDATION", place, "mended"]
     assert row.endswith(f"  {letter.error}")
