@@ -58,7 +58,7 @@ class House:
 
     def cat(self, *arguments: str) -> list[dict[str, Any]]:
         code, lines, said = self.ask("cat", *arguments)
-        assert (code, said) == (0, "")
+        assert code == 0, said  # else it says at most how far it is
         return [json.loads(line) for line in lines]
 
     def resend(self, *arguments: str) -> tuple[int, list[str], str]:
@@ -213,7 +213,7 @@ def test_a_letter_is_listed_shown_mended_and_applied_once_by_two_operators_at_on
     house.send(fill(bandit_id="mended", ts_event=now), close(bandit_id="mended", ts_event=now + 1, quantity=0.0))
     place, letter = house.letter_of("mended")
     code, lines, said = house.ask("dead-letters", "list", "--bandit", "mended", "--class", "validation")
-    assert (code, said) == (0, "")
+    assert code == 0, said
     (row,) = lines
     assert row.split()[1:4] == ["VALIDATION", place, "mended"]
     assert row.endswith(f"  {letter.error}")
@@ -225,7 +225,7 @@ def test_a_letter_is_listed_shown_mended_and_applied_once_by_two_operators_at_on
     before = house.job.log.ends([house.trades])
     code, lines, said = house.resend(place)
     assert (code, lines) == (1, [])
-    assert said == f"{place}: every processor refuses it: {letter.error}; nothing was written\n"
+    assert said.endswith(f"{place}: every processor refuses it: {letter.error}; nothing was written\n")
     code, (planned,), _ = house.resend(place, "--set", "quantity=100", "--dry-run")
     assert code == 0
     assert house.job.log.ends([house.trades]) == before
@@ -268,9 +268,7 @@ def test_letters_are_sent_again_once_what_refused_them_is_mended(house: House) -
     code, (line,), said = house.resend(place)
     assert code == 1
     assert "refused again, UNKNOWN_ARM: unknown arm 'lstm'" in line
-    assert said.splitlines()[0] == (
-        f"{place}: it is as it was: what it was refused for, UNKNOWN_ARM, must have been mended"
-    )
+    assert f"{place}: it is as it was: what it was refused for, UNKNOWN_ARM, must have been mended\n" in said
     assert house.ask("arms", "add", "arms", "lstm")[0] == 0
     code, lines, _ = house.resend(other, place)
     assert code == 0
@@ -336,7 +334,7 @@ def test_what_nobody_takes_in_time_is_said_to_wait(house: House) -> None:
     code, (line,), said = house.resend(place, "--set", "arm=mlp", "--wait", "0")
     assert code == 1
     assert line.endswith("no processor has taken it within 0 s; it waits there")
-    assert said == "of 1 sent again: 1 not taken yet\n"
+    assert said.endswith("of 1 sent again: 1 not taken yet\n")
     house.job.wait_until_applied(house.processor)
     code, (line,), _ = house.resend(place, "--set", "arm=mlp")
     assert code == 0

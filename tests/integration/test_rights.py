@@ -183,7 +183,7 @@ def test_each_program_works_with_the_rights_of_its_row_alone(house: House) -> No
     with TradesPublisher(house.client("engine"), topics=house.job.settings.topics.names.trades) as publisher:
         publisher.publish(fill("x", "x", bandit_id="book-0", arm="gone", ts_event=time.time_ns() // 1_000))
     house.job.wait_until_applied(processor)
-    place = house.ask("clerk", "dead-letters", "list").split("  ")[2]
+    place = house.ask("clerk", "dead-letters", "list", "--class", "unknown_arm").split()[2]
     assert "UNKNOWN_ARM" in house.ask("clerk", "dead-letters", "show", place)
     assert "its position has it" in house.ask("mender", *RESEND, place, "--set", f"arm={ARMS[0]}")
     watch = house.job.command("watch", "--http", "127.0.0.1:0", overrides=house.overrides("watcher"))
