@@ -177,7 +177,7 @@ def test_each_program_works_with_the_rights_of_its_row_alone(house: House) -> No
         eventually(lambda: "book-0" in follower.bandit_ids(), 20, "weights of book-0")
     assert "APPLIED" in house.ask("operator", "arms", "set-bound", "book-0", "60")
     assert "reward bound 60.0 bps" in house.ask("lister", "arms", "list")
-    assert house.ask("reader", "cat", "rewards", "--last", "1").startswith('{"topic": ')
+    assert '{"topic": ' in house.ask("reader", "cat", "rewards", "--last", "1")
     inputs = house.job.settings.topics.names.inputs
     assert f": Write on topic {', '.join(inputs)}. " in house.refused("reader", *RESEND, f"{inputs[0]}:0:0")
     with TradesPublisher(house.client("engine"), topics=house.job.settings.topics.names.trades) as publisher:
@@ -190,7 +190,7 @@ def test_each_program_works_with_the_rights_of_its_row_alone(house: House) -> No
     watch.wait_until_it_says("watch: live", 60)
     assert watch.stop() == 0, watch.text
     assert processor.stop() == 0, processor.text
-    assert house.ask("auditor", "verify").startswith("verified: 43 inputs")
+    assert "verified: 43 inputs" in house.ask("auditor", "verify")
 
 
 def test_the_ways_out_work_with_the_rights_of_their_rows_and_name_the_one_that_is_asked_last(house: House) -> None:
