@@ -508,7 +508,8 @@ def _watch(arguments: argparse.Namespace) -> int:
 
             watch_screen(settings, _tell)
         else:
-            watch_page(settings, *arguments.http, _tell)
+            host, port = arguments.http
+            watch_page(settings, host, port, _tell)
     except Stopped as stopped:
         return _failed(str(stopped))
     return 0

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import fsum, sqrt
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,8 @@ def slow_interval(decisions: Sequence[tuple[float, float, float]]) -> tuple[floa
 def assert_is(found: Interval | None, decisions: Sequence[tuple[float, float, float]]) -> None:
     cumulative, half = slow_interval(decisions)
     assert found is not None
-    assert (found.trades, found.cumulative_bps) == (len(decisions), pytest.approx(cumulative))
+    assert found.trades == len(decisions)
+    assert found.cumulative_bps == pytest.approx(cumulative)
     assert (found.low_bps, found.high_bps) == pytest.approx((cumulative - half, cumulative + half))
 
 
@@ -74,7 +76,7 @@ def test_parts_of_decisions_are_one_decision_each_in_any_order() -> None:
         parts = [generator.gauss(2.0, 20.0) for _ in range(count)]
         times = sorted(number + 5.0 * generator.random() for _ in parts)
         for at, (time, part) in enumerate(zip(times, parts, strict=True)):
-            given = {"position_id": f"p{number}", "weight": 1.0 / count, "counted": at == 0}
+            given: dict[str, Any] = {"position_id": f"p{number}", "weight": 1.0 / count, "counted": at == 0}
             log.append((time, reward_of(part, arm, p, **given)))
         r = fsum(parts) / count
         whole.append((r, 0.25 / p, 0.25 / p * r))
@@ -98,6 +100,35 @@ def test_more_arms_seen_are_weighed_together() -> None:
     ]
 
 
+def test_where_all_is_seen_the_error_is_the_markets_own() -> None:
+    """Both sides, in two parts each, B = 1,000: of four arms ridge and mlp took the drawn side, boost and carry the
+    other, which earned -r - 2. So uniform earned -1 for sure, and what was earned above it is all there is of error."""
+    generator = Random(3)
+    whole: list[tuple[float, float, float]] = []
+    log: list[tuple[int, Reward]] = []
+    for number in range(60):
+        parts = [generator.gauss(3.0, 20.0), generator.gauss(0.0, 20.0)]
+        for at, part in enumerate(parts):
+            once = 0.0 if at else 0.5
+            estimates = [once - 0.5 * earned / 2_000.0 for earned in (part, part, -part - 2.0, -part - 2.0)]
+            arms = tuple(
+                RewardArm(name, float(name == "ridge"), 1.0, estimate)
+                for name, estimate in zip(ARMS, estimates, strict=True)
+            )
+            given: dict[str, Any] = {"position_id": f"p{number}", "weight": 0.5, "counted": at == 0, "arms": arms}
+            log.append((number + 3 * at, reward_of(part, **given)))
+        whole.append((fsum(parts) / 2, 1.0, -1.0))
+    evaluation = Evaluation()
+    for _, reward in sorted(log, key=lambda each: each[0]):
+        evaluation.add(reward, ARMS, 1_000.0)
+    assert_is(evaluation.above_uniform(), whole)
+
+
+def test_a_new_decision_under_an_id_that_is_open_is_one_more() -> None:
+    evaluation = told([reward_of(1.0, weight=0.5)] * 2)
+    assert (evaluation.counted().decisions, evaluation.earned_bps) == (2, 1.0)
+
+
 def test_an_arm_is_judged_over_the_trades_at_which_it_was_there() -> None:
     """Twenty trades of two arms, then twenty with a third: ridge earned 1, boost 4 when it was there, drawn by 1/2 at
     first and by a third then. Against boost alone only the latter count: 1 + 1 + 4 on three trades are 4 less than 2
@@ -111,10 +142,12 @@ def test_an_arm_is_judged_over_the_trades_at_which_it_was_there() -> None:
             evaluation.add(reward_of(earned, arm, 1.0 / 3.0), ("ridge", "mlp", "boost"))
     alone = evaluation.above_arm("boost")
     assert alone is not None
-    assert (alone.trades, alone.cumulative_bps) == (60, pytest.approx(120.0 - 240.0))
+    assert alone.trades == 60
+    assert alone.cumulative_bps == pytest.approx(120.0 - 240.0)
     regret = evaluation.regret()
     assert regret is not None
-    assert (regret.arm, regret.cumulative_bps) == ("boost", pytest.approx(120.0))
+    assert regret.arm == "boost"
+    assert regret.cumulative_bps == pytest.approx(120.0)
     boost = evaluation.arms()[2]
     assert (boost.pulls, boost.mean_bps, boost.error_bps, boost.earned_bps) == (20, 4.0, 0.0, 80.0)
 
@@ -132,7 +165,8 @@ def test_an_arm_that_went_is_no_part_of_uniform_any_more() -> None:
     assert found.cumulative_bps == pytest.approx(0.0)
     gone = evaluation.above_arm("mlp")
     assert gone is not None
-    assert (gone.trades, gone.per_trade_bps) == (60, pytest.approx(-1.0 + 9.0))
+    assert gone.trades == 60
+    assert gone.per_trade_bps == pytest.approx(-1.0 + 9.0)
 
 
 def test_base_counts_where_one_of_its_arms_is_there() -> None:
@@ -163,14 +197,19 @@ def test_what_is_open_is_bounded_and_no_reward_is_lost() -> None:
     """All decisions are half realised before any is whole: the oldest are forgotten, and their second half is one more
     square, but no further decision."""
     count = OPEN_DECISIONS + 50
-    halves = [
-        reward_of(2.0, position_id=f"p{number}", weight=0.5, counted=is_first)
+    first, second = (
+        [reward_of(2.0, position_id=f"p{number}", weight=0.5, counted=is_first) for number in range(count)]
         for is_first in (True, False)
-        for number in range(count)
-    ]
-    evaluation = told(halves)
+    )
+    evaluation = told(first)
+    assert len(evaluation._open) == OPEN_DECISIONS
+    for reward in second:
+        evaluation.add(reward, ARMS)
     assert len(evaluation._open) == 0
     assert (evaluation.counted().decisions, evaluation.earned_bps) == (count, 2.0 * count)
+    found = evaluation.above_uniform()
+    assert found is not None
+    assert found.effective_sample == count
 
 
 @pytest.mark.parametrize("base", [{}, {"ridge": 0.0}, {"ridge": -1.0, "mlp": 2.0}, {"ridge": float("nan")}])

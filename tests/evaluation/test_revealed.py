@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from armstream.evaluation.revealed import BLEND, NO_BOUND, NO_PROPENSITY, WITHHELD, Revealed, revealed
+from armstream.evaluation.revealed import BLEND, NO_BOUND, NO_PROPENSITY, TOO_RARE, WITHHELD, Revealed, revealed
 from armstream.events import Reward, RewardArm
 from tests.evaluation.records import reward_of
 from tests.stages.events import close, fill, learning_rules, short_rules
@@ -31,7 +31,9 @@ def read(reward: Reward, bound_bps: float | None = 100.0, mean_costs_bps: float 
 def test_a_draw_reveals_its_arm_by_its_propensity() -> None:
     task = task_of()
     task.apply(fill(**WHOLE), close(price=150.75))
-    assert read(rewards(task)[0], None) == Revealed((("ridge", pytest.approx(50.0)),), 0.5)
+    found = read(rewards(task)[0], None)
+    assert dict(found.arms) == pytest.approx({"ridge": 50.0})
+    assert (found.probability, found.costs_bps) == (0.5, None)
 
 
 def test_a_side_reveals_its_arms_by_their_sum() -> None:
@@ -53,7 +55,8 @@ def test_the_other_side_earned_the_mirror_image_less_costs(rule: dict[str, Any],
     for reward in rewards(task):
         found = read(reward)
         assert dict(found.arms) == pytest.approx({"ridge": 30.0, "mlp": -70.0, "boost": 30.0})
-        assert (found.probability, found.costs_bps) == (1.0, pytest.approx(20.0))
+        assert found.probability == 1.0
+        assert found.costs_bps == pytest.approx(20.0)
 
 
 def test_beyond_the_bound_it_is_the_mirror_image_at_the_mean_costs() -> None:
@@ -79,6 +82,19 @@ def test_what_cannot_be_estimated_has_its_reason() -> None:
     warming.apply(fill(**WHOLE), close())
     found = [revealed(rewards(task)[0], 100.0, 0.0) for task in (blend, unlogged, warming)]
     assert found == [BLEND, NO_PROPENSITY, WITHHELD]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"arms": ()}, BLEND),
+        ({"propensity": 1e-13}, TOO_RARE),
+        ({"propensity": 0.0}, NO_PROPENSITY),
+        ({"propensity": 1.5}, NO_PROPENSITY),
+    ],
+)
+def test_what_no_processor_writes_has_its_reason_too(fields: dict[str, Any], reason: str) -> None:
+    assert revealed(reward_of(5.0, **fields), 100.0, 0.0) == reason
 
 
 def test_a_simultaneous_blend_is_no_draw() -> None:

@@ -72,10 +72,10 @@ def _mean_move_bps() -> float:
 def sided(edges_bps: Array, generator: Generator) -> Market:
     """An arm with an edge is right more often than not: its side times the move is `edge` in the mean."""
     count, arms = edges_bps.shape
-    move = MOVE_BPS / sqrt(TAILS / (TAILS - 2.0)) * generator.standard_t(TAILS, count)
+    move: Array = MOVE_BPS / sqrt(TAILS / (TAILS - 2.0)) * generator.standard_t(TAILS, (count, 1))
     is_right = generator.random((count, arms)) < 0.5 + edges_bps / _mean_move_bps() / 2.0
-    buys = is_right == (move > 0.0)[:, None]
-    gross = np.where(buys, 1.0, -1.0) * move[:, None]
+    buys: NDArray[np.bool_] = is_right == (move > 0.0)
+    gross = np.where(buys, 1.0, -1.0) * move
     return Market(gross - COSTS_BPS, edges_bps - COSTS_BPS, buys)
 
 
@@ -244,10 +244,10 @@ def run(job: Job) -> Run:
         if arm.mean_bps is None or arm.error_bps is None:
             held[f"arm {number}"] = NONE
             continue
-        truths = (float(each[:, number].mean()) for each in (rewards_bps, means_bps))
-        held[f"arm {number}"] = Held(
-            *(float(abs(arm.mean_bps - each) <= arm.error_bps) for each in truths), arm.error_bps
+        same, expected = (
+            float(abs(arm.mean_bps - each[:, number].mean()) <= arm.error_bps) for each in (rewards_bps, means_bps)
         )
+        held[f"arm {number}"] = Held(same, expected, arm.error_bps)
     return held
 
 

@@ -24,7 +24,7 @@ from armstream.settings import load
 from tests.explain.desk import explained
 from tests.stages.signalled import Choices
 from tests.stages.test_history import examples
-from tests.verify.desk import Desk, settings_of
+from tests.verify.desk import APART, Desk, settings_of
 from tests.verify.test_exp4 import EXPERTS, advised_desk
 from tests.verify.test_feedback import HORIZONS, RULES, engine_of, newest_vector, traded
 
@@ -78,9 +78,12 @@ def versions_of(desk: Desk) -> list[int]:
 
 
 @examples(60)
-@given(st.sampled_from(sorted(TRACKED)), st.binary(max_size=400), st.booleans())
-def test_a_random_history_is_explained_vector_by_vector(rule: str, drawn: bytes, is_compacted: bool) -> None:
-    sections = {"online_learning": TRACKED[rule]}
+@given(st.sampled_from(sorted(TRACKED)), st.binary(max_size=400), st.booleans(), st.booleans())
+def test_a_random_history_is_explained_vector_by_vector(
+    rule: str, drawn: bytes, is_compacted: bool, is_apart: bool
+) -> None:
+    """`is_apart`: fills and closes come on two topics."""
+    sections: dict[str, Any] = {"online_learning": TRACKED[rule], **(APART if is_apart else {})}
     desk, choices = Desk(settings_of(**sections)), Choices(drawn)
     desk = traded(desk, engine_of(desk), choices, 16, sections)
     versions = versions_of(desk)

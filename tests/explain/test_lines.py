@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from armstream.events import Reward
 from armstream.explain.facts import TooLong
 from armstream.explain.lines import lines_of
 from armstream.explain.log import PartitionTopics
@@ -13,6 +14,7 @@ from tests.explain.desk import explained
 from tests.explain.test_vector import traded
 from tests.stages.events import close, fill
 from tests.verify.desk import Desk, settings_of
+from tests.verify.test_commands import changed_desk
 
 
 def test_a_reward_reads_from_the_answer_to_the_formula() -> None:
@@ -27,7 +29,8 @@ def test_a_reward_reads_from_the_answer_to_the_formula() -> None:
     assert "  ridge   33.33 %   31.15 %    -2.18 %\n" in text  # e^-.1 / (e^-.1 + 2) is .31150
     assert "earned +50 bps = price +50, fill fees +0, close fees +0, slippage +0\n" in text
     assert "drawn  ridge with propensity 0.2, as logged\n" in text
-    assert "estimate of ridge =           1 = ((0.25 - 1/2) + 1/2) / (0.2 + 0.05)  (weight (loss - 1/2) + 1/2)" in text
+    assert "  estimate of ridge = (weight (loss - 1/2) + 1/2) / (p + implicit)\n" in text
+    assert f"  {' ' * 17} = ((0.25 - 1/2) + 1/2) / (0.2 + 0.05) = 1\n" in text
     assert "  moved  ridge -2.18 %, mlp +1.09 %, boost +1.09 %\n" in text
 
 
@@ -35,6 +38,20 @@ def test_what_differs_says_so_first() -> None:
     desk = traded()
     desk.change(desk.names.rewards, 1, eta=0.5)
     assert lines_of(explained(desk, 2))[1].startswith("DIFFERS: rewards:0:")
+
+
+def test_what_is_deleted_leaves_what_the_audit_record_says() -> None:
+    desk = traded()
+    reward = desk.event(desk.names.rewards, 1, Reward)
+    desk.delete_before(desk.names.trades[0], 4)
+    text = "\n".join(lines_of(explained(desk, 2)))
+    assert "\nnot checked: fill 'f1' and close 'c1' of position 'p2' are deleted\n" in text
+    taught = f"  taught by the audit record: eta {reward.eta:.6g}, estimate of mlp {reward.arms[0].estimate:.6g}\n"
+    assert taught in text
+
+
+def test_what_was_withheld_says_why() -> None:
+    assert "  withheld from the learner: the bandit is paused" in lines_of(explained(changed_desk(), 8))
 
 
 def test_no_name_moves_a_cursor() -> None:

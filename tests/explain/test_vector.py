@@ -214,6 +214,18 @@ def test_without_its_command_it_says_so() -> None:
     assert told.parts[0].missing == "command 'k1' is deleted"
 
 
+def test_a_rule_that_is_not_known_yet_is_named() -> None:
+    desk = traded()
+    name = desk.names.bandit_snapshots
+    for at, one in enumerate(desk.topics[name]):
+        if one.key == b"book":
+            settings = desk.event(name, at, BanditSnapshot).settings
+            desk.change(name, at, settings=settings.replace("{", '{"algorithm": "newer", ', 1))
+    unchecked(
+        explained(desk, 3), "no learning rule is called 'newer' here; the rules are exp3ix, exp4, tsallis: upgrade"
+    )
+
+
 # Ids that come again.
 
 

@@ -119,6 +119,10 @@ def test_the_page_shows_what_is_published_what_is_wrong_and_goes_on_by_itself_wh
     eventually(lambda: (page.row("book-0") or {}).get("version") == last_vectors(job)["book-0"].version, 20, "book-0")
     shows_what_was_published(page, job)
     it_says_who_owns_what_and_how_far_behind_they_are(page)
+    version = page.row("book-0")["version"]
+    why = page.get(f"/explain?id=book-0&version={version}")
+    assert (why["bandit_id"], why["version"], why["result"]) == ("book-0", version, "agrees")
+    assert why["parts"] != []
 
     it_shows_a_dead_letter_and_a_command(page, job, processor)
     it_says_that_nobody_answers_and_then_goes_on(page, job, own_broker, processor)

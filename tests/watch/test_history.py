@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from armstream.events import BanditSnapshot, Command, TaskSettings, TaskSnapshot
+from armstream.events import BanditSnapshot, Command, Header, TaskSettings, TaskSnapshot
 from armstream.stages.facts import DAY_MICROS, HOUR_MICROS, SETTINGS_CHANGE
 from armstream.watch import history as kept
 from armstream.watch.earned import BaseWeights
@@ -182,6 +182,18 @@ def test_dead_letters_count_by_utc_day_and_by_the_last_quarter_of_an_hour(histor
     assert history.letters_of_day(midnight - 1) == {"LATE": 1}
     assert history.letters_lately(midnight) == {"DECODE": 1, "LATE": 3}
     assert history.letters_lately(midnight + HOUR_MICROS) == {}
+
+
+def test_a_large_dead_letter_is_kept_in_part_and_one_of_usual_size_whole(history: History) -> None:
+    usual = letter(value=b"x" * 1_000)
+    headers = tuple(Header(str(number), b"h" * 5_000) for number in range(100))
+    large = replace(usual, source=replace(usual.source, value=b"x" * 1_000_000, headers=headers))
+    for offset, one in enumerate((usual, large)):
+        history.take_letter(0, offset, one, NOON)
+    first, second = (one.letter for one in history.dead_letters)
+    assert first == usual
+    assert second.source.value == b"x" * kept.LETTER_BYTES_KEPT
+    assert sum(len(one.value or b"") for one in second.source.headers) <= kept.HEADERS_KEPT * kept.MOST_ID_CHARACTERS
 
 
 def test_a_task_says_which_program_wrote_it_last(history: History) -> None:

@@ -78,10 +78,15 @@ class Stream:
     def next(self, name: str) -> Any:
         """The data of the next event of this name."""
         deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            if self._file.readline() == f"event: {name}\n".encode():
+        while time.monotonic() < deadline and (line := self._file.readline()):
+            if line == f"event: {name}\n".encode():
                 return json.loads(self._file.readline().removeprefix(b"data: "))
         raise AssertionError(f"no {name} in 10 s")
+
+    def read_to_its_end(self) -> None:
+        """Fails where nothing comes for 10 s."""
+        while self._file.readline():
+            pass
 
     def close(self) -> None:
         self._file.close()
@@ -298,6 +303,9 @@ def test_what_changed_while_nobody_looked_stands_in_the_snapshot_of_who_comes(
     first = listening(stack, port)
     first.next("snapshot")
     first.close()
+    last = listening(stack, port)  # whose snapshot is made after the last turn
+    last.next("snapshot")
+    last.close()
     time.sleep(1.2)  # a turn
     with board.folding() as history:
         history.take_vector(0, vector("book", 5, (1.0, 0.0)), NOON)
@@ -355,6 +363,20 @@ def test_a_client_that_reads_nothing_at_all_is_sent_away(
         with board.folding() as history:
             history.take_vector(0, vector("wide", version, [1 / 5_000] * 5_000, wide), NOON)
         time.sleep(0.02)
+
+
+def test_where_the_stream_fails_who_listens_is_sent_away_and_hears_all_when_it_comes_again(
+    port: int, board: Board, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = listening(stack, port)
+    stream.next("snapshot")
+    with monkeypatch.context() as patched:
+        patched.setattr(board, "pulse", lambda: 1 / 0)
+        stream.read_to_its_end()
+    assert "the stream failed" in caplog.text
+    again = listening(stack, port)
+    again.next("snapshot")
+    assert again.next("pulse")["state"] == "reading"
 
 
 def test_it_is_gone_at_once_when_the_block_ends_also_with_clients_that_listen(board: Board) -> None:

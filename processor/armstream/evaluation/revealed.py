@@ -14,10 +14,13 @@ from armstream.events import Reward, RewardArm
 WITHHELD = "withheld"
 BLEND = "several arms, none of them drawn"
 NO_PROPENSITY = "no propensity was logged"
+TOO_RARE = "a propensity below 1e-12"
 NO_BOUND = "the other side's reward cannot be read without the reward bound"
 
+_LEAST = 1e-12  # of a probability: the cube of one over it goes into a sum
 _CUT = 1.0 - 1e-9  # of the bound: rounding on the way there and back
 _SAME = 1e-9
+_NOBODY = RewardArm("", 0.0)
 
 
 class Revealed(NamedTuple):
@@ -35,14 +38,14 @@ def revealed(reward: Reward, reward_bound_bps: float | None, mean_costs_bps: flo
     """What it says, or why it says nothing."""
     if not reward.applied:
         return WITHHELD
-    drawn = reward.arms[0]
-    if len(reward.arms) > 1:
-        drawn = max(reward.arms, key=_share)
+    drawn = reward.arms[0] if len(reward.arms) == 1 else max(reward.arms, key=_share, default=_NOBODY)
     if drawn.share != 1.0 or reward.propensity_source == "NONE":
         return BLEND
     p = drawn.propensity
     if reward.propensity_source != "LOGGED" or p is None or not 0.0 < p <= 1.0:
         return NO_PROPENSITY
+    if p < _LEAST:
+        return TOO_RARE
     if len(reward.arms) == 1:
         return Revealed(((drawn.name, reward.reward_bps),), p)
     if all(arm.estimate == drawn.estimate for arm in reward.arms) or reward.weight == 0.0:

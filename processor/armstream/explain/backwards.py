@@ -23,8 +23,11 @@ class Kept(NamedTuple):
 class Chunks(Protocol):
     """One partition of every topic."""
 
-    names: Topics
-    number: int
+    @property
+    def names(self) -> Topics: ...
+
+    @property
+    def number(self) -> int: ...
 
     def backwards(self, topic: str, end: int | None = None) -> Iterator[Sequence[Kept]]:
         """From `end`, or where the topic ends, back to its first record; each chunk in the order of offsets."""

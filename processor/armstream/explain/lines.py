@@ -1,6 +1,6 @@
 """An explanation as lines for people. Law: the answer first, then what it rests on; numbers stand under each other."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from armstream.explain.audit import time_text
 from armstream.explain.facts import ArmMove, ArmTold, Explanation, Part, Read
@@ -35,7 +35,7 @@ def _lines(told: Explanation) -> Iterator[str]:
 
 def _vectors(told: Explanation) -> Iterator[str]:
     yield from _about(told)
-    width = max((len(arm.name) for arm in told.arms), default=0)
+    width = max(3, *(len(arm.name) for arm in told.arms)) if told.arms else 3
     has_mixing = any(_differ(arm) for arm in told.arms)
     head = f"  {'arm':<{width}}  {'before':>8}  {'after':>8}  {'moved':>9}"
     yield head + (f"  {'probability':>11}" if has_mixing else "")
@@ -43,9 +43,12 @@ def _vectors(told: Explanation) -> Iterator[str]:
         was, now = arm.weight_before, arm.weight_after
         line = f"  {arm.name:<{width}}  {_percent(was):>8}  {_percent(now):>8}  {_moved(was, now):>9}"
         yield line + (f"  {_percent(arm.probability_after):>11}" if has_mixing else "")
+    if told.experts:
+        width = max(len(expert.name) for expert in told.experts)
+        yield f"  {'expert':<{max(width, 6)}}  {'before':>8}  {'after':>8}  {'moved':>9}"
     for expert in told.experts:
         was, now = expert.weight_before, expert.weight_after
-        yield f"  expert {expert.name}  {_percent(was)}  {_percent(now)}  {_moved(was, now)}"
+        yield f"  {expert.name:<{max(width, 6)}}  {_percent(was):>8}  {_percent(now):>8}  {_moved(was, now):>9}"
 
 
 def _about(told: Explanation) -> Iterator[str]:
@@ -88,7 +91,7 @@ def _part(part: Part) -> Iterator[str]:
         yield from map("  {}".format, _reward(part))
     yield from _steps(part.steps)
     if part.missing:
-        yield f"  {part.missing}: what the audit record says is above"
+        yield f"  {part.missing}: no more is known"
     if part.moved:
         moved = (f"{one.name} {_moved(one.before, one.after)}" for one in part.moved)
         yield f"  moved  {', '.join(moved)}"
@@ -113,6 +116,9 @@ def _reward(part: Part) -> Iterator[str]:
         size = f"{close.quantity:,.12g}, fees {close.fees:.6g}, {slippage}"
         yield f"close  {close.event_id}  {close.topic}:{close.partition}:{close.offset}  {time_text(close.ts)}  {size}"
     yield from _decided(part)
+    if part.applied and not part.steps:
+        estimates = ", ".join(f"{arm.name} {arm.estimate:.6g}" for arm in part.arms if arm.estimate is not None)
+        yield f"taught by the audit record: eta {part.eta or 0.0:.6g}, estimate of {estimates}"
     if not part.applied:
         yield f"withheld from the learner: {part.detail}"
     elif not part.counted:
@@ -145,16 +151,15 @@ def _drawn_with(part: Part, played: Sequence[ArmTold]) -> str:
     return "" if p is None else f" with propensity {p:.6g}, as logged"
 
 
-def _steps(steps: Sequence[Step]) -> Iterable[str]:
-    """NAME = VALUE = NUMBERS, and the formula at the side."""
-    if not steps:
-        return
+def _steps(steps: Sequence[Step]) -> Iterator[str]:
+    """NAME = FORMULA, and under it = NUMBERS = VALUE; a formula is said once."""
     names = [f"{step.name} of {step.of}" if step.of else step.name for step in steps]
-    name_width, numbers_width = max(map(len, names)), min(60, max(len(step.numbers) for step in steps))
-    said = ("", "")
+    width, said = max(map(len, names), default=0), set[str]()
     for name, step in zip(names, steps, strict=True):
         value = f"{step.value:.6g}{f' {step.unit}' if step.unit else ''}"
-        formula = "" if said == (step.name, step.formula) else step.formula
-        said = step.name, step.formula
-        line = f"  {name:<{name_width}} = {value:>11} = {step.numbers:<{numbers_width}}  {formula}"
-        yield line.rstrip()
+        worked_out = value if step.numbers == value else f"{step.numbers} = {value}"
+        is_said = step.formula in said
+        said.add(step.formula)
+        if not is_said:
+            yield f"  {name:<{width}} = {step.formula}"
+        yield f"  {name if is_said else '':<{width}} = {worked_out}"

@@ -14,7 +14,7 @@ from armstream.events import CommandApplied, Reward
 from armstream.explain.audit import Entry
 from armstream.explain.facts import Moved
 from armstream.explain.inputs import Behind, Inputs
-from armstream.explain.states import Base, Vector
+from armstream.explain.states import Base, Vector, why_unknown
 from armstream.oracle.bandit import WARMING_UP, BanditOracle, Laws
 from armstream.oracle.comparison import Difference, is_near
 from armstream.oracle.formula import Formula, Taught
@@ -151,7 +151,11 @@ class Replay:
 
     def _obey(self, entry: Entry, applied: CommandApplied) -> None:
         if applied.command_id == SETTINGS_CHANGE:
-            self._oracle.begin_anew(entry.where, applied.version, *settings_changed(entry.where, applied))
+            before, after = settings_changed(entry.where, applied)
+            unknown = why_unknown(before) or why_unknown(after)
+            if unknown:
+                raise Missing(unknown)
+            self._oracle.begin_anew(entry.where, applied.version, before, after)
         elif applied.outcome == "APPLIED":
             command = self._inputs.command(applied)
             if command is None:

@@ -22,7 +22,7 @@ def reward_text(reward: Reward, behind: Behind) -> str:
 
 
 def command_text(applied: CommandApplied, command: Command | None) -> str:
-    what = applied.action
+    what: str = applied.action
     if command is not None:
         name = command.arm or command.expert
         what += f" {name}" if name else ""

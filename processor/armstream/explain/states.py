@@ -10,7 +10,10 @@ from armstream.codec import DecodeError, decode
 from armstream.events import BanditSnapshot, CommandApplied, WeightVector
 from armstream.explain.audit import Audit, Entry
 from armstream.explain.backwards import Backwards, Chunks, Kept
+from armstream.operating.reader import UPGRADE
 from armstream.oracle.comparison import Difference
+from armstream.oracle.settings import told
+from armstream.rules import formula_of
 from armstream.verify.published import settings_changed
 
 MOST_REPLAYED = 100_000  # audit records: they are held, and their fills and closes with them
@@ -32,6 +35,20 @@ class Vector(NamedTuple):
 
 def base_of(topics: Chunks, bandit_id: str, audit: Audit, version: int) -> Base | str:
     """The state at a version or before it, from which the audit records lead on; else why there is none."""
+    base = _nearest(topics, bandit_id, audit, version)
+    return base if isinstance(base, str) else why_unknown(base.settings) or base
+
+
+def why_unknown(settings: str) -> str:
+    """Why no oracle knows a learner under these settings, which a newer version may have; "" where one does."""
+    try:
+        formula_of(told(settings))
+    except ValueError as error:
+        return f"{error}: {UPGRADE}"
+    return ""
+
+
+def _nearest(topics: Chunks, bandit_id: str, audit: Audit, version: int) -> Base | str:
     name = topics.names.bandit_snapshots
     log, newest = Backwards(topics.backwards(name), lambda kept: _snapshot(kept, topics.number)), None
     while log.more():

@@ -169,8 +169,10 @@ class Processor:
                 continue
             if error is None:
                 by_task.setdefault(number, TaskRead()).records.append(record)
-            elif offset > task.next_offset[topic]:
-                by_task.setdefault(number, TaskRead()).ends[topic] = offset
+            else:
+                self._hold_back.hear_end(topic, number, offset)
+                if offset > task.next_offset[topic]:
+                    by_task.setdefault(number, TaskRead()).ends[topic] = offset
         for number, task in ready.items():
             if task.is_due:
                 by_task.setdefault(number, TaskRead())

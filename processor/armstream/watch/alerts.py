@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 from armstream.stages.facts import SECOND_MICROS
-from armstream.watch.facts import GroupFacts, ProcessorFacts
+from armstream.watch.facts import UNKNOWN, GroupFacts, ProcessorFacts
 from armstream.watch.history import CLIPPED_REWARDS, History
 from armstream.watch.views import Alert
 
@@ -180,6 +180,8 @@ class Alarms:
         yield from self._of_records(now, history)
 
     def _of_group(self, now: int, group: GroupFacts) -> Iterator[tuple[str, str]]:
+        if group.state == UNKNOWN:
+            return
         if not group.members:
             yield "ArmstreamDown", f"No processor is in the group (it is {group.state}); no weights are learned."
             return

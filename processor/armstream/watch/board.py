@@ -19,7 +19,7 @@ from armstream.watch.alerts import Alarms
 from armstream.watch.earned import BaseWeights
 from armstream.watch.facts import GroupFacts, ProcessorFacts
 from armstream.watch.history import BanditHistory, History, Limits
-from armstream.watch.views import BanditView, Operate, ProcessorView, Progress, Pulse, Row
+from armstream.watch.views import BanditView, Operate, ProcessorView, Progress, Pulse, Row, Snapshot
 
 RATE_SECONDS: Final = 10.0
 
@@ -111,7 +111,7 @@ class Board:
     def is_live(self) -> bool:
         return self._is_live
 
-    def snapshot(self) -> "Snapshot":
+    def snapshot(self) -> Snapshot:
         """All rows, the pulse and what an operator sees: what a client begins with."""
         with self._lock:
             now = self.now()
@@ -133,6 +133,8 @@ class Board:
             history, now = self._history, self.now()
             rows = [self._changed_row(history.bandits[name], now) for name in sorted(history.changed)]
             gone = sorted(history.gone)
+            for name in gone:
+                self._sparks.pop(name, None)
             history.changed.clear()
             history.gone.clear()
             return rows, gone
@@ -261,19 +263,6 @@ class Board:
             views.dead_letters_of(history, now, with_last=with_last),
             self._alarms.alerts(now, history, group, latest),
         )
-
-
-class Snapshot(views.Struct, frozen=True):
-    """What a client begins with."""
-
-    version: str
-    cluster: str
-    group: str
-    topics: dict[str, str]
-    now: int
-    bandits: list[Row]
-    pulse: Pulse
-    operate: Operate
 
 
 def _note(samples: deque[tuple[int, int]], ts: int, value: int) -> None:

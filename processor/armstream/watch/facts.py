@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+UNKNOWN = "UNKNOWN"  # the state of a group that nobody has told of yet
+
 Place = tuple[str, int]  # a topic and the number of a partition
 
 

@@ -21,6 +21,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
+from armstream.access import REFUSALS
 from armstream.codec import DecodeError, decode
 from armstream.events import (
     BanditSnapshot,
@@ -66,6 +67,7 @@ class Follower:
         self._targets: dict[Place, int] = {}  # where each partition ended when its reading began
         self._behind: set[Place] = set()  # not read to their ends yet
         self._has_rewards = False
+        self._refusal: Trouble | None = None
         self.unreadable_count = 0
 
     def run(self) -> None:
@@ -102,8 +104,11 @@ class Follower:
                     places = self._places(admin)
                     self._assign(consumer, places, assigned)
                     ask_at = time.monotonic() + _ASK_TOPICS_SECONDS
-                    self._board.note_trouble("follower", None)
+                    self._board.note_trouble("follower", self._refusal)
+                    self._refusal = None
                 self._take(_read(consumer))
+                if self._refusal is not None:
+                    self._board.note_trouble("follower", self._refusal)
                 if self._is_done_with(assigned):
                     ask_at = 0.0
         finally:
@@ -206,15 +211,18 @@ class Follower:
             if error.code() == KafkaError._PARTITION_EOF:
                 self._reach(place, record.offset())
             elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # no group is joined
-                self._board_trouble(error)
+                self._hear(error)
             return
         if record.offset() >= self._next.get(place, 0):
             self._fold(history, record, message)
             self._reach(place, record.offset() + 1)
 
-    def _board_trouble(self, error: KafkaError) -> None:
+    def _hear(self, error: KafkaError) -> None:
+        """What passes is waited for; a right that lacks is told. Raises KafkaException where it is the end."""
         if error.fatal():
             raise KafkaException(error)
+        if error.code() in REFUSALS:
+            self._refusal = trouble_of(self._settings, error)
         log.info("while following: %s", self._settings.kafka.masked(error.str()))
 
     def _reach(self, place: Place, next_offset: int) -> None:

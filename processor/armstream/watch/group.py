@@ -4,26 +4,32 @@ A group's members are asked for by the old request, of all brokers: the admin cl
 abort the process where its connection ends (librdkafka's issue 4605), and brokers come and go.
 """
 
+import logging
 import struct
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final, cast
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from armstream.access import REFUSALS, not_allowed, watch_rights
 from armstream.settings import Settings
 from armstream.watch.board import Board, Trouble
-from armstream.watch.facts import GroupFacts, Member, Place, PlaceFacts
+from armstream.watch.facts import UNKNOWN, GroupFacts, Member, Place, PlaceFacts
+
+log = logging.getLogger(__name__)
 
 _REQUEST_SECONDS: Final = 5.0
 _EVERY_SECONDS: Final = 1.0
-_ENDS_KEPT: Final = 1_000
+_ENDS_KEPT: Final = 300
 _UUID_CHARACTERS: Final = 36
 _WAIT_SECONDS: Final = 2.0
+_PLACES_SECONDS: Final = 5.0
+_AGAIN_SECONDS: Final = 10.0
+_ASKS_A_TURN: Final = 8
 
 
 class GroupWatch:
@@ -33,6 +39,10 @@ class GroupWatch:
         self._settings, self._board, self._stopping = settings, board, stopping
         self._ends: dict[Place, deque[tuple[int, int]]] = {}
         self._waiting: dict[Place, tuple[int, int]] = {}  # a committed offset, and when the record there was appended
+        self._places: list[Place] = []
+        self._members: tuple[str, tuple[Member, ...]] = UNKNOWN, ()
+        self._ask_places_at = self._ask_members_at = 0.0
+        self._asks_left = 0  # for records, in this turn
 
     def run(self) -> None:
         """Until it is told to stop."""
@@ -70,35 +80,53 @@ class GroupWatch:
 
     def _facts(self, admin: AdminClient, asker: Consumer, reader: Consumer) -> GroupFacts:
         """Raises KafkaException."""
-        places = self._places(admin)
+        self._ask_places(admin)
+        places = self._places
         wanted = [TopicPartition(*place, OFFSET_END) for place in places]
         ends = _offsets(asker.offsets_for_times(wanted, _REQUEST_SECONDS))
         committed = _offsets(asker.committed([TopicPartition(*place) for place in places], _REQUEST_SECONDS))
-        state, members = self._members(admin)
+        self._ask_members(admin)
         now = self._board.now()
         self._note_ends(now, ends)
         found = {}
+        self._asks_left = _ASKS_A_TURN
         for place in places:
             facts = PlaceFacts(committed.get(place), ends.get(place))
             found[place] = facts._replace(waiting_since_ts=self._waiting_since(reader, place, facts))
-        return GroupFacts(now, state, members, found)
+        return GroupFacts(now, *self._members, found)
 
-    def _places(self, admin: AdminClient) -> list[Place]:
-        """Every partition of the inputs: new ones are noticed."""
-        topics = admin.list_topics(timeout=_REQUEST_SECONDS).topics
-        names = self._settings.topics.names.inputs
-        return [(name, number) for name in names if name in topics for number in sorted(topics[name].partitions)]
+    def _ask_places(self, admin: AdminClient) -> None:
+        """Every partition of the inputs: new ones are noticed. Raises KafkaException."""
+        if time.monotonic() < self._ask_places_at:
+            return
+        names = TopicCollection(list(self._settings.topics.names.inputs))
+        places = []
+        for name, future in admin.describe_topics(names, request_timeout=_REQUEST_SECONDS).items():
+            try:
+                places += [(name, partition.id) for partition in future.result(2 * _REQUEST_SECONDS).partitions]
+            except KafkaException as failure:
+                if failure.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:  # the follower tells of that
+                    raise
+        self._places, self._ask_places_at = places, time.monotonic() + _PLACES_SECONDS
 
-    def _members(self, admin: AdminClient) -> tuple[str, tuple[Member, ...]]:
+    def _ask_members(self, admin: AdminClient) -> None:
+        """All brokers are asked; where one of them is away, what was known stays for a while."""
+        if time.monotonic() < self._ask_members_at:
+            return
         group_id = self._settings.kafka.group_id
-        for group in admin.list_groups(group_id, timeout=_REQUEST_SECONDS):
-            if group.id == group_id:
-                members = (
-                    Member(instance_of(one.id, one.client_id), one.client_host.lstrip("/"), assigned(one.assignment))
-                    for one in group.members
-                )
-                return group.state.upper(), tuple(sorted(members))
-        return "EMPTY", ()
+        try:
+            told = cast(list[Any], admin.list_groups(group_id, timeout=_REQUEST_SECONDS))  # its types say None
+        except KafkaException as failure:
+            log.debug("the group's members: %s", failure)
+            self._ask_members_at = time.monotonic() + _AGAIN_SECONDS
+            return
+        self._members = "EMPTY", ()
+        for group in (one for one in told if one.id == group_id):
+            members = (
+                Member(instance_of(one.id, one.client_id), one.client_host.lstrip("/"), assigned(one.assignment))
+                for one in group.members
+            )
+            self._members = group.state.upper(), tuple(sorted(members))
 
     def _note_ends(self, now: int, ends: Mapping[Place, int]) -> None:
         for place, end in ends.items():
@@ -107,7 +135,8 @@ class GroupWatch:
                 seen.append((now, end))
 
     def _waiting_since(self, reader: Consumer, place: Place, facts: PlaceFacts) -> int | None:
-        """When the end went past what is committed, as it was seen; for older ones the record itself is asked."""
+        """When the end went past what is committed, as it was seen; for older ones the record itself is asked, of a few
+        partitions in each turn."""
         if not facts.lag_records:
             return None
         offset, seen = facts.committed or 0, self._ends[place]
@@ -117,6 +146,9 @@ class GroupWatch:
             return next((ts for ts, end in seen if end > offset), None)
         known = self._waiting.get(place)
         if known is None or known[0] != offset:
+            if not self._asks_left:
+                return None
+            self._asks_left -= 1
             found = _append_time(reader, place, offset)
             if found is None:
                 return None

@@ -11,13 +11,17 @@ from dataclasses import dataclass, field
 from json import JSONDecodeError, loads
 from typing import Final, Literal, NamedTuple
 
+from msgspec import structs
+
 from armstream.codec import encode
 from armstream.events import (
     BanditSnapshot,
     Command,
     CommandApplied,
     DeadLetter,
+    Header,
     Reward,
+    Source,
     TaskSettings,
     TaskSnapshot,
     WeightVector,
@@ -34,6 +38,9 @@ SPARK_POINTS: Final = 60
 MARKS_KEPT: Final = 100
 SHAPES_KEPT: Final = 100
 COMMANDS_KEPT: Final = 2_000
+LETTER_BYTES_KEPT: Final = 16_384  # of its value, and of its key
+HEADERS_KEPT: Final = 16
+MOST_ID_CHARACTERS: Final = 200
 DEAD_LETTER_DAYS_KEPT: Final = 31
 DEAD_LETTER_MINUTES_KEPT: Final = 15
 CLIPPED_HOURS_KEPT: Final = 2
@@ -292,7 +299,7 @@ class History:
         self._base = base
         self.bandits: dict[str, BanditHistory] = {}
         self.tasks: dict[int, TaskHistory] = {}
-        self.commands: OrderedDict[str, Command] = OrderedDict()
+        self.commands: OrderedDict[str, str] = OrderedDict()  # of each: the arm and the value, as a text
         self.dead_letters: deque[KeptLetter] = deque(maxlen=limits.dead_letters)
         self.changed: set[str] = set()
         self.gone: set[str] = set()
@@ -349,7 +356,7 @@ class History:
     def take_letter(self, partition: int, offset: int, letter: DeadLetter, ts: int) -> None:
         self._note_time(ts)
         self.letters_taken += 1
-        self.dead_letters.append(KeptLetter(ts, partition, offset, letter))
+        self.dead_letters.append(KeptLetter(ts, partition, offset, _shortened(letter)))
         for counts, unit, most in (
             (self._letters_by_day, DAY_MICROS, DEAD_LETTER_DAYS_KEPT),
             (self._letters_by_minute, _MINUTE_MICROS, DEAD_LETTER_MINUTES_KEPT),
@@ -361,7 +368,11 @@ class History:
 
     def take_command(self, command: Command) -> None:
         """What was asked for: CommandApplied says what became of it, and not which arm."""
-        self.commands[command.command_id] = command
+        if len(command.command_id) > MOST_ID_CHARACTERS:  # which no processor takes
+            return
+        of_what = command.arm or command.expert
+        named = "" if of_what is None else f" {of_what[:MOST_ID_CHARACTERS]}"
+        self.commands[command.command_id] = named if command.value is None else f"{named} {command.value:g}"
         if len(self.commands) > COMMANDS_KEPT:
             self.commands.popitem(last=False)
 
@@ -422,6 +433,23 @@ class History:
 
     def _note_time(self, ts: int) -> None:
         self.last_record_ts = ts if self.last_record_ts is None else max(ts, self.last_record_ts)
+
+
+def _shortened(letter: DeadLetter) -> DeadLetter:
+    """What is kept of it: a large one is cut."""
+    source = letter.source
+    kept = Source(
+        source.topic,
+        source.partition,
+        source.offset,
+        None if source.key is None else source.key[:LETTER_BYTES_KEPT],
+        None if source.value is None else source.value[:LETTER_BYTES_KEPT],
+        tuple(
+            Header(one.name[:MOST_ID_CHARACTERS], None if one.value is None else one.value[:MOST_ID_CHARACTERS])
+            for one in source.headers[:HEADERS_KEPT]
+        ),
+    )
+    return structs.replace(letter, source=kept)
 
 
 def _has_bound(vector: WeightVector) -> bool:

@@ -7,7 +7,7 @@ cookies. A client of the stream that does not keep up gets a fresh snapshot; wha
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from armstream.settings import Settings
 from armstream.watch import csv_text
 from armstream.watch.board import Board
 from armstream.watch.explaining import Explain, NotExplained
+from armstream.watch.views import BanditView
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,11 @@ class _Listener:
         self._pieces = list(pieces)
         self._there = asyncio.Event()
         self._there.set()
-        self.is_behind = False
+        self.is_behind = self.is_ended = False
+
+    def end(self) -> None:
+        self.is_ended = True
+        self._there.set()
 
     def put(self, piece: bytes) -> None:
         """Where too much waits, none of it is sent: a snapshot takes its place."""
@@ -141,7 +146,7 @@ class Pages:
                 return _asset(path.removeprefix("/assets/"))
         raise Refused(404, "there are /, /assets/NAME, /events, /bandit, /explain, /csv and /livez")
 
-    def _bandit(self, query: dict[str, str]) -> csv_text.BanditView:
+    def _bandit(self, query: dict[str, str]) -> BanditView:
         bandit_id = _given(query, "id")
         found = self._board.bandit(bandit_id)
         if found is None:
@@ -202,11 +207,12 @@ class Pages:
             return  # others came in the same moment; it asks again, and hears so
         if self._turning is None or self._turning.done():
             self._board.changes()  # of before: the snapshot has it
+            self._snapshot = None
             self._turning = asyncio.create_task(self._turn())
         listener = _Listener((b"retry: 2000\n\n", self._fresh_snapshot()))
         self._listeners.add(listener)
         try:
-            while True:
+            while not listener.is_ended:
                 piece = await listener.take()
                 if listener.is_behind:
                     listener.catch_up(self._fresh_snapshot())
@@ -216,6 +222,15 @@ class Pages:
             self._listeners.discard(listener)
 
     async def _turn(self) -> None:
+        """As long as somebody listens. Where it fails, who listens is sent away, and comes again."""
+        try:
+            await self._tell()
+        except Exception:
+            log.warning("the stream failed", exc_info=True)
+            for listener in self._listeners:
+                listener.end()
+
+    async def _tell(self) -> None:
         """Tells all who listen what changes, as long as there are some."""
         due = {"pulse": 0.0, "operate": 0.0, "heartbeat": monotonic() + HEARTBEAT_SECONDS}
         operate_told = b""
@@ -344,7 +359,7 @@ def serve_page(settings: Settings, board: Board, host: str, port: int, explain: 
 class _Late:
     """Pages that are made once the port is known."""
 
-    answer_by: Callable[[h11.Request], "asyncio.Future[Answer | Stream]"] | None = None
+    answer_by: Callable[[h11.Request], Awaitable[Answer | Stream]] | None = None
 
     async def answer(self, request: h11.Request) -> Answer | Stream:
         if self.answer_by is None:

@@ -283,6 +283,19 @@ class Pulse(Struct, frozen=True):
     dead_letters_today: int
 
 
+class Snapshot(Struct, frozen=True):
+    """What a client begins with."""
+
+    version: str
+    cluster: str
+    group: str
+    topics: dict[str, str]
+    now: int
+    bandits: list[Row]
+    pulse: Pulse
+    operate: Operate
+
+
 # Bandits
 
 
@@ -354,12 +367,9 @@ def arms_of(bandit: BanditHistory) -> list[ArmView]:
 
 def mark_text(history: History, mark: Mark) -> str:
     """With the arm and the reason of the command, where it is still known."""
-    command = history.commands.get(mark.command_id) if mark.command_id else None
-    if command is None:
+    named = history.commands.get(mark.command_id, "")
+    if not named:
         return mark.text
-    of_what = command.arm or command.expert
-    value = "" if command.value is None else f" {command.value:g}"
-    named = f"{'' if of_what is None else f' {of_what}'}{value}"
     action, _, rest = mark.text.partition(" ")
     return f"{action}{named} {rest}"
 
