@@ -201,13 +201,16 @@ class Bandit {
     }
   }
 
+  /** Says why there is nothing, or nothing newer; what stands is left. */
   refuse(text) {
-    if (this.body.hidden)
-      this.note.replaceChildren(
-        el("h2", {}, "No history to show"),
-        el("p", {}, text),
-        el("p", {}, el("a", { href: "#/desk" }, "Back to the desk")),
-      );
+    const isEmpty = this.body.hidden;
+    this.note.className = isEmpty ? "empty" : "alert amber";
+    this.note.replaceChildren(
+      el("h2", {}, isEmpty ? "No history to show" : "Nothing newer"),
+      el("p", {}, text),
+      el("p", {}, el("a", { href: "#/desk" }, "Back to the desk")),
+    );
+    show(this.note, true);
   }
 
   /** What the stream says of it: live, without asking. */

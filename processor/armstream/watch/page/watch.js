@@ -149,7 +149,7 @@ function writeBanner() {
   );
 }
 
-/** Said to a screen reader when it changes: states and new bandits, never a tick. */
+/** Said to a screen reader when it changes: what state all is in, never a tick. */
 let announced = "";
 function announce(text) {
   const stable = text.replace(/[\d,]+ of [\d,]+\. /, "").replace(/What stands here is of [^.]*\. /, "");
