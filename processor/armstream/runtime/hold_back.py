@@ -1,8 +1,8 @@
 """Where fills and closes come on two topics, the one ahead in time waits while the other one piles up state; and when a
 task begins, closes wait for the fills that are there, since a bandit without a fill has no other clock than theirs.
 
-Ahead is said of event time: a backlog may have been appended in any order. Nobody waits for a topic that gives nothing
-for a while: what stands in an open transaction looks like records to come.
+Ahead is said of event time: a backlog may have been appended in any order. A topic has records to come until the broker
+says that its end was reached; an end that is not heard of yet, or lies before an open transaction, is no guess of ours.
 """
 
 import logging
@@ -18,7 +18,7 @@ from armstream.settings import LimitSettings
 
 log = logging.getLogger(__name__)
 
-_IDLE_SECONDS = 1.0
+_LONGEST_WAIT_SECONDS = 30.0  # without a record of either topic: the other one's leader may be away
 
 
 class HoldBack:
@@ -30,6 +30,7 @@ class HoldBack:
         self._limits = limits
         self._held: set[tuple[str, int]] = set()
         self._reached: dict[tuple[str, int], int] = {}
+        self._ended_at: dict[tuple[str, int], int] = {}
         self._read_at: dict[int, float] = {}
         self._first_fills_end: dict[int, int] = {}  # of tasks that begin; 0 where none was heard of yet
 
@@ -39,10 +40,15 @@ class HoldBack:
         if len(self._trades) > 1:
             fills, closes = (TopicPartition(name, number) for name in self._trades)
             self._read_at[number] = time.monotonic()
-            self._reached.pop((fills.topic, number), None)
+            for one in (fills, closes):
+                self._ended_at.pop((one.topic, number), None)
             self._first_fills_end[number] = 0
             self._consumer.pause([closes])
             self._held.add((closes.topic, number))
+
+    def hear_end(self, topic: str, number: int, offset: int) -> None:
+        """Nothing that is committed stands at `offset` or behind it, as the broker said."""
+        self._ended_at[topic, number] = offset
 
     def note(self, number: int, records: Sequence[Record], inputs: Sequence[Input]) -> None:
         """What time (ts_event) each topic of a task has reached."""
@@ -75,8 +81,8 @@ class HoldBack:
             return
         reached = {name: self._reached.get((name, number), 0) for name in self._trades}
         ahead = max(reached, key=lambda name: reached[name])
-        others_come = time.monotonic() - self._read_at.get(number, 0.0) < _IDLE_SECONDS and any(
-            lag_records[name] > 0 for name in reached if name != ahead
+        others_come = not self._is_idle(number) and any(
+            not self._is_at_end(task, one) for one in reached if one != ahead
         )
         self._hold_only(number, {ahead} if others_come and self._is_pressed(task) else set())
 
@@ -88,12 +94,17 @@ class HoldBack:
             return False
         if end == 0 and lag_records[fills] > 0:
             end = self._first_fills_end[number] = task.next_offset[fills] + lag_records[fills]
-        is_idle = time.monotonic() - self._read_at[number] >= _IDLE_SECONDS
-        has_read = task.next_offset[fills] >= end if end else (fills, number) in self._reached
-        if is_idle or has_read or self._is_pressed(task):
+        has_read = self._is_at_end(task, fills) or 0 < end <= task.next_offset[fills]
+        if has_read or self._is_idle(number) or self._is_pressed(task):
             del self._first_fills_end[number]
             return False
         return True
+
+    def _is_at_end(self, task: Task, topic: str) -> bool:
+        return self._ended_at.get((topic, task.number)) == task.next_offset[topic]
+
+    def _is_idle(self, number: int) -> bool:
+        return time.monotonic() - self._read_at.get(number, 0.0) >= _LONGEST_WAIT_SECONDS
 
     def _is_pressed(self, task: Task) -> bool:
         """A quarter of a limit is reached; or an eighth, while a topic is held already."""

@@ -171,8 +171,10 @@ class Processor:
                 continue
             if error is None:
                 by_task.setdefault(number, TaskRead()).records.append(record)
-            elif offset > task.next_offset[topic]:
-                by_task.setdefault(number, TaskRead()).ends[topic] = offset
+            else:
+                self._hold_back.hear_end(topic, number, offset)
+                if offset > task.next_offset[topic]:
+                    by_task.setdefault(number, TaskRead()).ends[topic] = offset
         for number, task in ready.items():
             if task.is_due:
                 by_task.setdefault(number, TaskRead())
@@ -388,6 +390,7 @@ class Processor:
         outcome = self._committer.commit(publication, [], self._consumer, self._serve)
         if outcome is Outcome.UNKNOWN:
             self._committer.renew(self._serve)
+        self._restorer.has_claimed = outcome is Outcome.COMMITTED
         wanted.clear()
         if self._member.has_left_records:
             self._member.seek_back(self._serve)
