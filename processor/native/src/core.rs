@@ -161,6 +161,7 @@ impl Core {
     }
 
     /// What metrics need of rewards: (bps, append times, counts by source, clipped).
+    #[allow(clippy::type_complexity)] // it is unpacked at once
     fn measured(&self) -> PyResult<(Vec<f64>, Vec<i64>, [usize; 4], usize)> {
         let batch = self.batch.as_ref().ok_or_else(no_batch)?;
         Ok((batch.rewards_bps.clone(), batch.appended_ms.clone(), batch.sources, batch.clipped))

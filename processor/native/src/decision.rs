@@ -121,7 +121,7 @@ fn observed(
 type Group<'a> = Option<(u8, &'a str)>;
 
 fn groups_of<'a>(arms: &'a Arms, signals: &Signals, parameters: &Parameters) -> Vec<Group<'a>> {
-    let group_of = |name: &'a Box<str>| {
+    let group_of = |name: &'a str| {
         let side = signals.get(name).filter(|side| matches!(*side, BUY | SELL))?;
         let horizon = match parameters.reveals_by_horizon {
             true => name.split_once(':').map_or("", |(_, horizon)| horizon),
@@ -129,7 +129,7 @@ fn groups_of<'a>(arms: &'a Arms, signals: &Signals, parameters: &Parameters) -> 
         };
         Some((if parameters.feedback == Feedback::Side { side } else { 0 }, horizon))
     };
-    arms.names.iter().map(group_of).collect()
+    arms.names.iter().map(|name| group_of(name)).collect()
 }
 
 fn observing(groups: &[Group], decision: &Drawn) -> Vec<f64> {

@@ -87,6 +87,9 @@ where
 {
     let slot = state.slot_of(bandit_id).ok_or(Unusual)?;
     let bandit = state.bandit(slot).ok_or(if state.slots[slot].is_out { Stop::Out } else { Stop::Unusual })?;
+    if bandit.rules.is_none() && state.slots[slot].is_out {
+        return Err(Stop::Out); // it may have got a learner meanwhile
+    }
     let is_ours = bandit.rules.as_ref().is_some_and(|rules| rules.parameters.is_some())
         && !matches!(bandit.learner, Held::Nothing);
     require(is_ours && state.slots[slot].is_here && ts_event >= FIRST_CREDIBLE_MICROS)?;
