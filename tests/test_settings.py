@@ -235,12 +235,12 @@ tint: red
 """
     environment = {"ARMSTREAM__METRICS__PORT": "true", "ARMSTREAM__TOPICS__PREFIX": "a b"}
     assert sorted(errors_of(text, tmp_path, environment)) == [
-        "tint: no such setting (FILE)",
         "kafka.transaction_timeout_ms: must be greater than or equal to 60000, not '59999' (FILE)",
         "limits.arms: must be a valid integer (FILE)",
         "metrics.port: must be a valid integer (environment variable ARMSTREAM__METRICS__PORT)",
         "online_learning.gama: no such setting, online_learning.gamma is meant (FILE)",
         "online_learning.gamma: must be less than or equal to 1, not '1.5' (FILE)",
+        "tint: no such setting (FILE)",
         "topics.prefix: must match pattern '^[a-zA-Z0-9._-]*$' (environment variable ARMSTREAM__TOPICS__PREFIX)",
     ]
 
