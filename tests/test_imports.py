@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "engine": {"engine", "learning", "rules", "events", "codec", "plain", "waiting"},
     "operating": {
         *("operating", "runtime", "intake", "events", "codec", "keys", "rules"),
-        *("settings", "kafka_settings", "waiting", "watermarks", "access"),
+        *("settings", "kafka_settings", "waiting", "watermarks", "access", "printable"),
     },
     "explain": {
         *("explain", "oracle", "rules", "facts", "verify", "operating", "runtime", "events", "codec", "keys"),
@@ -73,6 +73,7 @@ KNOW_KAFKA_OF_WATCH = {"armstream.watch.follow", "armstream.watch.group"}
 PURE_OF_WATCH = {
     f"armstream.watch.{name}" for name in ("alerts", "csv_text", "earned", "facts", "history", "series", "views")
 }
+PURE = ("learning", "evaluation", "rules", "stages", "facts", "keys")
 KNOW_STAGES = {"armstream.verify.shadow"}  # of verify
 FOR_EXPLAIN = "armstream.verify.published"  # of verify: how a record of the log is read
 # Of runtime, what an operator's client may import: it shares neither the loop nor its transactions.
@@ -125,29 +126,43 @@ def broken_laws(module: str, imported: set[str]) -> list[str]:
             broken.append(f"{module} imports {name}: {part} may not import {other}")
         if other in IMPORTED_ONLY_BY and part not in IMPORTED_ONLY_BY[other]:
             broken.append(f"{module} imports {name}: {other} is for {sorted(IMPORTED_ONLY_BY[other])} only")
-        if part in ("learning", "evaluation", "rules", "stages", "facts", "keys") and (top in IMPURE or name in IMPURE):
-            broken.append(f"{module} imports {name}: {part} is pure")
-        if part == "learning" and top not in {"armstream", "numpy", *sys.stdlib_module_names}:
-            broken.append(f"{module} imports {name}: learning is the standard library and numpy")
-        if part == "evaluation" and top not in {"armstream", "msgspec", *sys.stdlib_module_names}:
-            broken.append(f"{module} imports {name}: evaluation is the standard library and the events")
-        if part == "oracle" and top not in {"armstream", *sys.stdlib_module_names}:
-            broken.append(f"{module} imports {name}: the oracle is the standard library and the events")
-        if part == "verify" and other == "stages" and name != "armstream.stages" and module not in KNOW_STAGES:
-            broken.append(f"{module} imports {name}: {' and '.join(sorted(KNOW_STAGES))} knows the stages")
-        if part in ("verify", "explain") and top == "confluent_kafka" and module not in KNOW_KAFKA:
-            broken.append(f"{module} imports {name}: {' and '.join(sorted(KNOW_KAFKA))} know Kafka")
-        if part in CLIENTS and other == "runtime" and not set(name.split(".")[2:3]) <= FOR_OPERATING:
-            broken.append(f"{module} imports {name}: of runtime, {part} may import {sorted(FOR_OPERATING)}")
-        if part == "watch" and top == "confluent_kafka" and module not in KNOW_KAFKA_OF_WATCH:
-            broken.append(f"{module} imports {name}: of watch, {sorted(KNOW_KAFKA_OF_WATCH)} know Kafka")
-        if module in PURE_OF_WATCH and (top in IMPURE or name in IMPURE):
-            broken.append(f"{module} imports {name}: it is pure")
-        if part == "explain" and other == "verify" and not name.startswith(FOR_EXPLAIN):
-            broken.append(f"{module} imports {name}: of verify, explain may import {FOR_EXPLAIN}")
-        if part in ("events", "wire", "codec", "keys", "plain") and top == "confluent_kafka":
-            broken.append(f"{module} imports {name}: {part} knows no Kafka")
+        broken += [f"{module} imports {name}: {law}" for law in _laws_of_rooms(module, part, name, top, other)]
     return broken
+
+
+def _laws_of_rooms(module: str, part: str, name: str, top: str, other: str) -> list[str]:
+    """Those of single rooms that an import of `name` breaks."""
+    is_impure, own = top in IMPURE or name in IMPURE, {"armstream", *sys.stdlib_module_names}
+    knows_kafka = top == "confluent_kafka"
+    laws = (
+        (part in PURE and is_impure, f"{part} is pure"),
+        (module in PURE_OF_WATCH and is_impure, "it is pure"),
+        (part == "learning" and top not in own | {"numpy"}, "learning is the standard library and numpy"),
+        (part == "evaluation" and top not in own | {"msgspec"}, "evaluation is the standard library and the events"),
+        (part == "oracle" and top not in own, "the oracle is the standard library and the events"),
+        (
+            part == "verify" and other == "stages" and name != "armstream.stages" and module not in KNOW_STAGES,
+            f"{' and '.join(sorted(KNOW_STAGES))} knows the stages",
+        ),
+        (
+            part in ("verify", "explain") and knows_kafka and module not in KNOW_KAFKA,
+            f"{' and '.join(sorted(KNOW_KAFKA))} know Kafka",
+        ),
+        (
+            part in CLIENTS and other == "runtime" and not set(name.split(".")[2:3]) <= FOR_OPERATING,
+            f"of runtime, {part} may import {sorted(FOR_OPERATING)}",
+        ),
+        (
+            part == "watch" and knows_kafka and module not in KNOW_KAFKA_OF_WATCH,
+            f"of watch, {sorted(KNOW_KAFKA_OF_WATCH)} know Kafka",
+        ),
+        (
+            part == "explain" and other == "verify" and not name.startswith(FOR_EXPLAIN),
+            f"of verify, explain may import {FOR_EXPLAIN}",
+        ),
+        (part in ("events", "wire", "codec", "keys", "plain") and knows_kafka, f"{part} knows no Kafka"),
+    )
+    return [law for is_broken, law in laws if is_broken]
 
 
 def _part(name: str) -> str:
