@@ -14,7 +14,7 @@ from PIL import Image
 from tests.watch.chromium import BrowserError, Chromium, Page, chromium
 
 VIEWS = ("desk", "bandit", "operate", "compare")
-SIZES = ((1280, 800, 1500), (390, 844, 1900))  # width, height of the window, and most of the picture
+SIZES = ((1280, 800, 1480), (390, 844, 2000))  # width, height of the window, and most of the picture
 SCHEMES = ("light", "dark")
 COLOURS = 256
 MOST_BYTES = 150_000
@@ -60,6 +60,9 @@ def taken(browser: Chromium, address: str, view: str, width: int, height: int, m
     elif view != "desk":
         page.evaluate(f"location.hash = '#/{view}'")
     page.until(DRAWN[view], 30)
+    if view == "bandit":
+        page.evaluate("document.querySelector('.rewards .why').click()")
+        page.until("document.querySelector('.more .formula, .more .warn')", 60)
     time.sleep(1)
     page.resize(width, min(most, page.evaluate("document.documentElement.scrollHeight")))
     time.sleep(1)

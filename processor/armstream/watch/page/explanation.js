@@ -1,7 +1,7 @@
 /** Why one version moved the weights. Law: what the record itself says stands at once; the rest is asked for. */
 
 import { cell, el, name, number, table } from "./elements.js";
-import { bps, dayClockUtc, fixed, known, percent, price } from "./format.js";
+import { bps, dayClockUtc, fixed, known, percent, price, prose } from "./format.js";
 import { armClass } from "./palette.js";
 
 const ANSWER_MS = 60_000;
@@ -99,7 +99,7 @@ const RESULTS = { agrees: "✓ ", differs: "✗ ", unchecked: "" };
 
 function partOf(part) {
   return [
-    el("p", { class: "text" }, part.text),
+    el("p", {}, el("b", {}, prose(part.text))),
     part.missing ? el("p", { class: "warn" }, part.missing) : null,
     part.kind === "reward" ? trade(part) : null,
     part.kind === "reward" ? costs(part) : null,
@@ -107,16 +107,10 @@ function partOf(part) {
   ].filter(Boolean);
 }
 
+/** When it was; the sentence before it says what it was. */
 function trade({ fill, close }) {
   if (!fill || !close) return null;
-  return el(
-    "p",
-    {},
-    el("b", {}, `${fill.side} ${price(fill.quantity)} `),
-    name(fill.instrument_id),
-    ` at ${[price(fill.price), fill.currency].filter(Boolean).join(" ")}, ${dayClockUtc(fill.ts)}; `,
-    `closed ${price(close.quantity)} at ${price(close.price)}, ${dayClockUtc(close.ts)}.`,
-  );
+  return el("p", { class: "dim" }, `Filled ${dayClockUtc(fill.ts)}, closed ${dayClockUtc(close.ts)}.`);
 }
 
 function costs(part) {
