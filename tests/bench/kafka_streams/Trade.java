@@ -8,8 +8,8 @@ record Trade(
         double propensity) {
 
     /** C3 01 and the schema's fingerprint stand before each record; schemas/ decides, and a test compares. */
-    static final byte[] FILL = HexFormat.of().parseHex("c30135c5e880380fb3a1");
-    static final byte[] CLOSE = HexFormat.of().parseHex("c30155d060cc38399482");
+    static final byte[] FILL = HexFormat.of().parseHex("c301e10305ea48e5f435");
+    static final byte[] CLOSE = HexFormat.of().parseHex("c301524ba551dbbd56ed");
 
     private static final int BUY = 1;
 
