@@ -12,7 +12,9 @@ from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from deploy.kafka.broker import Broker, start_kafka
+from confluent_kafka import KafkaException
+
+from deploy.kafka.broker import Broker, NoKafkaError, start_kafka
 from tests.bench import contenders, growth
 from tests.bench.agreement import SUMS_AGREE, WEIGHTS_AGREE
 from tests.bench.backlog import LAYOUTS, settings_of
@@ -42,7 +44,7 @@ def main() -> int:
     started = time.monotonic()
     try:
         report = run_presets(arguments) if arguments.presets else run(arguments)
-    except (BenchError, NotHere) as error:
+    except (BenchError, NotHere, NoKafkaError, KafkaException) as error:
         say(f"no result: {error}")
         return 1
     say(f"took {time.monotonic() - started:.0f} s")
@@ -244,6 +246,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rates", type=_words, default=["10", "1000", HALF], help="events/s; half: of what one takes")
     parser.add_argument("--warm-seconds", type=float, help="at each rate before it is measured; default 60")
     parser.add_argument("--seconds", type=float, help="how long it is measured; default 30")
+    parser.add_argument("--commit-ms", type=_positive, default=contenders.STREAMS_COMMIT_MS, help="of Kafka Streams")
+    parser.add_argument(
+        "--paced-commit-ms", type=_positive, default=contenders.PACED_COMMIT_MS, help="the same where latency counts"
+    )
     parser.add_argument(
         "--plots", type=Path, metavar="FOLDER", help="write throughput.svg, latency.svg, growth.svg there"
     )

@@ -164,7 +164,9 @@ class Committed:
 
     def __init__(self, settings: Settings) -> None:
         client = {"bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": settings.kafka.group_id}
-        self._consumer = Consumer({**client, "isolation.level": "read_uncommitted", "enable.auto.commit": False})
+        self._consumer = Consumer(
+            {**client, **QUIET, "isolation.level": "read_uncommitted", "enable.auto.commit": False}
+        )
         self._wanted = [
             TopicPartition(topic, number)
             for topic in settings.topics.names.trades
@@ -173,7 +175,7 @@ class Committed:
 
     def count(self) -> int:
         """Records committed, over all partitions."""
-        found = self._consumer.committed(self._wanted, 5)
+        found = self._consumer.committed(self._wanted, DEADLINE_SECONDS)
         return sum(at.offset for at in found if at.offset > 0)
 
     def close(self) -> None:

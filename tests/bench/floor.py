@@ -1,6 +1,6 @@
 """The floor: the same records consumed and produced in the same transactions, without work.
 
-`python -m tests.bench.floor SETTINGS`; SIGTERM ends it. Client, client settings and batches are Armstream's: whatever is
+`python -m tests.bench.floor SETTINGS`; SIGTERM ends it. Client, client settings and batches are Armstream's: what is
 there, up to 10,000 records, in one transaction with the input offsets. Each record goes out once, as it came.
 """
 
