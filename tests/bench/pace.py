@@ -44,7 +44,7 @@ class Pace:
     @property
     def fills_ahead(self) -> int:
         """So many fills are sent before the first close."""
-        return max(1, round(self.events_per_second * _BEHIND_SECONDS))
+        return max(1, int(self.events_per_second * _BEHIND_SECONDS))
 
     @property
     def close_count(self) -> int:
