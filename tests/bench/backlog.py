@@ -175,8 +175,17 @@ class Committed:
 
     def count(self) -> int:
         """Records committed, over all partitions."""
-        found = self._consumer.committed(self._wanted, DEADLINE_SECONDS)
-        return sum(at.offset for at in found if at.offset > 0)
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while True:
+            try:
+                found = self._consumer.committed(self._wanted, 5)
+                return sum(at.offset for at in found if at.offset > 0)
+            except KafkaException as failure:
+                error = failure.args[0]
+                moving = error.code() in (KafkaError._TIMED_OUT, KafkaError.NOT_COORDINATOR)
+                if time.monotonic() > deadline or not (moving or error.retriable()):
+                    raise
+                time.sleep(0.1)
 
     def close(self) -> None:
         self._consumer.close()

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from matplotlib import rcParams
 from matplotlib.figure import Figure
@@ -47,8 +46,8 @@ class LatencyResult:
     def of(
         cls, contender: str, layout: str, rate: float, latencies: Sequence[float], commit_p50_seconds: float | None
     ) -> "LatencyResult":
-        shares = (percentile(latencies, share) for share in (0.5, 0.99, 0.999))
-        return cls(contender, layout, rate, len(latencies), *shares, commit_p50_seconds)
+        p50, p99, p999 = (percentile(latencies, share) for share in (0.5, 0.99, 0.999))
+        return cls(contender, layout, rate, len(latencies), p50, p99, p999, commit_p50_seconds)
 
     def cells(self) -> list[str]:
         """p50, p99 and p99.9 in ms. Below a thousand closes the last one is none of them, but the largest."""
@@ -91,16 +90,10 @@ class Report:
 
     def to_table(self) -> str:
         layouts = dict.fromkeys(result.layout for result in self.results)
-        parts: list[Sequence[str]] = [
-            throughput_table([one for one in self.results if one.layout == layout]) for layout in layouts
-        ]
-        for table, rows in (
-            (latency_table, self.latencies),
-            (restore_table, self.restores),
-            (growth_table, self.growth),
-        ):
-            if rows:
-                parts.append(table(rows))  # type: ignore[operator]  # each table has its own rows
+        parts = [throughput_table([one for one in self.results if one.layout == layout]) for layout in layouts]
+        parts += [latency_table(self.latencies)] if self.latencies else []
+        parts += [restore_table(self.restores)] if self.restores else []
+        parts += [growth_table(self.growth)] if self.growth else []
         return "\n".join(line for part in [*parts, self.conditions] for line in (*part, ""))
 
 
@@ -231,13 +224,13 @@ def plot(report: Report, folder: Path) -> None:
     """What of throughput, latency and growth was measured, each as an SVG in the folder."""
     rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bench"})  # small, and the same every time
     folder.mkdir(parents=True, exist_ok=True)
-    for name, rows, draw in (
-        ("throughput", report.results, _draw_throughput),
-        ("latency", report.latencies, _draw_latency),
-        ("growth", report.growth, _draw_growth),
-    ):
-        if rows:
-            figure: Any = draw(rows)  # type: ignore[operator]  # each plot has its own rows
+    figures = {
+        "throughput": _draw_throughput(report.results) if report.results else None,
+        "latency": _draw_latency(report.latencies) if report.latencies else None,
+        "growth": _draw_growth(report.growth) if report.growth else None,
+    }
+    for name, figure in figures.items():
+        if figure is not None:
             figure.savefig(folder / f"{name}.svg", format="svg", metadata={"Date": None})
 
 

@@ -4,7 +4,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -33,7 +32,7 @@ def backlog(bench: Bench) -> Iterator[Backlog]:
 
 
 def armstream() -> contenders.Contender:
-    return replace(contenders.armstream()[0], more=contenders.armstream()[0].more | SMALL)
+    return replace(contenders.armstream()[0], more={**contenders.armstream()[0].more, **SMALL})
 
 
 @pytest.mark.kafka

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from armstream.settings import Settings
@@ -41,9 +42,8 @@ def measure(children: Sequence[Child], settings: Settings, event_count: int) -> 
 
 def await_commits(children: Sequence[Child], settings: Settings, event_count: int) -> list[Look]:
     """What was seen until the group had committed so many records. Raises BenchError after 600 s."""
-    committed = Committed(settings)
-    looks = [_look(committed, children)]
-    try:
+    with closing(Committed(settings)) as committed:
+        looks = [_look(committed, children)]
         deadline = time.monotonic() + LIMIT_SECONDS
         while looks[-1].count < event_count:
             if looks[-1].at > deadline:
@@ -53,8 +53,6 @@ def await_commits(children: Sequence[Child], settings: Settings, event_count: in
             closely = any(low <= share <= high for low, high in _CLOSELY)
             time.sleep(_LOOK_CLOSELY_SECONDS if closely else _LOOK_SECONDS)
             looks.append(_look(committed, children))
-    finally:
-        committed.close()
     return looks
 
 
