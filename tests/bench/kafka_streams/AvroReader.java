@@ -54,7 +54,7 @@ final class AvroReader {
     }
 
     void skipText() {
-        at += (int) number();
+        skipBytes(number());
     }
 
     void skipNumberOrNull() {
@@ -81,11 +81,15 @@ final class AvroReader {
         });
     }
 
+    private void skipBytes(long length) {
+        at += (int) length;
+    }
+
     /** Arrays and maps come in blocks; the last one is empty. */
     private void skipBlocks(Runnable skipItem) {
         for (long count = number(); count != 0; count = number()) {
             if (count < 0) {
-                at += (int) number();
+                skipBytes(number()); // a negative count has the block's size behind it
                 continue;
             }
             for (; count > 0; count--) {
