@@ -42,11 +42,6 @@ class Load:
     position_count: int
 
 
-def sequence_of(event_id: str) -> int:
-    """The place of an event within its load."""
-    return int(event_id[16:], 16)
-
-
 def make_load(
     event_count: int,
     bandit_count: int,
