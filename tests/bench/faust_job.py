@@ -42,9 +42,11 @@ def main() -> None:
         consumer_auto_offset_reset="earliest",
         web_enabled=False,
     )
-    trades = app.topic(settings["trades"], key_type=bytes, value_type=bytes, value_serializer="raw")
+    trades = app.topic(
+        settings["trades"], key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+    )
     outputs = {
-        name: app.topic(settings[name], key_type=bytes, value_type=bytes, value_serializer="raw")
+        name: app.topic(settings[name], key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
         for name in ("rewards", "weights")
     }
     table = app.Table("state", partitions=int(settings["partitions"]))
@@ -56,7 +58,7 @@ def main() -> None:
                 await outputs[name].send(key=event.key, value=value)
 
     app.agent(trades)(learn)
-    worker = faust.Worker(app, argv=["worker"], loglevel="WARNING")
+    worker = faust.Worker(app, loglevel="WARNING")
     worker.execute_from_commandline()
 
 
