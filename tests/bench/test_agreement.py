@@ -1,17 +1,23 @@
 """The plain job against numbers worked by hand, and that who differs from it is named."""
 
 from dataclasses import replace
-from math import exp, log, sqrt
+from math import exp, fsum, log, sqrt
 
 import msgspec
 import pytest
 
 from armstream.codec import decode, encode
 from armstream.events import Close, Fill, Reward
+from armstream.stages.facts import BanditRegistry, TaskLimits
+from armstream.stages.pipeline import Pipeline
+from armstream.stages.state import TaskState
 from tests.bench import plain
 from tests.bench.agreement import Standing, compare, expected
+from tests.bench.backlog import settings_of
 from tests.bench.child import BenchError
-from tests.bench.load import Record
+from tests.bench.load import ARMS as LOAD_ARMS
+from tests.bench.load import Record, make_load
+from tests.stages.events import source_of
 
 ARMS = ("left", "right")
 FILL = Fill(
@@ -83,3 +89,24 @@ def test_who_differs_is_named(found: dict[str, Standing], says: str) -> None:
 def test_two_topics_have_a_wider_tolerance() -> None:
     wanted = Standing(2, 2, (0.5, 0.5))
     compare({"desk": replace(wanted, weights=(0.4999, 0.5001))}, {"desk": wanted}, "fills and closes apart", "it")
+
+
+def test_the_stages_end_where_the_plain_job_ends() -> None:
+    """Two implementations that share the schemas alone, on positions that are whole and in parts."""
+    load = make_load(4_400, 20, 1_700_000_000_000_000)
+    rules = settings_of("default").online_learning.model_copy(update={"families": LOAD_ARMS, "reward_bound_bps": 100.0})
+    pipeline = Pipeline(TaskState(TaskLimits(), BanditRegistry(rules.for_learner())))
+    trades = [decode(record.value) for record in load.records]
+    rewards, last = list[Reward](), dict[str, Standing]()
+    for start in range(0, len(trades), 300):
+        batch = [trade for trade in trades[start : start + 300] if isinstance(trade, Fill | Close)]
+        applied = pipeline.apply(batch, source_of)
+        rewards += applied.rewards
+        for vector in applied.weight_vectors:
+            weights = [arm.weight for arm in vector.arms]
+            last[vector.bandit_id] = Standing(vector.version, vector.total_steps, weights)
+        pipeline.commit()
+    wanted = expected(load.records, LOAD_ARMS)
+    compare(last, wanted.standings, "one topic", "the stages")
+    assert len(rewards) == wanted.reward_count == load.reward_count
+    assert fsum(reward.reward_bps for reward in rewards) == pytest.approx(wanted.sum_bps)
