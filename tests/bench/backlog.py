@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from armstream.resources import resource
 from armstream.runtime.topics import create
@@ -113,6 +113,15 @@ def twin(run: Run, number: int) -> Run:
     path = run.path.with_stem(f"{run.path.stem}-{number}")
     path.write_text(yaml.safe_dump(values))
     return Run(path, load(path, {}))
+
+
+def make_changelogs(run: Run, names: Sequence[str]) -> None:
+    """Compacted topics, as many partitions as the others; they go with the run."""
+    admin = AdminClient({"bootstrap.servers": run.settings.kafka.bootstrap_servers, **QUIET})
+    group, partitions = run.settings.kafka.group_id, run.settings.topics.partitions
+    topics = [NewTopic(f"{group}-{name}", partitions, config={"cleanup.policy": "compact"}) for name in names]
+    for future in admin.create_topics(topics, operation_timeout=30).values() if topics else ():
+        future.result()
 
 
 def _topics(bootstrap_servers: str) -> list[str]:

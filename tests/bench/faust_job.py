@@ -38,6 +38,7 @@ def main() -> None:
         datadir=settings["state.dir"],
         topic_partitions=int(settings["partitions"]),
         topic_replication_factor=1,
+        topic_disable_leader=True,
         broker_commit_interval=float(settings["commit.seconds"]),
         consumer_auto_offset_reset="earliest",
         web_enabled=False,

@@ -8,7 +8,7 @@ from pathlib import Path
 from armstream.settings import Settings
 from tests.bench import agreement, latency, restore, throughput
 from tests.bench.agreement import Outcome
-from tests.bench.backlog import LAYOUTS, PARTITIONS, delete, fill, input_topics, prepare, twin, values
+from tests.bench.backlog import LAYOUTS, PARTITIONS, delete, fill, input_topics, make_changelogs, prepare, twin, values
 from tests.bench.child import BenchError, quantile, start, transaction_buckets
 from tests.bench.contenders import Contender
 from tests.bench.latency import Steady
@@ -74,6 +74,7 @@ class Bench:
         part = backlog.part
         with prepare(*place, more=contender.more, arms=part.arms, partitions=backlog.partitions) as run:
             with ExitStack() as stack:
+                make_changelogs(run, contender.changelogs)
                 runs = [run, *(twin(run, instance) for instance in range(2, instances + 1))]
                 starts = [start(contender.command(one, False), one.path.with_suffix(".log")) for one in runs]
                 children = [stack.enter_context(one) for one in starts]
