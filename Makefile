@@ -16,7 +16,7 @@ help: ## this list
 
 install: $(ENVIRONMENT) ## make .venv with the project and its tools in it
 
-run: $(ENVIRONMENT) ## Kafka, the processor and trading engines, live, on 127.0.0.1:9092 and 9464 where they are free; ARGS="--for 30 --plain" for 30 s without a terminal
+run: $(ENVIRONMENT) ## Kafka, the processor, trading engines and a page, live, on 127.0.0.1:9092, 9464 and 8080 where they are free; ARGS="--for 30 --plain" for 30 s without a terminal
 	@$(BIN)/python -m deploy.run $(ARGS)
 
 engine-example: $(ENVIRONMENT) ## an engine that trades beside make run: base, bandit and blended weights; ARGS="--for 20 --plain"

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Self
 
 HOST = "127.0.0.1"
-KAFKA, METRICS = "Kafka", "metrics"
-DEFAULT_PORTS: Mapping[str, int] = {KAFKA: 9092, METRICS: 9464}
+KAFKA, METRICS, PAGE = "Kafka", "metrics", "the page"
+DEFAULT_PORTS: Mapping[str, int] = {KAFKA: 9092, METRICS: 9464, PAGE: 8080}
 TRIES = 1_000
 
 
@@ -45,6 +45,9 @@ class Ports:
 
     def metrics(self) -> int:
         return self._port(METRICS)
+
+    def page(self) -> int:
+        return self._port(PAGE)
 
     def _port(self, what: str) -> int:
         """Raises NoPortError."""

@@ -1,4 +1,4 @@
-"""`make run`: Kafka, a processor and simulated engines, each a process of its own that shares nothing but Kafka.
+"""`make run`: Kafka, a processor, simulated engines and the page, each a process that shares nothing but Kafka.
 
 Law: they start in that order and stop in the other one, each in bounded time; where one dies, all stop. What the
 processor runs with is a file, which any `armstream` command of another terminal takes with --config.
@@ -24,11 +24,12 @@ from rich.live import Live
 from armstream import demo
 from armstream.engine import FollowerError, WeightsFollower
 from armstream.events import WeightVector
+from armstream.figures import Figures, parse_figures
 from armstream.layers import Layers
 from armstream.operating.settings_change import to_begin_anew
 from armstream.printable import printable
 from armstream.runtime.failures import Stopped
-from armstream.screen import Figures, View, Watch, parse_figures, plain_line, render
+from armstream.screen import View, Watch, plain_line, render
 from armstream.settings import Settings, SettingsError, load
 from armstream.waiting import waiting
 from armstream.yaml_text import written
@@ -61,7 +62,7 @@ FOLLOWER_SECONDS = 30.0
 DRAIN_STEP_SECONDS = 1.5  # the processor measures its lag once a second
 DRAIN_STEPS = 6
 STOP_SECONDS = 15.0
-STOP_AFTER_DEATH_SECONDS = 3.0  # for each of two, so that all is over in 10 s
+STOP_AFTER_DEATH_SECONDS = 2.5  # for each of three, so that all is over in 10 s
 PICTURE_SIZE = (120, 35)  # room for all 15 bandits
 
 LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy of the environment is not for loopback
@@ -82,6 +83,7 @@ class Run:
     data: Path
     config: Path
     settings: Settings
+    page: str  # HOST:PORT
     watch: Watch
     children: list[Child] = field(default_factory=list)
     first_vector_seconds: float | None = None
@@ -112,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             Ports(arguments.data, _say) as ports,
             start_kafka(arguments.data, say=_say, port=ports.kafka) as broker,
         ):
-            summary = _run_on(broker, ports.metrics(), arguments, start, start_unix)
+            summary = _run_on(broker, ports, arguments, start, start_unix)
     except KeyboardInterrupt:
         _say("stopped before there was anything to sum up")
         return 0
@@ -148,18 +150,20 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _run_on(
-    broker: Broker, metrics_port: int, arguments: argparse.Namespace, start: float, start_unix: float
+    broker: Broker, ports: Ports, arguments: argparse.Namespace, start: float, start_unix: float
 ) -> dict[str, object]:
-    config = _write_settings(arguments, broker.bootstrap_servers, metrics_port)
+    config = _write_settings(arguments, broker.bootstrap_servers, ports.metrics())
+    page = f"{HOST}:{ports.page()}"
     environment = {name: value for name, value in os.environ.items() if name not in GIVEN}
     settings = load(config, environment)
     arms, verify, metrics = _to_paste(config, settings)
-    watch = Watch(broker.way, hint=f"{arms}   {metrics}")
-    run = Run(start, start_unix, broker, arguments.data, config, settings, watch)
+    watch = Watch(broker.way, hint=f"http://{page}/   {arms}")
+    run = Run(start, start_unix, broker, arguments.data, config, settings, page, watch)
     with waiting("the topics", TOPICS_SECONDS, _say):
         _create_topics(run.config, environment)
     _say_what_begins_anew(settings, arguments.preset)
     _say("\n  ".join(["to paste in another terminal, here:", arms, verify, metrics]))
+    _say(f"the page of all this: http://{page}/")
     connection = json.dumps({"bootstrap.servers": broker.bootstrap_servers})
     _say(f"an engine connects with {connection}")
     return _start_and_end(run, arguments, environment)
@@ -201,6 +205,7 @@ def _write_settings(arguments: argparse.Namespace, bootstrap_servers: str, metri
     here = {
         "kafka": {"bootstrap_servers": bootstrap_servers},
         "metrics": {"host": HOST, "port": metrics_port},
+        "watch": {"processors": [f"http://{HOST}:{metrics_port}"]},
         "log": {"format": "text"},
     }
     layers.lay((), here, "make run")
@@ -272,7 +277,8 @@ def _counted(bandits: Sequence[str]) -> str:
 def _start_children(run: Run, environment: Mapping[str, str], demo_arguments: Sequence[str]) -> None:
     logs = run.data / "logs"
     logs.mkdir(exist_ok=True)
-    for name, command in {"processor": ("run",), "demo": ("demo", *demo_arguments)}.items():
+    parts = {"processor": ("run",), "demo": ("demo", *demo_arguments), "watch": ("watch", "--http", run.page)}
+    for name, command in parts.items():
         whole = [*ARMSTREAM, command[0], "--config", str(run.config), *command[1:]]
         run.children.append(Child(name, whole, environment, logs / f"{name}.log"))
 
@@ -342,13 +348,13 @@ def _end(run: Run, follower: WeightsFollower) -> dict[str, object]:
     events, rewards and dead_letters are the processor's counters; updates, bandits and max_version are read from the
     weights topic, read_committed: the vectors of this run, and the bandits and the highest version of all runs.
     """
-    processor, engines = run.children
+    processor, engines, watch = run.children
     _say("stopping: the engines close what is open, the processor finishes it, then Kafka stops; some 10 s")
     _stop([engines], STOP_SECONDS)
     figures = _drain(run)
     view = run.watch.view(run.elapsed_seconds)
     follower.bandit_ids()  # raises where following has failed
-    _stop([processor], STOP_SECONDS)
+    _stop([processor, watch], STOP_SECONDS)
     versions = [bandit.vector.version for bandit in view.bandits]
     seconds = run.first_vector_seconds
     return {

@@ -33,10 +33,17 @@ COMMANDS = [
     ["experts"],
     ["experts", "add"],
     ["experts", "remove"],
+    ["cat"],
+    ["dead-letters"],
+    ["dead-letters", "list"],
+    ["dead-letters", "show"],
+    ["dead-letters", "resend"],
     ["reset"],
     ["reset", "to-snapshots"],
     ["reset", "anew"],
+    ["explain"],
     ["verify"],
+    ["watch"],
     ["check-config"],
 ]
 ARGUMENTS = {
@@ -46,7 +53,11 @@ ARGUMENTS = {
     "set-bound": ["book", "60"],
     "pause": ["book"],
     "resume": ["book"],
+    "cat": ["trades"],
+    "show": ["trades:3:1042"],
+    "resend": ["trades:3:1042", "--reason", "the feed sent 0"],
     "anew": ["--group", "desk-2", "--suffix=-2"],
+    "explain": ["desk", "--version", "3"],
 }
 
 
@@ -101,8 +112,12 @@ def test_help_lists_the_commands_and_nothing_that_is_not_there_yet(capsys: pytes
         "topics",
         "arms",
         "experts",
+        "cat",
+        "dead-letters",
         "reset",
+        "explain",
         "verify",
+        "watch",
         "check-config",
     ]
 
@@ -126,10 +141,28 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["run", "--skip", "trades:x:5"],
         ["run", "--skip", ":1:5"],
         ["verify", "--yaml"],
+        ["watch", "--http", "8080"],
+        ["watch", "--http", ":8080"],
+        ["watch", "--http", "127.0.0.1:65536"],
+        ["watch", "--http", "127.0.0.1:http"],
+        ["explain", "desk"],
+        ["explain", "--version", "3"],
+        ["explain", "desk", "--version", "0"],
+        ["explain", "desk", "--version", "3", "--at", "2026-11-28"],
+        ["explain", "desk", "--at", "yesterday"],
         ["arms"],
         ["arms", "add", "book"],
         ["arms", "pause", "book", "ridge"],
+        ["arms", "add", "book", "--", "--"],
+        ["arms", "set-bound", "book", "--", "--"],
+        ["experts", "remove", "book", "--", "--"],
         ["experts", "add", "book"],
+        ["cat"],
+        ["cat", "trades", "--last", "-1"],
+        ["cat", "trades", "--from", "yesterday"],
+        ["dead-letters", "show", "trades:3"],
+        ["dead-letters", "resend", "trades:3:1042"],
+        ["dead-letters", "resend", "trades:3:1042", "--reason", "x", "--set", "quantity"],
         ["reset"],
         ["reset", "to-snapshots", "trades:0:5"],
         ["reset", "anew", "--group", "desk-2"],
@@ -159,7 +192,11 @@ def test_check_config_shows_what_a_run_would_have_and_ok(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "command",
-    [command for command in COMMANDS if command not in (["topics"], ["arms"], ["experts"], ["reset"])],
+    [
+        command
+        for command in COMMANDS
+        if command not in (["topics"], ["arms"], ["experts"], ["dead-letters"], ["reset"])
+    ],
     ids=" ".join,
 )
 def test_bad_settings_are_1_with_every_error_before_anything_starts(command: list[str], tmp_path: Path) -> None:
@@ -273,6 +310,18 @@ def test_verify_without_a_broker_is_1_and_says_for_which_it_waits_and_nothing_el
     assert failed.startswith("verify: Kafka at 127.0.0.1:1: ")
 
 
+def test_explain_asks_for_the_moment_in_utc_and_says_which_broker_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """14:32:07 in New York is 19:32:07 UTC in November; without a zone, and as a number, it is UTC."""
+    moments = [cli._moment(text) for text in ("2026-11-28T14:32:07-05:00", "2026-11-28 19:32:07", "1795894327")]
+    assert moments == [1_795_894_327_000_000] * 3
+    monkeypatch.setenv("ARMSTREAM__KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setattr("armstream.access._REQUEST_SECONDS", 0.5)
+    assert cli.main(["explain", "desk", "--version", "1"]) == 1
+    assert capsys.readouterr().err.startswith("explain: Kafka at 127.0.0.1:1: ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -295,6 +344,32 @@ def test_arms_without_a_broker_is_1_and_says_which(
     for arguments in (["list"], ["reset", "book"]):
         assert cli.main(["arms", *arguments]) == 1
         assert capsys.readouterr().err.startswith("Kafka at 127.0.0.1:1: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["cat", "trades", "--follow", "--until", "1h"], "--follow goes on until Ctrl-C"),
+        (["dead-letters", "list", "--class", "BROKEN"], "--class BROKEN is none of UNKNOWN, DECODE, VALIDATION"),
+        (["dead-letters", "resend", "trades:3:1042", "--reason", " "], "--by and --reason must not be empty"),
+        (["dead-letters", "resend", "t:3:1", "--reason", "x", "--value-file", "no-such"], "--value-file no-such: "),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_asked_of_records_is_1_and_a_line_before_anything_is_read(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 1
+    assert capsys.readouterr().err.startswith(words)
+
+
+def test_a_line_of_json_stays_one_where_the_encoding_has_not_all_of_it() -> None:
+    script = r"from armstream import cli; cli._write('{\"name\": \"é\U0001f600\"}', flush=True)"
+    environment = {"PYTHONPATH": str(ROOT / "processor"), "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, **environment}, capture_output=True, check=True
+    )
+    assert done.stdout == rb'{"name": "\u00e9\ud83d\ude00"}' + b"\n"
 
 
 class Loop:
@@ -334,6 +409,18 @@ def test_the_demo_without_its_packages_says_what_to_install(
     monkeypatch.setitem(sys.modules, "bokeh_sampledata", None)  # as if it were not installed
     assert cli.main(["demo", "--config", str(resource("config", "demo.yaml")), "--for", "1"]) == 1
     assert capsys.readouterr().err.endswith("bokeh_sampledata is not installed: pip install 'armstream[demo]'\n")
+
+
+def test_the_screen_of_watch_without_its_package_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("rich", "rich.console", "rich.live"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in [name for name in sys.modules if name in ("armstream.screen", "armstream.watch.terminal")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert cli.main(["watch"]) == 1
+    assert "rich" in (said := capsys.readouterr().err)
+    assert said.endswith("is not installed: pip install 'armstream[demo]'\n")
 
 
 def test_nothing_but_the_demo_needs_the_demos_packages() -> None:

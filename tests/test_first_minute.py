@@ -17,7 +17,7 @@ from tests.deploy.test_run import Started, until
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "start").glob("*.md"))]
-KAFKA, METRICS = "127.0.0.1:9092", "127.0.0.1:9464"
+KAFKA, METRICS, PAGE = "127.0.0.1:9092", "127.0.0.1:9464", "127.0.0.1:8080"
 COMMAND_SECONDS = 180.0
 BANDITS_SECONDS = 60.0
 RATE = 50  # events a second: verify derives all of it again
@@ -88,9 +88,12 @@ def test_what_make_run_prints_and_what_the_first_pages_say_works_as_it_stands(ru
     until(lambda: all(name in shown(run, arms) for name in wanted), BANDITS_SECONDS, lambda: run.text)
     assert "armstream_rewards_total" in shown(run, metrics)
     assert re.search("verified|partial", shown(run, verify))
-    for what, address in {"Kafka": KAFKA, "metrics": METRICS}.items():
+    for what, address in {"Kafka": KAFKA, "metrics": METRICS, "the page": PAGE}.items():
         port = address.partition(":")[2]
         assert address in run.text or f"{what}: port {port} is taken" in run.text
+
+    (address,) = re.findall(r"the page of all this: (http://\S+)", run.text)
+    assert "<title>Armstream" in shown(run, f"curl --silent --show-error --fail {address}")
 
     assert engines()
     for number, engine in enumerate(engines()):

@@ -19,6 +19,7 @@ IMPURE = {"confluent_kafka", "prometheus_client", "time", "random", "os", "secre
 # A part and what else of the package it may import; a part that is not named may import what is not kept from it below.
 MAY_IMPORT = {
     "learning": {"learning"},
+    "evaluation": {"evaluation", "events"},
     "standalone": {"standalone", "persistence", "learning", "plain"},
     "persistence": {"persistence"},
     "events": {"events"},
@@ -43,8 +44,18 @@ MAY_IMPORT = {
     "engine": {"engine", "learning", "rules", "events", "codec", "plain", "waiting"},
     "operating": {
         *("operating", "runtime", "intake", "events", "codec", "keys", "rules"),
-        *("settings", "kafka_settings", "waiting", "watermarks", "access"),
+        *("settings", "kafka_settings", "waiting", "watermarks", "access", "printable"),
     },
+    "explain": {
+        *("explain", "oracle", "rules", "facts", "verify", "operating", "runtime", "events", "codec", "keys"),
+        *("settings", "waiting", "printable", "access"),
+    },
+    "watch": {
+        *("watch", "evaluation", "explain", "screen", "figures", "serving", "runtime", "intake", "events", "codec"),
+        *("keys", "rules", "facts", "settings", "access", "waiting"),
+    },
+    "serving": {"serving"},
+    "figures": {"figures"},
     "access": {"access", "settings", "waiting"},
     "waiting": {"waiting"},
     "watermarks": {"watermarks"},
@@ -56,17 +67,26 @@ OWN_PARTS = {
     "armstream.standalone.persistence": "persistence",
 }
 EXPORTS = {"armstream.learning": {"standalone"}}  # names of another room, loaded when they are asked for
-KNOW_KAFKA = {"armstream.verify.log"}  # of verify
+KNOW_KAFKA = {"armstream.verify.log", "armstream.explain.log"}  # of verify and explain
+CLIENTS = ("operating", "explain", "watch")  # of the cluster, beside the processors
+KNOW_KAFKA_OF_WATCH = {"armstream.watch.follow", "armstream.watch.group"}
+PURE_OF_WATCH = {
+    f"armstream.watch.{name}" for name in ("alerts", "csv_text", "earned", "facts", "history", "series", "views")
+}
+PURE = ("learning", "evaluation", "rules", "stages", "facts", "keys")
 KNOW_STAGES = {"armstream.verify.shadow"}  # of verify
+FOR_EXPLAIN = "armstream.verify.published"  # of verify: how a record of the log is read
 # Of runtime, what an operator's client may import: it shares neither the loop nor its transactions.
 FOR_OPERATING = {"committed", "failures", "identity", "snapshots", "topics"}
 IMPORTED_ONLY_BY = {
     "cli": {"cli"},
     "demo": {"cli", "demo"},
-    "verify": {"cli", "verify"},
-    "oracle": {"oracle", "rules", "verify"},
-    "runtime": {"cli", "runtime", "operating"},
-    "operating": {"cli", "operating"},
+    "verify": {"cli", "verify", "explain"},
+    "explain": {"cli", "explain", "watch"},
+    "watch": {"cli", "watch"},
+    "oracle": {"oracle", "rules", "verify", "explain"},
+    "runtime": {"cli", "runtime", "operating", "explain", "watch"},
+    "operating": {"cli", "operating", "explain"},
     "yaml": {"yaml_text"},
     "os.environ": {"settings", "cli"},  # the command hands it to settings
     "os.getenv": set[str](),
@@ -106,21 +126,43 @@ def broken_laws(module: str, imported: set[str]) -> list[str]:
             broken.append(f"{module} imports {name}: {part} may not import {other}")
         if other in IMPORTED_ONLY_BY and part not in IMPORTED_ONLY_BY[other]:
             broken.append(f"{module} imports {name}: {other} is for {sorted(IMPORTED_ONLY_BY[other])} only")
-        if part in ("learning", "rules", "stages", "facts", "keys") and (top in IMPURE or name in IMPURE):
-            broken.append(f"{module} imports {name}: {part} is pure")
-        if part == "learning" and top not in {"armstream", "numpy", *sys.stdlib_module_names}:
-            broken.append(f"{module} imports {name}: learning is the standard library and numpy")
-        if part == "oracle" and top not in {"armstream", *sys.stdlib_module_names}:
-            broken.append(f"{module} imports {name}: the oracle is the standard library and the events")
-        if part == "verify" and other == "stages" and name != "armstream.stages" and module not in KNOW_STAGES:
-            broken.append(f"{module} imports {name}: {' and '.join(sorted(KNOW_STAGES))} knows the stages")
-        if part == "verify" and top == "confluent_kafka" and module not in KNOW_KAFKA:
-            broken.append(f"{module} imports {name}: {' and '.join(sorted(KNOW_KAFKA))} know Kafka")
-        if part == "operating" and other == "runtime" and not set(name.split(".")[2:3]) <= FOR_OPERATING:
-            broken.append(f"{module} imports {name}: of runtime, operating may import {sorted(FOR_OPERATING)}")
-        if part in ("events", "wire", "codec", "keys", "plain") and top == "confluent_kafka":
-            broken.append(f"{module} imports {name}: {part} knows no Kafka")
+        broken += [f"{module} imports {name}: {law}" for law in _laws_of_rooms(module, part, name, top, other)]
     return broken
+
+
+def _laws_of_rooms(module: str, part: str, name: str, top: str, other: str) -> list[str]:
+    """Those of single rooms that an import of `name` breaks."""
+    is_impure, own = top in IMPURE or name in IMPURE, {"armstream", *sys.stdlib_module_names}
+    knows_kafka = top == "confluent_kafka"
+    laws = (
+        (part in PURE and is_impure, f"{part} is pure"),
+        (module in PURE_OF_WATCH and is_impure, "it is pure"),
+        (part == "learning" and top not in own | {"numpy"}, "learning is the standard library and numpy"),
+        (part == "evaluation" and top not in own | {"msgspec"}, "evaluation is the standard library and the events"),
+        (part == "oracle" and top not in own, "the oracle is the standard library and the events"),
+        (
+            part == "verify" and other == "stages" and name != "armstream.stages" and module not in KNOW_STAGES,
+            f"{' and '.join(sorted(KNOW_STAGES))} knows the stages",
+        ),
+        (
+            part in ("verify", "explain") and knows_kafka and module not in KNOW_KAFKA,
+            f"{' and '.join(sorted(KNOW_KAFKA))} know Kafka",
+        ),
+        (
+            part in CLIENTS and other == "runtime" and not set(name.split(".")[2:3]) <= FOR_OPERATING,
+            f"of runtime, {part} may import {sorted(FOR_OPERATING)}",
+        ),
+        (
+            part == "watch" and knows_kafka and module not in KNOW_KAFKA_OF_WATCH,
+            f"of watch, {sorted(KNOW_KAFKA_OF_WATCH)} know Kafka",
+        ),
+        (
+            part == "explain" and other == "verify" and not name.startswith(FOR_EXPLAIN),
+            f"of verify, explain may import {FOR_EXPLAIN}",
+        ),
+        (part in ("events", "wire", "codec", "keys", "plain") and knows_kafka, f"{part} knows no Kafka"),
+    )
+    return [law for is_broken, law in laws if is_broken]
 
 
 def _part(name: str) -> str:
@@ -158,6 +200,9 @@ def test_the_walk_finds_the_package() -> None:
         ("armstream.learning.exp3ix", "from ..stages.reward import apply"),
         ("armstream.learning.exp3ix", "import importlib"),
         ("armstream.learning.exp3ix", "now = __import__('time').time()"),
+        ("armstream.evaluation.estimator", "import time"),
+        ("armstream.evaluation.estimator", "import numpy"),
+        ("armstream.evaluation.revealed", "from armstream.learning.feedback import mirrored"),
         ("armstream.stages.reward", "from confluent_kafka import Consumer"),
         ("armstream.stages.reward", "import prometheus_client"),
         ("armstream.stages.reward", "from armstream.runtime.metrics import rewards_total"),
@@ -191,6 +236,16 @@ def test_the_walk_finds_the_package() -> None:
         ("armstream.operating.command", "from armstream.runtime.loop import Processor"),
         ("armstream.operating.command", "from armstream.runtime import restore"),
         ("armstream.operating.command", "from armstream.stages.state import TaskState"),
+        ("armstream.explain.replay", "from armstream.learning import Exp3IXBandit"),
+        ("armstream.explain.replay", "from armstream.verify.shadow import Shadow"),
+        ("armstream.explain.replay", "from armstream.stages.state import TaskState"),
+        ("armstream.explain.vector", "from confluent_kafka import Consumer"),
+        ("armstream.explain.bandit", "from armstream.runtime.loop import Processor"),
+        ("armstream.operating.command", "from armstream.explain.vector import explain"),
+        ("armstream.watch.server", "from confluent_kafka import Consumer"),
+        ("armstream.watch.history", "import time"),
+        ("armstream.watch.run", "from armstream.runtime.loop import Processor"),
+        ("armstream.runtime.loop", "from armstream.watch.board import Board"),
         ("armstream.keys", "import time"),
         ("armstream.plain", "from armstream.events import Fill"),
         ("armstream.plain", "import confluent_kafka"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from armstream.keys import TASK_KEY, murmur2, partition_of, position_key
+from armstream.keys import TASK_KEY, claim_key, is_of, murmur2, page_key, partition_of, position_key
 
 # org.apache.kafka.common.utils.UtilsTest.testMurmur2
 JAVA_MURMUR2 = {
@@ -28,3 +28,26 @@ def test_the_keys_of_the_wire_are_as_they_ever_were() -> None:
     """Compacted topics hold them: another key would leave what stands under the old one there for ever."""
     assert TASK_KEY == b"\0task"
     assert position_key("book", "p1").encode() == b"book\0p1"
+
+
+@pytest.mark.parametrize(
+    ("key", "is_books"),
+    [
+        (b"book", True),
+        (position_key("book", "p1").encode(), True),
+        (position_key("book", "").encode(), True),
+        (page_key("book", "p1", 0).encode(), True),
+        (page_key("book", "p1", 12).encode(), True),
+        (b"books", False),
+        (b"boo", False),
+        (position_key("books", "book").encode(), False),
+        (page_key("books", "book", 0).encode(), False),
+        (page_key("other", "p1", 0).encode(), False),
+        (TASK_KEY, False),
+        (claim_key("book", "book"), False),
+        (b"", False),
+        (None, False),
+    ],
+)
+def test_a_key_is_of_the_bandit_that_it_is_about_and_of_no_other(key: bytes | None, is_books: bool) -> None:
+    assert is_of(key, b"book") is is_books

@@ -3,12 +3,15 @@
 import io
 import json
 import logging
+import os
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from armstream.logs import LineFormatter, configure
+from armstream.logs import LineFormatter, Repeats, configure
 
 
 def record(message: str, *arguments: object, **extra: object) -> logging.LogRecord:
@@ -48,6 +51,42 @@ def test_no_control_character_is_in_a_line() -> None:
     assert shown.isprintable()
     fields = json.loads(shown)
     assert (fields["message"], fields["bandit"]) == (CONTROLS, CONTROLS)
+
+
+def test_what_a_kafka_client_says_again_and_again_is_written_once_in_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the numbers of a ten minutes' outage: 20 lines a second, one kind for each of two clients."""
+    now, repeats, written = 0.0, Repeats(), list[str]()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    for count in range(12_000):
+        now = count / 20
+        one = f"[thrd:127.0.0.1:{9_000 + count % 7}/bootstrap]: Connection refused (after {count % 3}ms)"
+        for name in ("restore", "member"):
+            made = record("%s [%s] %s", "FAIL", f"rdkafka#{name}-5", one)
+            if repeats.filter(made):
+                written.append(made.getMessage())
+    assert len(written) == 2 * 60
+    assert written[2].endswith("Connection refused (after 2ms) (and 199 more like it in 10 s)")
+    assert repeats.filter(record("kafka: %s", "another one"))
+    assert all(repeats.filter(record("task %d is ready", 1)) for _ in range(3)), "what is ours is all written"
+
+
+def test_what_libraries_say_are_lines_as_any_other_and_no_outage_repeats_them() -> None:
+    code = """
+import logging, warnings
+from armstream.logs import configure
+configure("INFO", "json")
+warnings.warn("closed", RuntimeWarning)
+for _ in range(3):
+    logging.error("%s [%s] %s", "FAIL", "rdkafka#producer-1", "Connection refused")
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    warning, refused = map(json.loads, done.stderr.splitlines())
+    assert warning["level"] == "WARNING"
+    assert "RuntimeWarning: closed" in warning["message"]
+    assert refused["message"] == "FAIL [rdkafka#producer-1] Connection refused"
 
 
 def test_no_line_of_an_exception_looks_like_a_record_of_its_own() -> None:

@@ -8,7 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from rich.console import Console
 
 from armstream.events import ArmWeight, ExpertWeight, WeightVector
-from armstream.screen import Figures, View, Watch, bar, parse_figures, plain_line, quantile, render, sparkline
+from armstream.figures import Figures, parse_figures, quantile
+from armstream.screen import View, Watch, bar, plain_line, render, sparkline
 
 ARMS = ("momentum", "mean_reversion", "breakout", "average_cross", "buy_and_hold")
 

@@ -7,6 +7,10 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PAGE = """
+from armstream.watch.server import _assets
+assert {"index.html", "watch.css", "watch.js", "uPlot.min.js"} <= _assets().keys(), _assets().keys()
+"""
 
 
 def main() -> None:
@@ -22,6 +26,7 @@ def main() -> None:
         run(armstream, "--help", cwd=elsewhere)
         run(armstream, "check-config", cwd=elsewhere)
         run(armstream, "check-config", "--config", demos_file(armstream, elsewhere), cwd=elsewhere)
+        run(str(environment / "bin" / "python"), "-c", PAGE, cwd=elsewhere)
 
 
 def demos_file(armstream: str, cwd: Path) -> str:

@@ -105,6 +105,38 @@ def list_rights(settings: Settings) -> tuple[Right, ...]:
     return tuple(Right("Read", "topic", name) for name in (names.weights, names.bandit_snapshots, names.dead_letters))
 
 
+def watch_rights(settings: Settings) -> tuple[Right, ...]:
+    """Those of `armstream watch`: of trades it reads when the first one waits that is not learned from, and what it
+    explains."""
+    names = settings.topics.names
+    reads = [Right("Read", "topic", name) for name in names.all if name != names.position_snapshots]
+    return *reads, Right("Describe", "group", settings.kafka.group_id)
+
+
+def explain_rights(settings: Settings) -> tuple[Right, ...]:
+    names = settings.topics.names
+    outputs = names.rewards, names.weights, names.bandit_snapshots, names.dead_letters
+    return tuple(Right("Read", "topic", name) for name in (*names.inputs, *outputs))
+
+
+def cat_rights(settings: Settings, topics: Iterable[str] = ()) -> tuple[Right, ...]:
+    """Those of `armstream cat` on the `topics` that it shows, which may be any."""
+    return tuple(Right("Read", "topic", name) for name in topics or settings.topics.names.all)
+
+
+def letters_rights(settings: Settings) -> tuple[Right, ...]:
+    """Those of `armstream dead-letters list` and `show`."""
+    return (Right("Read", "topic", settings.topics.names.dead_letters),)
+
+
+def resend_rights(settings: Settings) -> tuple[Right, ...]:
+    """Those of `armstream dead-letters resend`, which reads an input where a letter has left its record there, and
+    what became of what it sent."""
+    names = settings.topics.names
+    outputs = (names.dead_letters, names.rewards, names.bandit_snapshots, names.position_snapshots)
+    return *_topics(("Read", "Write"), names.inputs), *_topics(("Read",), outputs)
+
+
 def to_snapshots_rights(settings: Settings) -> tuple[Right, ...]:
     """Those of `armstream reset to-snapshots`, which for a moment is a member of the group, and commits for it."""
     names = settings.topics.names
@@ -140,7 +172,12 @@ RIGHTS: Mapping[str, Callable[[Settings], tuple[Right, ...]]] = {
     "`topics check`": check_rights,
     "`arms` and `experts` commands": ask_rights,
     "`arms list`": list_rights,
+    "`cat`, on the topic that it shows": cat_rights,
+    "`dead-letters list` and `show`": letters_rights,
+    "`dead-letters resend`": resend_rights,
+    "`explain`": explain_rights,
     "`verify`": verify_rights,
+    "`watch`": watch_rights,
     "`reset to-snapshots`": to_snapshots_rights,
     "`reset anew`, with the new names": anew_rights,
 }

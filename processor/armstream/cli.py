@@ -4,8 +4,11 @@ Each command imports what it needs when it runs: `--help` answers at once, and o
 """
 
 import argparse
+import getpass
+import json
 import os
 import re
+import select
 import signal
 import sys
 import time
@@ -13,14 +16,17 @@ import uuid
 from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from armstream import __version__
-from armstream.printable import printable
+from armstream.operating.moment import moment_micros
+from armstream.printable import json_printable, printable
 from armstream.resources import resource
+from armstream.text_file import read_text
 
 if TYPE_CHECKING:
-    from armstream.events import Action
+    from armstream.events import Action, Close, Command, Fill
+    from armstream.operating.cat import Selection
     from armstream.settings import Settings
 
 DEMO_PACKAGES = {"bokeh_sampledata", "pandas", "rich"}
@@ -28,7 +34,10 @@ DEMO_PACKAGES = {"bokeh_sampledata", "pandas", "rich"}
 Record = tuple[str, int, int]
 
 _LONGEST_WAIT_SECONDS = 86_400.0
+_WATCH_ADDRESS = "127.0.0.1:8080"
 _MOST_MESSAGE_CHARACTERS = 500
+_SINGLE = ("bandit", "arm", "expert", "value")
+_MOST_LAST = 100_000  # records that are held
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,6 +46,14 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         shown = printable(message)
         super().error(shown if len(shown) <= _MOST_MESSAGE_CHARACTERS else f"{shown[:_MOST_MESSAGE_CHARACTERS]}...")
+
+    def parse_known_args(self, *arguments: Any, **named: Any) -> Any:
+        """Of a second -- argparse makes an empty list, in place of one value."""
+        parsed, left = super().parse_known_args(*arguments, **named)
+        lacking = [name for name in _SINGLE if getattr(parsed, name, None) == []]
+        if lacking:
+            self.error(f"-- is no value of {', '.join(lacking)}")
+        return parsed, left
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,7 +121,11 @@ def _parser(with_demo: bool) -> Parser:
     check.set_defaults(command=_topics_check)
 
     _add_arms(commands)
+    _add_cat(commands)
+    _add_dead_letters(commands)
     _add_reset(commands)
+
+    _add_explain(commands)
 
     verify = _add(
         commands,
@@ -120,6 +141,22 @@ def _parser(with_demo: bool) -> Parser:
         "--follow", action="store_true", help="go on while processors run, until Ctrl-C (0) or a difference (1)"
     )
     verify.set_defaults(command=_verify)
+
+    watch = _add(
+        commands,
+        "watch",
+        "show what is learned while it runs, on a page or in this terminal; nothing is written",
+        f"armstream watch --config mine.yaml --http {_WATCH_ADDRESS}",
+    )
+    watch.add_argument(
+        "--http",
+        type=_address,
+        nargs="?",
+        const=_address(_WATCH_ADDRESS),
+        metavar="HOST:PORT",
+        help=f"serve a page there (default {_WATCH_ADDRESS}) instead of a screen here; it has no login",
+    )
+    watch.set_defaults(command=_watch)
 
     check_config = _add(
         commands,
@@ -170,6 +207,69 @@ def _add_arms(commands: "argparse._SubParsersAction[Parser]") -> None:
         _ask(_add(actions, name, purpose, f"armstream experts {example}"), action, "expert")
 
 
+def _add_cat(commands: "argparse._SubParsersAction[Parser]") -> None:
+    cat = _add(
+        commands,
+        "cat",
+        "show a topic's records as lines of JSON, by time",
+        "armstream cat rewards --bandit eu-equities --from 2h | jq .record.reward_bps",
+    )
+    cat.add_argument("topic", type=_text, metavar="TOPIC", help="a topic of the settings, by its name or its setting")
+    cat.add_argument("--follow", action="store_true", help="go on with each record that comes, until Ctrl-C")
+    _add_selection(cat, "records")
+    cat.set_defaults(command=_cat)
+
+
+def _add_dead_letters(commands: "argparse._SubParsersAction[Parser]") -> None:
+    letters = commands.add_parser(
+        "dead-letters",
+        help="show inputs that were refused, or send them again",
+        epilog="example: armstream dead-letters list --from 1d",
+    )
+    actions = letters.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    lists = _add(
+        actions, "list", "a line for each dead letter", "armstream dead-letters list --class VALIDATION --last 20"
+    )
+    lists.add_argument("--class", type=str.upper, dest="error_class", metavar="CLASS", help="those of one class alone")
+    _add_selection(lists, "dead letters")
+    lists.set_defaults(command=_dead_letters_list)
+
+    place = "TOPIC:PARTITION:OFFSET"
+    show = _add(
+        actions, "show", "show one whole, with what its record says", "armstream dead-letters show trades:3:1042"
+    )
+    show.add_argument("place", type=_record, metavar=place, help="the record's place, or the dead letter's own")
+    show.add_argument("--json", action="store_true", help="one line of JSON, with the record's event in source_event")
+    show.set_defaults(command=_dead_letters_show)
+
+    resend = _add(
+        actions,
+        "resend",
+        "send records that were refused again, as they are or mended; nothing is written before all can be",
+        "armstream dead-letters resend trades:3:1042 --set quantity=100 --reason 'the feed sent 0' --dry-run",
+    )
+    resend.add_argument("places", type=_record, nargs="+", metavar=place, help="as of show")
+    resend.add_argument(
+        "--set", type=_change, action="append", default=[], metavar="FIELD=VALUE", help="mend a field; may be repeated"
+    )
+    resend.add_argument("--value-file", type=Path, metavar="FILE", help="the whole record as JSON, as in source_event")
+    resend.add_argument("--reason", type=_text, required=True, help="goes with the record, in a header")
+    resend.add_argument("--by", type=_text, metavar="NAME", help="who asks, in a header (default: the user's name)")
+    resend.add_argument("--dry-run", action="store_true", help="show what would be written, and write nothing")
+    resend.add_argument(
+        "--wait", type=_seconds, default=30.0, metavar="SECONDS", help="for what becomes of it (default 30)"
+    )
+    resend.set_defaults(command=_dead_letters_resend)
+
+
+def _add_selection(parser: Parser, what: str) -> None:
+    parser.add_argument("--bandit", type=_text, metavar="BANDIT", help=f"{what} of one alone, by its bandit_id")
+    times = "2026-11-28T09:14 (UTC), seconds or milliseconds since 1970, or 15m, 2h, 3d for so long ago"
+    parser.add_argument("--from", type=_moment_ms, dest="from_ms", metavar="TIME", help=f"not before: {times}")
+    parser.add_argument("--until", type=_moment_ms, dest="until_ms", metavar="TIME", help="before this time")
+    parser.add_argument("--last", type=_count, metavar="N", help=f"the last N {what} of those, of all partitions")
+
+
 def _add_reset(commands: "argparse._SubParsersAction[Parser]") -> None:
     reset = commands.add_parser(
         "reset", help="the ways out where a start refuses", epilog="example: armstream reset to-snapshots --dry-run"
@@ -201,6 +301,26 @@ def _add_reset(commands: "argparse._SubParsersAction[Parser]") -> None:
     anew.set_defaults(command=_reset_anew)
     for each in (to_snapshots, anew):
         each.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
+
+
+def _add_explain(commands: "argparse._SubParsersAction[Parser]") -> None:
+    explain = _add(
+        commands,
+        "explain",
+        "show why a bandit's weights moved: each reward and command, and the formula with its numbers",
+        "armstream explain eu-equities --version 48213",
+    )
+    explain.add_argument("bandit", type=_text, help="its bandit_id")
+    which = explain.add_mutually_exclusive_group(required=True)
+    which.add_argument("--version", type=_version, metavar="N", help="the vector that this version was published with")
+    which.add_argument(
+        "--at", type=_moment, metavar="TIME", help="the newest vector by then: 2026-11-28T14:32:07, UTC if not said"
+    )
+    explain.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    explain.add_argument(
+        "--within", type=_seconds, default=600.0, metavar="SECONDS", help="give up after so many (default 600)"
+    )
+    explain.set_defaults(command=_explain)
 
 
 def _ask(asked: Parser, action: "Action", what: str) -> None:
@@ -243,6 +363,52 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds <= _LONGEST_WAIT_SECONDS:
         raise argparse.ArgumentTypeError(f"must be from 0 to {_LONGEST_WAIT_SECONDS:.0f} seconds")
     return seconds
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65_535:
+        raise ValueError
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+_address.__name__ = "HOST:PORT"
+
+
+def _version(text: str) -> int:
+    version = int(text)  # a ValueError is argparse's to show
+    if not 1 <= version < 2**63:
+        raise argparse.ArgumentTypeError("must be 1 or more: versions count from 1")
+    return version
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 0 <= count <= _MOST_LAST:
+        raise argparse.ArgumentTypeError(f"must be from 0 to {_MOST_LAST}")
+    return count
+
+
+_count.__name__ = "whole number"  # argparse says: invalid whole number value
+
+
+def _moment_ms(text: str) -> int:
+    return _moment(text) // 1_000
+
+
+def _moment(text: str) -> int:
+    """UTC microseconds."""
+    try:
+        return moment_micros(text, time.time_ns() // 1_000)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _change(text: str) -> tuple[str, str]:
+    name, equals, value = _text(text).partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"must be FIELD=VALUE, got {text!r}")
+    return name, value
 
 
 def _record(text: str) -> Record:
@@ -360,13 +526,105 @@ def _arms_list(arguments: argparse.Namespace) -> int:
     return _lines(listed(settings, arguments.bandit, _tell))
 
 
-def _lines(lines: Iterator[str]) -> int:
+def _cat(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 1
+    if arguments.follow and arguments.until_ms is not None:
+        return _failed("--follow goes on until Ctrl-C, and --until ends before: give one of them")
+    from armstream.operating.cat import cat  # noqa: PLC0415 - loads the Kafka client
+    from armstream.runtime.failures import Stopped  # noqa: PLC0415
+
+    if arguments.follow:
+        _be_interruptible()
+    lines = cat(settings, arguments.topic, _selection(arguments), follow=arguments.follow, say=_tell, is_read=_is_read)
+    try:
+        for line in lines:
+            _write(line, flush=arguments.follow)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes there at the exit
+    except KeyboardInterrupt:
+        if not arguments.follow:
+            raise
+    except Stopped as stopped:
+        sys.stdout.flush()
+        return _failed(str(stopped))
+    return 0
+
+
+def _selection(arguments: argparse.Namespace) -> "Selection":
+    from armstream.operating.cat import Selection  # noqa: PLC0415 - loads the Kafka client
+
+    return Selection(arguments.bandit, arguments.from_ms, arguments.until_ms, arguments.last)
+
+
+def _dead_letters_list(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 1
+    from armstream.operating.dead_letters import listed  # noqa: PLC0415 - loads the Kafka client
+    from armstream.operating.mending import ADVICE  # noqa: PLC0415
+
+    if arguments.error_class not in (None, *ADVICE):
+        return _failed(f"--class {arguments.error_class} is none of {', '.join(ADVICE)}")
+    return _lines(listed(settings, _selection(arguments), arguments.error_class, _tell))
+
+
+def _dead_letters_show(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 1
+    from armstream.operating.dead_letters import show  # noqa: PLC0415 - loads the Kafka client
+
+    return _lines(show(settings, arguments.place, as_json=arguments.json, say=_tell), arguments.json)
+
+
+def _dead_letters_resend(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 1
+    from armstream.operating.mending import Asked, Mend  # noqa: PLC0415
+    from armstream.operating.resend import resend  # noqa: PLC0415 - loads the Kafka client
+    from armstream.stages.validation import Refused, check_event  # noqa: PLC0415
+
+    def judge(event: "Fill | Close | Command") -> None:
+        try:
+            check_event(event)
+        except Refused as refused:
+            raise ValueError(str(refused)) from refused
+
+    try:
+        by = getpass.getuser() if arguments.by is None else arguments.by
+        whole = None if arguments.value_file is None else json.loads(read_text(arguments.value_file))
+    except (KeyError, OSError):  # which one, Python's version decides
+        return _failed("the user has no name here: say who asks, --by NAME")
+    except (ValueError, RecursionError) as error:
+        return _failed(f"--value-file {arguments.value_file}: {error}")
+    if not (by.strip() and arguments.reason.strip()):
+        return _failed("--by and --reason must not be empty")
+    return _lines(
+        resend(
+            settings,
+            arguments.places,
+            Mend(dict(arguments.set), whole),
+            Asked(by, arguments.reason, time.time_ns() // 1_000),
+            judge=judge,
+            wait_seconds=arguments.wait,
+            dry_run=arguments.dry_run,
+            say=_tell,
+        ),
+        as_json=arguments.dry_run,
+    )
+
+
+def _lines(lines: Iterator[str], as_json: bool = False) -> int:
     """Shows each as it comes; what stops them is the last one."""
     from armstream.runtime.failures import Stopped  # noqa: PLC0415
 
     try:
         for line in lines:
-            _say(line)
+            _write(line, flush=True) if as_json else _say(line)
     except Stopped as stopped:
         return _failed(str(stopped))
     return 0
@@ -399,6 +657,23 @@ def _reset_anew(arguments: argparse.Namespace) -> int:
     )
 
 
+def _explain(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 1
+    from armstream.explain.bandit import NotThere, TooLong, explained, lines_of  # noqa: PLC0415 - loads the Kafka client
+    from armstream.runtime.failures import Stopped  # noqa: PLC0415
+
+    asked = {"version": arguments.version, "at_micros": arguments.at, "patience_seconds": arguments.within}
+    try:
+        told = explained(settings, arguments.bandit, say=_tell, **asked)
+    except (NotThere, TooLong, Stopped) as nothing:
+        return _failed(f"explain: {nothing}")
+    for line in [told.as_json()] if arguments.json else lines_of(told):
+        _say(line)
+    return 1 if told.result == "differs" else 0
+
+
 def _verify(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     if settings is None:
@@ -406,9 +681,33 @@ def _verify(arguments: argparse.Namespace) -> int:
     from armstream.verify.run import run  # noqa: PLC0415 - loads the Kafka client
 
     if arguments.follow:
-        for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts its background jobs with SIGINT ignored
-            signal.signal(number, signal.default_int_handler)
+        _be_interruptible()
     return run(settings, as_json=arguments.json, state=arguments.state, follow=arguments.follow)
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings is None:
+        return 1
+    from armstream.runtime.failures import Stopped  # noqa: PLC0415
+    from armstream.watch.run import watch_page  # noqa: PLC0415 - loads the Kafka client
+
+    try:
+        if arguments.http is None:
+            from armstream.watch.terminal import watch_screen  # noqa: PLC0415 - needs the demo's packages
+
+            watch_screen(settings, _tell)
+        else:
+            host, port = arguments.http
+            watch_page(settings, host, port, _tell)
+    except Stopped as stopped:
+        return _failed(str(stopped))
+    return 0
+
+
+def _be_interruptible() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts its background jobs with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
 
 
 def _check_config(arguments: argparse.Namespace) -> int:
@@ -447,6 +746,22 @@ def _settings(arguments: argparse.Namespace, overrides: dict[str, str] | None = 
 
 def _say(line: str) -> None:
     print(printable(line), flush=True)
+
+
+def _write(line: str, flush: bool) -> None:
+    """A line of JSON, which stays one where the terminal's encoding has not all of it."""
+    try:
+        line.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        line = json_printable(json.dumps(json.loads(line)))
+    print(line, flush=flush)
+
+
+def _is_read() -> bool:
+    """Whether what reads our output, where that is a pipe, is still there."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _tell(line: str) -> None:

@@ -17,6 +17,16 @@ def is_bandits(key: bytes) -> bool:
     return not key.startswith(b"\0")
 
 
+def is_of(key: bytes | None, bandit_id: bytes) -> bool:
+    """Whether a record with this key is about the bandit: about itself, a position of it, or a page of one."""
+    if key is None or key == bandit_id:
+        return key is not None
+    if is_bandits(key):
+        return key.startswith(bandit_id + b"\0")
+    _, number, *rest = key.split(b"\0", 2)
+    return number.isdigit() and rest != [] and rest[0].startswith(bandit_id + b"\0")
+
+
 def position_key(bandit_id: str, position_id: str) -> str:
     """No bandit_id holds a NUL, so no two positions share a key."""
     return bandit_id + "\0" + position_id

@@ -1,5 +1,5 @@
-"""Structured logs: one line a record, as JSON or as text. Law: no secret leaves through them, no control character, and
-no line is longer than a screen, whatever it quotes.
+"""Structured logs: one line a record, as JSON or as text. Law: no secret leaves through them, no control character,
+no line is longer than a screen, whatever it quotes, and no outage fills a disk.
 
 What a caller passes as `extra={...}` becomes a field of its own: log.info("restored", extra={"partition": 3}).
 """
@@ -7,6 +7,7 @@ What a caller passes as `extra={...}` becomes a field of its own: log.info("rest
 import codecs
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,10 @@ log = logging.getLogger(__name__)
 
 _FIELD_MAX_CHARACTERS = (1_000, 300, 100, 30)  # the first with which the line fits
 _EXCEPTION_LINE_MAX_CHARACTERS = 500
+_CLIENTS_LINES = frozenset({"%s [%s] %s", "kafka: %s"})  # librdkafka's own, and what it tells of errors
+_AGAIN_AFTER_SECONDS = 10.0
+_KINDS_REMEMBERED = 1_000
+_NUMBER = re.compile(r"\d+")
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -47,6 +52,8 @@ def configure(
     """
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
     handler.setFormatter(LineFormatter(line_format, secrets, getattr(handler.stream, "encoding", None) or "utf-8"))
+    handler.addFilter(Repeats())
+    logging.captureWarnings(capture=True)
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -56,6 +63,32 @@ def configure(
         log.warning(
             "a secret of kafka.client has fewer than %d characters: lines do not mask it", LEAST_MASKED_CHARACTERS
         )
+
+
+class Repeats(logging.Filter):
+    """Passes a line of a Kafka client once in 10 s, whatever numbers are in it, with how many were left out.
+
+    Without a broker librdkafka writes forty a second.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}  # (when, how many were left out since)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.msg not in _CLIENTS_LINES:
+            return True
+        now, kind = time.monotonic(), (record.name, _NUMBER.sub("#", record.getMessage()))
+        said_at, left_out = self._said.get(kind, (float("-inf"), 0))
+        if now - said_at < _AGAIN_AFTER_SECONDS:
+            self._said[kind] = said_at, left_out + 1
+            return False
+        if len(self._said) >= _KINDS_REMEMBERED:
+            self._said.clear()
+        self._said[kind] = now, 0
+        if left_out:
+            record.msg = f"{record.msg} (and {left_out} more like it in {now - said_at:.0f} s)"
+        return True
 
 
 class LineFormatter(logging.Formatter):

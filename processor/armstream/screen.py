@@ -3,19 +3,18 @@
 `Watch` gathers, `render` draws one frozen `View`; neither reads a clock, a socket or a terminal.
 """
 
-import math
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from armstream.events import WeightVector
+from armstream.figures import Buckets, Figures, quantile
 from armstream.printable import printable
 from armstream.rules import clips
 
@@ -26,21 +25,6 @@ FIGURES_HEIGHT = 5
 EIGHTHS = " ▏▎▍▌▋▊▉"
 SPARKS = "▁▂▃▄▅▆▇█"
 COLORS = ("cyan", "magenta", "yellow", "green", "blue", "red")
-
-Buckets = Mapping[float, float]  # a histogram: upper bound -> how many were at most that
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """One scrape of /metrics, summed over partitions and labels."""
-
-    events: int = 0
-    rewards: int = 0
-    dead_letters: int = 0
-    lag_records: int = 0
-    restore_remaining_records: int = 0
-    commit_seconds: Buckets = field(default_factory=dict)
-    close_to_commit_seconds: Buckets = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,53 +48,7 @@ class View:
     close_to_commit_seconds: tuple[float, float] | None
     updates: int
     bandits: tuple[BanditView, ...]
-
-
-def parse_figures(metrics_text: str) -> Figures:
-    """Figures from the text of /metrics; what is missing counts as 0. Raises ValueError where it is no metrics text."""
-    sums: dict[str, float] = {}
-    buckets: dict[str, dict[float, float]] = {}
-    for family in text_string_to_metric_families(metrics_text):
-        for sample in family.samples:
-            if sample.name.endswith("_bucket"):
-                counts = buckets.setdefault(sample.name, {})
-                bound = float(sample.labels["le"])
-                counts[bound] = counts.get(bound, 0.0) + sample.value
-            else:
-                sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
-
-    def total(name: str) -> int:
-        return int(sums.get(f"armstream_{name}", 0))
-
-    return Figures(
-        events=total("records_total"),
-        rewards=total("rewards_total"),
-        dead_letters=total("dead_letters_total"),
-        lag_records=total("consumer_lag_records"),
-        restore_remaining_records=total("restore_remaining_records"),
-        commit_seconds=buckets.get("armstream_transaction_seconds_bucket", {}),
-        close_to_commit_seconds=buckets.get("armstream_close_to_commit_seconds_bucket", {}),
-    )
-
-
-def quantile(buckets: Buckets, share: float) -> float | None:
-    """Where `share` of what the histogram counted lies, linear within a bucket as Prometheus' histogram_quantile.
-
-    None where it counted nothing; the highest finite bound where it lies above that.
-    """
-    bounds = sorted(buckets)
-    if not bounds or not buckets[bounds[-1]] > 0:
-        return None
-    rank = share * buckets[bounds[-1]]
-    lower_bound = lower_count = 0.0
-    for bound in bounds:
-        count = buckets[bound]
-        if count >= rank and count > lower_count:
-            if math.isinf(bound):
-                break
-            return lower_bound + (bound - lower_bound) * (rank - lower_count) / (count - lower_count)
-        lower_bound, lower_count = bound, count
-    return lower_bound
+    waits_for: str = ""  # said where there are no figures; "": for the processor
 
 
 class Watch:
@@ -176,7 +114,7 @@ def plain_line(view: View) -> str:
     """One line for a log or a terminal that is none."""
     head = f"{view.elapsed_seconds:6.1f} s"
     if view.figures is None:
-        return f"{head}  the processor has not answered yet{_learned(view)}"
+        return f"{head}  {printable(view.waits_for or 'the processor has not answered yet')}{_learned(view)}"
     return (
         f"{head}  events {view.figures.events} ({view.events_per_second:.0f}/s)  rewards {view.figures.rewards}  "
         f"vectors {view.updates}  dead letters {view.figures.dead_letters}{_learned(view)}  "
@@ -198,7 +136,8 @@ def render(view: View, width: int, height: int) -> RenderableType:
 
 def _figures(view: View, hidden_count: int) -> RenderableType:
     minutes, seconds = divmod(int(view.elapsed_seconds), 60)
-    lines = [f"waiting for the processor's /metrics{_learned(view)}", "", ""]
+    waits_for = view.waits_for or "waiting for the processor's /metrics"
+    lines = [f"{printable(waits_for)}{_learned(view)}", "", ""]
     if view.figures is not None:
         figures = view.figures
         lines = [

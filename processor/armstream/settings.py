@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_origin
 
@@ -72,6 +73,8 @@ def _or_host_name(value: object) -> object:
     return value or socket.gethostname()
 
 
+HostName = Annotated[str, Field(pattern=r"^([a-zA-Z0-9._-]+|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?$", max_length=260)]
+ProcessorAddress = Annotated[str, Field(pattern=r"^https?://[a-zA-Z0-9._\-\[\]:]+$", max_length=300)]
 ArmName = Annotated[str, Field(min_length=1, max_length=100)]
 TopicName = Annotated[str, Field(pattern=LEGAL, min_length=1, max_length=249)]
 RuleName = Annotated[str, AfterValidator(_known_rule), Field(json_schema_extra={"enum": sorted(RULES)})]
@@ -340,6 +343,33 @@ class MetricsSettings(Section):
     max_bandits: Annotated[int, Field(ge=0, le=10_000)] = 100
 
 
+class WatchSettings(Section):
+    """What `armstream watch` shows, to whom, and how much of it is kept."""
+
+    hosts: Annotated[tuple[HostName, ...], Field(strict=False)] = ()
+    clients: Annotated[int, Field(ge=1, le=1_000)] = 32
+    base_weights: Mapping[ArmName, Number] = {}
+    bandit_base_weights: Mapping[str, Mapping[ArmName, Number]] = {}
+    processors: Annotated[tuple[ProcessorAddress, ...], Field(max_length=100, strict=False)] = ()
+    read_back_days: Annotated[int, Field(ge=1, le=36_500)] = 400
+    bandits: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    points: Annotated[int, Field(ge=20, le=10_000)] = 400
+    dead_letters: Annotated[int, Field(ge=50, le=100_000)] = 500
+
+    def conflicts(self) -> Iterator[Conflict]:
+        whole: dict[SettingPath, Mapping[str, float]] = {
+            ("bandit_base_weights", bandit_id): weights for bandit_id, weights in self.bandit_base_weights.items()
+        }
+        if self.base_weights:
+            whole["base_weights",] = self.base_weights
+        for path, weights in whole.items():
+            for name, weight in weights.items():
+                if not 0 <= weight < inf:
+                    yield (*path, name), "must be finite and not below 0"
+            if not sum(weights.values()) > 0:
+                yield path, "must have a weight above 0"
+
+
 class LogSettings(Section):
     """What is logged and how a line looks."""
 
@@ -358,6 +388,7 @@ class Settings(Section):
     online_learning: OnlineLearningSettings = OnlineLearningSettings()
     bandits: BanditsSettings = BanditsSettings()
     metrics: MetricsSettings = MetricsSettings()
+    watch: WatchSettings = WatchSettings()
     log: LogSettings = LogSettings()
     _renamed: tuple[str, ...] = PrivateAttr(())
 

@@ -14,11 +14,11 @@ import pytest
 
 from deploy.child import Child
 from deploy.kafka.container import volume_of
-from deploy.ports import KAFKA, METRICS
+from deploy.ports import KAFKA, METRICS, PAGE
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 180.0
-PARTS = {"processor": "armstream.cli run", "demo": "armstream.cli demo"}
+PARTS = {"processor": "armstream.cli run", "demo": "armstream.cli demo", "watch": "armstream.cli watch"}
 
 
 class Started:
@@ -115,8 +115,8 @@ def kill_broker(family: list[int], data: Path) -> None:
 def keep_ports_of_its_own(data: Path) -> None:
     """Ports that no other run of this machine asks for, below those that the system hands out."""
     data.mkdir()
-    port = 20_000 + 2 * (os.getpid() % 6_000)
-    (data / "ports.json").write_text(json.dumps({KAFKA: port, METRICS: port + 1}))
+    port = 20_000 + 3 * (os.getpid() % 4_000)
+    (data / "ports.json").write_text(json.dumps({KAFKA: port, METRICS: port + 1, PAGE: port + 2}))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from deploy.kafka.broker import Broker, start_kafka
@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     named = f"this one, and others where it is said again: of {', '.join(NAMES)}"
     parser.add_argument("--fault", choices=list(NAMES), action="append", metavar="NAME", help=named)
     parser.add_argument("--times", type=int, default=None, help="how often a trial does it, in place of what is usual")
+    lasts = "what has a duration lasts so long, in place of what is usual: a broker is gone for 600 s"
+    parser.add_argument("--lasts", type=float, default=None, metavar="SECONDS", help=lasts)
     parser.add_argument("--results", type=Path, default=None, metavar="FILE", help="a JSON line more for each trial")
     options = parser.parse_args(arguments)
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
@@ -44,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _say(f"seed {seed}")
     with ExitStack() as started:
         sites = _start(faults, started)
-        results = _run(seed, faults, time.monotonic() + options.minutes * 60, options.times, options.results, sites)
+        until = time.monotonic() + options.minutes * 60
+        results = _run(seed, faults, until, options.times, options.lasts, options.results, sites)
     _say("\n".join(["", *table(results)]))
     return 1 if any(result.failure for result in results) else 0
 
@@ -72,12 +75,20 @@ def _start(faults: Sequence[Fault], started: ExitStack) -> Sites:
 
 
 def _run(
-    seed: int, faults: Sequence[Fault], until: float, times: int | None, file: Path | None, sites: Sites
+    seed: int,
+    faults: Sequence[Fault],
+    until: float,
+    times: int | None,
+    lasts_seconds: float | None,
+    file: Path | None,
+    sites: Sites,
 ) -> list[Result]:
     results: list[Result] = []
     commit = _commit()
     for fault, trial_seed in schedule(seed, faults):
-        results.append(_try(fault, times or (FAULTS | BY_NAME)[fault], trial_seed, commit, sites))
+        seconds = fault.lasts_seconds and (fault.lasts_seconds if lasts_seconds is None else lasts_seconds)
+        tried = replace(fault, lasts_seconds=seconds)
+        results.append(_try(tried, times or (FAULTS | BY_NAME)[fault], trial_seed, commit, sites))
         if file is not None:
             append(file, results[-1])
         if time.monotonic() >= until:
@@ -94,12 +105,15 @@ def _try(fault: Fault, times: int, seed: int, commit: str, sites: Sites) -> Resu
                 outcome = attempt(fault, times, seed, sites.kafka[fault.brokers], sites.proxy, Path(folder))
         except Exception as failure:
             _say(f"{said.getvalue()}\n{traceback.format_exc()}")
-            _say(f'FAILED {fault.name}; again: make faults MINUTES=0 SEED={seed} TIMES={times} FAULT="{fault.name}"')
-            return Result(fault.name, times, seed, commit, time.monotonic() - started, failure=repr(failure))
+            lasts = f' ARGS="--lasts {fault.lasts_seconds:g}"' if fault.lasts_seconds else ""
+            named = f'SEED={seed} TIMES={times} FAULT="{fault.name}"{lasts}'
+            _say(f"FAILED {fault.name}; again: make faults MINUTES=0 {named}")
+            seconds, lasts_seconds = time.monotonic() - started, fault.lasts_seconds
+            return Result(fault.name, times, seed, commit, seconds, failure=repr(failure), lasts_seconds=lasts_seconds)
     seconds = time.monotonic() - started
     listed = " ".join(f"{one:.2f}" for one in outcome.seconds)
     _say(f"{fault.name}, {times} times, seed {seed}: exact; next commit after {listed} s; trial of {seconds:.0f} s")
-    return Result(fault.name, times, seed, commit, seconds, **asdict(outcome))
+    return Result(fault.name, times, seed, commit, seconds, lasts_seconds=fault.lasts_seconds, **asdict(outcome))
 
 
 def _commit() -> str:

@@ -17,7 +17,7 @@ _TAKE_OVER_SECONDS = 40.0
 _ASLEEP_SECONDS = 8.0  # longer than the session
 _ON_THE_WAY_SECONDS = 0.5  # what the sleeper had sent still counts as before its sleep
 _EXPIRES_SECONDS = 75.0  # longer than transaction.timeout.ms, 60 s, and the broker's clean-up every 10 s
-_IN_TRANSACTION = (Api.ADD_PARTITIONS_TO_TXN, Api.PRODUCE, Api.ADD_OFFSETS_TO_TXN, Api.TXN_OFFSET_COMMIT, Api.END_TXN)
+IN_TRANSACTION = (Api.ADD_PARTITIONS_TO_TXN, Api.PRODUCE, Api.ADD_OFFSETS_TO_TXN, Api.TXN_OFFSET_COMMIT, Api.END_TXN)
 
 SLEEPY = {"kafka.max_poll_interval_ms": "10000"}
 
@@ -71,7 +71,7 @@ def zombie_at_a_request(trial: Trial, times: int) -> list[float]:
         _both_work(trial)
         trial.sleep(0.0, 1.0)
         sleeper, had_all, hold = trial.processes["a"], twin.text.count(_ALL_TASKS), Hold()
-        trial.proxy.next(trial.draw.choice(_IN_TRANSACTION), hold).wait_until_met(30)
+        trial.proxy.next(trial.draw.choice(IN_TRANSACTION), hold).wait_until_met(30)
         sleeper.signal(signal.SIGSTOP)
         hold.released.set()
         seconds.append(_woken_after_takeover(trial, sleeper, twin, had_all, _ASLEEP_SECONDS))
@@ -102,7 +102,7 @@ def expire(trial: Trial, times: int) -> list[float]:
     process = trial.start_behind_proxy().wait_until_ready()
     for _ in range(times):
         hold = Hold()
-        trial.proxy.next(trial.draw.choice(_IN_TRANSACTION[1:]), hold).wait_until_met(30)
+        trial.proxy.next(trial.draw.choice(IN_TRANSACTION[1:]), hold).wait_until_met(30)
         process.signal(signal.SIGSTOP)
         hold.released.set()
         time.sleep(_EXPIRES_SECONDS)

@@ -31,6 +31,7 @@ class Result:
     void_trials: int = 0
     memory: Sequence[tuple[float, float]] = ()
     failure: str = ""
+    lasts_seconds: float = 0.0  # each time, of a fault that has a duration
 
 
 def append(file: Path, result: Result) -> None:
@@ -50,8 +51,9 @@ def table(results: Sequence[Result]) -> list[str]:
     rows = [f"| {' | '.join(columns)} |", "| --- | --: | --- | --- | --: | --: |"]
     for fault in (*FAULTS, *BY_NAME):
         theirs = [result for result in results if result.fault == fault.name]
-        if theirs:
-            rows.append(_row(fault.name, fault.since, theirs))
+        for seconds in sorted({result.lasts_seconds for result in theirs}):
+            name = f"{fault.name} for {seconds:.0f} s" if seconds else fault.name
+            rows.append(_row(name, fault.since, [result for result in theirs if result.lasts_seconds == seconds]))
     return rows
 
 

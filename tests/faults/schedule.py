@@ -6,7 +6,7 @@ Law: a seed gives one sequence of (fault, seed of the trial); a trial's own seed
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
-from tests.faults import brokers, clock, connections, memory, processes, state
+from tests.faults import brokers, clock, connections, gone, memory, processes, state
 from tests.faults.connections import answer_cut, delayed, delayed_for_long, dropped, late, on_requests
 from tests.faults.proxy import Action, Api
 from tests.faults.trial import Fault, Pace, Trial
@@ -57,6 +57,8 @@ BY_NAME: dict[Fault, int] = {
     Fault("an hour of load", memory.soak(3_600), "the end of the hour", pace=Pace(60.0, 4_200.0)): 1,
     Fault("tasks moved, memory flat", memory.moved, "start or SIGTERM", pace=Pace(50.0, 1_500.0)): 100,
     Fault("clocks jump by an hour or a day", clock.jumps, "the clock is right"): 10,
+    Fault("broker gone, idle", gone.while_idle, "it is back", gone.TWO_TASKS, lasts_seconds=600.0): 1,
+    Fault("broker gone, busy", gone.while_busy, "it is back", lasts_seconds=600.0): 1,
     Fault(
         "one disk of three full",
         brokers.full_disks(1),

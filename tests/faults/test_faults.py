@@ -24,9 +24,10 @@ from deploy.kafka.broker import Broker, start_kafka
 from deploy.kafka.java_cluster import JavaCluster, start_cluster
 from deploy.kafka.three import NODES
 from tests.faults.connections import answer_cut, delayed, dropped, late, on_requests
+from tests.faults.gone import TWO_TASKS, while_busy, while_idle
 from tests.faults.proxy import Api, CutAnswer, Delay, Proxy
 from tests.faults.schedule import NAMES
-from tests.faults.trial import Fault, attempt
+from tests.faults.trial import Fault, Trial, attempt
 from tests.integration.check import check
 from tests.integration.load import history
 from tests.integration.processor import Job, eventually
@@ -89,6 +90,49 @@ SINGLE_REQUESTS = Fault(
 )  # fmt: skip
 
 
+IMPATIENT = """
+import socket, time
+from confluent_kafka import KafkaException
+from armstream.runtime import commit, run
+
+
+def until_deadline(call, seconds, serve):
+    started = time.monotonic()
+    while True:
+        try:
+            return call()
+        except KafkaException as failure:
+            patience_seconds = 2.0 if is_gone() else seconds
+            if not failure.args[0].retriable() or time.monotonic() >= started + patience_seconds:
+                raise
+            serve()
+            time.sleep(0.02)
+
+
+def is_gone():
+    try:
+        socket.create_connection(("127.0.0.1", PORT), 5.0).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+commit.until_deadline, run._STUCK_SECONDS = until_deadline, 15.0
+"""
+
+
+def without_a_broker(trial: Trial, times: int) -> list[float]:
+    """Idle and then busy. Whoever waits for a broker that is gone waits 2 s, in place of 30 and then 90. A call that
+    does not come back ends a process after 15 s, in place of 45."""
+    port = trial.kafka.bootstrap_servers.rpartition(":")[2]
+    (trial.folder / "sitecustomize.py").write_text(IMPATIENT.replace("PORT", port))
+    trial.job.python_path = str(trial.folder)
+    return [*while_idle(trial, times), *while_busy(trial, times)]
+
+
+BROKER_GONE = Fault("broker gone", without_a_broker, "it is back", TWO_TASKS, lasts_seconds=8.0)
+
+
 @pytest.mark.parametrize(
     ("fault", "times"),
     [
@@ -98,6 +142,7 @@ SINGLE_REQUESTS = Fault(
         (NAMES["session lost in a commit"], 1),
         (SINGLE_REQUESTS, 1),
         (NAMES["broker killed"], 1),
+        pytest.param(BROKER_GONE, 1, marks=pytest.mark.timeout(600)),  # it took 8 minutes at a load average of 60
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else value,
 )

@@ -20,6 +20,15 @@ def test_pieces_of_different_times_make_one_row_of_each_fault(tmp_path: Path) ->
     ]
 
 
+def test_what_lasted_longer_has_a_row_of_its_own() -> None:
+    rows = table([Result("broker gone, idle", 1, 7, "abc", 700.0, [4.0], lasts_seconds=600.0),
+                  Result("broker gone, idle", 2, 8, "abc", 60.0, [1.0, 2.0], lasts_seconds=20.0)])  # fmt: skip
+    assert rows[2:] == [
+        "| broker gone, idle for 20 s | 2 | exact | it is back | 1.00 | 2.00 |",
+        "| broker gone, idle for 600 s | 1 | exact | it is back | 4.00 | 4.00 |",
+    ]
+
+
 def test_a_trial_that_failed_is_named_by_the_seed_that_replays_it() -> None:
     rows = table([Result("SIGKILL", 3, 7, "abc", 60.0, [1.0]), Result("SIGKILL", 3, 9, "abc", 9.0, failure="gap")])
     assert rows[2] == "| SIGKILL | 6 | failed with seed 9 | its next start | 1.00 | 1.00 |"

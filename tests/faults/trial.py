@@ -19,7 +19,7 @@ from armstream.events import Fill
 from deploy.kafka.broker import Broker
 from tests.faults.proxy import Proxy
 from tests.integration.check import check
-from tests.integration.load import SHORT_WINDOWS, SPREAD_SECONDS, Sender, as_they_happen, history
+from tests.integration.load import PATIENCE_SECONDS, SHORT_WINDOWS, SPREAD_SECONDS, Sender, as_they_happen, history
 from tests.integration.processor import Job, Process
 
 _CHUNK_RECORDS = 400
@@ -27,11 +27,15 @@ _SENT_AT_ONCE = 10
 _POLL_SECONDS = 0.02
 _NEXT_COMMIT_SECONDS = 300.0  # a wall clock set back makes librdkafka wait for two minutes
 _DAY_SECONDS = 86_400
+_ENDS_SECONDS = 30.0
 _VERIFY_SECONDS = 900.0  # an hour of load on busy cores
 _VOID_TRIALS_AT_MOST = 3
-# A fenced consumer, a call of librdkafka that never comes back, a broker that is silent about a partition, and a clock
-# that was ahead of the broker's by more than an hour.
-_GAVE_UP = ("start it again", "the loop has not turned", "no progress for", "Invalid timestamp")
+# A fenced consumer, a call of librdkafka that never comes back, a broker that is silent about a partition, a clock that
+# was ahead of the broker's by more than an hour, and no broker: for minutes, or at a start.
+_GAVE_UP = (
+    "start it again", "the loop has not turned", "no progress for", "Invalid timestamp",
+    "could not be opened within", "look at kafka.bootstrap_servers",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,12 @@ class Pace:
 class Load:
     """Sends a desk's trades at a steady rate in a thread of its own, until it is told to stop; a context."""
 
-    def __init__(self, job: Job, draw: Random, pace: Pace = Pace()) -> None:
-        self._job = job
+    def __init__(self, job: Job, draw: Random, pace: Pace = Pace(), patience_seconds: float = PATIENCE_SECONDS) -> None:
+        """It fails where a broker is gone for longer than `patience_seconds`."""
+        names = job.settings.topics.names
+        self._sender = Sender(job.bootstrap_servers, names.trades, names.commands, patience_seconds)
+        self._sending = threading.Lock()
+        self._arms = job.settings.online_learning.arms
         self._draw = draw
         self._pace = pace
         self._stopping = threading.Event()
@@ -78,6 +86,12 @@ class Load:
         assert not self._thread.is_alive(), "the load does not end: the broker takes nothing"
         self.raise_if_it_failed()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What was sent is acknowledged, and nothing more is sent in the block."""
+        with self._sending:
+            yield
+
     def raise_if_it_failed(self) -> None:
         for failure in self._failures:
             raise failure
@@ -89,22 +103,22 @@ class Load:
             self._failures.append(failure)
 
     def _trickle(self) -> None:
-        sender, arms = self._job.sender(), self._job.settings.online_learning.arms
         day_ago = time.time() - _DAY_SECONDS
         next_at = time.monotonic()
         spread_seconds = self._pace.spread_seconds
         for number in range(self._pace.chunks):
             first_micros = int((day_ago + number * spread_seconds) * 1e6)
             clean = history(
-                self._draw.randrange(1_000_000_000), _CHUNK_RECORDS, bandits=50, arms=arms,
+                self._draw.randrange(1_000_000_000), _CHUNK_RECORDS, bandits=50, arms=self._arms,
                 first_micros=first_micros, name=f"h{number}-", lost=0.02, spread_seconds=spread_seconds,
             )  # fmt: skip
-            records = as_they_happen(self._draw, clean, arms)
+            records = as_they_happen(self._draw, clean, self._arms)
             for start in range(0, len(records), _SENT_AT_ONCE):
                 if self._stopping.wait(max(0.0, next_at - time.monotonic())):
                     return
                 next_at = max(next_at + _SENT_AT_ONCE / self._pace.per_second, time.monotonic() - 1.0)
-                self.sent_records += len(sender.send(records[start : start + _SENT_AT_ONCE]))
+                with self._sending:
+                    self.sent_records += len(self._sender.send(records[start : start + _SENT_AT_ONCE]))
         raise AssertionError("the load has come to its end before the faults")
 
 
@@ -174,6 +188,7 @@ class Trial:
     kafka: Broker
     proxy: Proxy
     folder: Path
+    lasts_seconds: float = 0.0  # the fault's
     processes: dict[str, Process] = field(default_factory=dict)  # the last start of each instance
     bootstrap_servers: dict[str, str] = field(default_factory=dict)  # by instance
     variables: dict[str, Mapping[str, str]] = field(default_factory=dict)  # of its environment, by instance
@@ -211,7 +226,7 @@ class Trial:
             at = self.progress.committed_again_at(since, partitions)
             if at is not None:
                 return at - since
-            self._supervise()
+            self.supervise()
             self.load.raise_if_it_failed()
             assert time.monotonic() < deadline, f"no commit within {_NEXT_COMMIT_SECONDS} s"
             time.sleep(_POLL_SECONDS)
@@ -226,7 +241,7 @@ class Trial:
                 self.started_again += 1
                 self.start(instance)
 
-    def _supervise(self) -> None:
+    def supervise(self) -> None:
         self.start_again_who_gave_up()
         assert any(one.is_alive for one in self.processes.values()), "nobody is left"
 
@@ -241,14 +256,24 @@ class Trial:
         self.proxy.forget()
         self._verify("--state", str(self.folder / "verified"))
         self.load.stop()
-        self.job.watch_until_applied(self._supervise)  # a fault may show after the commit that followed it
+        sent_records = self.load.sent_records + self.sent_apart_records
+        ends = self._ends_after(sent_records)
+        self.job.watch_until_applied(self.supervise)  # a fault may show after the commit that followed it
         for process in [process for process in self.processes.values() if process.is_alive]:
             assert process.stop() == 0 or _gave_up(process), process.text
         found = check(self.job)
-        sent_records = self.load.sent_records + self.sent_apart_records
-        assert len(found.inputs) == sent_records, f"{len(found.inputs)} inputs are committed of {sent_records} sent"
+        told = f"{len(found.inputs)} inputs are committed of {sent_records} sent; up to {found.committed}, ends {ends}"
+        assert len(found.inputs) == sent_records, told
         assert self._verify("--state", str(self.folder / "verified"))["result"] == "verified"
         assert self._verify()["result"] == "verified"
+
+    def _ends_after(self, sent_records: int) -> dict[tuple[str, int], int]:
+        """Those of the inputs. Whoever is told others, and waits for these to be applied, stops too early."""
+        deadline = time.monotonic() + _ENDS_SECONDS
+        while sum((ends := self.job.log.ends(self.job.settings.topics.names.inputs)).values()) != sent_records:
+            assert time.monotonic() < deadline, f"{sent_records} records were sent, and the inputs end at {ends}"
+            time.sleep(_POLL_SECONDS)
+        return ends
 
     def _verify(self, *arguments: str) -> dict[str, Any]:
         return self.job.verify(*arguments, seconds=_VERIFY_SECONDS)
@@ -269,6 +294,7 @@ class Fault:
     pace: Pace = Pace()
     brokers: int = 1
     disk_mib: int | None = None  # of each broker, where it is to be filled
+    lasts_seconds: float = 0.0  # each time, where that is a part of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,8 +329,9 @@ def _attempt_once(fault: Fault, times: int, seed: int, kafka: Broker, proxy: Pro
         job.create_topics()
         draw = Random(seed)
         try:
-            with Load(job, Random(draw.random()), fault.pace) as load, Progress(job) as progress:
-                trial = Trial(job, draw, load, progress, kafka, proxy, folder)
+            patience_seconds = 2 * PATIENCE_SECONDS + fault.lasts_seconds
+            with Load(job, Random(draw.random()), fault.pace, patience_seconds) as load, Progress(job) as progress:
+                trial = Trial(job, draw, load, progress, kafka, proxy, folder, fault.lasts_seconds)
                 seconds = fault.inflict(trial, times)
                 trial.conclude()
         finally:

@@ -25,7 +25,7 @@ SHORT_WINDOWS = {  # within the spread
 _POSITION_LASTS_RECORDS = 200.0
 _EVENTS_AT_MOST = 6
 _SENT_OUT_OF_ORDER, _SENT_TWICE, _LEFT_OPEN, _BLENDED, _NOTHING_LOGGED = 0.1, 0.05, 0.1, 0.1, 0.1
-_FLUSH_SECONDS = 120.0  # a broker that was killed takes a minute to start on busy cores
+PATIENCE_SECONDS = 120.0  # a broker that was killed takes a minute to start on busy cores
 
 Event = Fill | Close | Command
 
@@ -173,11 +173,19 @@ def _decision(draw: Random, arms: Sequence[str], order_quantity: float | None) -
 class Sender:
     """Sends events to their topics, keyed as the contract says. `trades` is one topic, or fills' and closes'."""
 
-    def __init__(self, bootstrap_servers: str, trades: Sequence[str], commands: str = "") -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        trades: Sequence[str],
+        commands: str = "",
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._patience_seconds = patience_seconds
         self._topics = {Fill: trades[0], Close: trades[-1], Command: commands}
         self._producer = Producer(
             {"bootstrap.servers": bootstrap_servers, "partitioner": "murmur2_random", "linger.ms": 5, "acks": "all",
-             "enable.idempotence": True, "queue.buffering.max.messages": 1_000_000}
+             "enable.idempotence": True, "queue.buffering.max.messages": 1_000_000,
+             "message.timeout.ms": 0}  # flush has a limit
         )  # fmt: skip
         self._failures: list[str] = []
         self._offsets: list[tuple[str, int, int]] = []
@@ -209,9 +217,10 @@ class Sender:
 
     def flush(self) -> list[tuple[str, int, int]]:
         """Waits until everything is acknowledged."""
-        unsent = self._producer.flush(_FLUSH_SECONDS)
+        unsent = self._producer.flush(self._patience_seconds)
         if unsent or self._failures:
-            raise AssertionError(f"{unsent} records were not sent within {_FLUSH_SECONDS} s; {self._failures[:3]}")
+            seconds = self._patience_seconds
+            raise AssertionError(f"{unsent} records were not sent within {seconds:.0f} s; {self._failures[:3]}")
         offsets, self._offsets = self._offsets, []
         return offsets
 

@@ -11,6 +11,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from armstream.codec import Event, decode
 from armstream.runtime import intake
 
+_KNOWN_SECONDS = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -47,7 +49,14 @@ class Log:
         self._ends_consumer.close()
 
     def partition_count(self, topic: str) -> int:
-        return len(self._consumer.list_topics(topic, timeout=30).topics[topic].partitions)
+        """Waits for a broker that knows the topic: of one without partitions all would seem to be read."""
+        deadline = time.monotonic() + _KNOWN_SECONDS
+        while True:
+            found = self._consumer.list_topics(topic, timeout=_KNOWN_SECONDS).topics[topic]
+            if found.error is None and found.partitions:
+                return len(found.partitions)
+            assert time.monotonic() < deadline, f"{topic} is not known within {_KNOWN_SECONDS:.0f} s: {found.error}"
+            time.sleep(0.05)
 
     def ends(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
         """The offset after the last record of each partition, whether committed or not."""

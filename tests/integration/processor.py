@@ -74,8 +74,8 @@ class Process:
         assert self.is_alive, f"it ended with {self._process.returncode}:\n{self.text}"
         return self._status("/readyz") == 200
 
-    def wait_until_ready(self) -> "Process":
-        eventually(lambda: self.is_ready, _READY_SECONDS, "ready")
+    def wait_until_ready(self, seconds: float = _READY_SECONDS) -> "Process":
+        eventually(lambda: self.is_ready, seconds, "ready")
         return self
 
     def wait_until_it_says(self, text: str, seconds: float = 30.0) -> None:

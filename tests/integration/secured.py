@@ -31,6 +31,7 @@ from deploy.kafka.node import Secured, free_port
 WAYS = ("SCRAM", "MTLS")
 
 _APPLIED_SECONDS = 20.0
+_LITERAL = ResourcePatternType.LITERAL
 _OPERATIONS = {
     "Create": AclOperation.CREATE,
     "Describe": AclOperation.DESCRIBE,
@@ -98,18 +99,19 @@ class SecuredKafka:
         files = {name: str(self.certificates.folder / file) for name, file in own.items()}
         return {"security.protocol": "SSL", **files, **trusts}
 
-    def grant(self, user: str, rights: Collection[Right]) -> None:
-        """Returns when the broker goes by it."""
+    def grant(self, user: str, rights: Collection[Right], pattern: ResourcePatternType = _LITERAL) -> None:
+        """Returns when the broker goes by it. With PREFIXED a right is on all names that begin with its own."""
         if rights:
-            for done in self._admin.create_acls([_binding(user, right) for right in rights]).values():
+            for done in self._admin.create_acls([_binding(user, right, pattern) for right in rights]).values():
                 done.result(30)
-            self._wait_for(user, rights, there=True)
+            self._wait_for([_filter(user, right, pattern) for right in rights], there=True)
 
     def withdraw(self, user: str, rights: Collection[Right]) -> None:
         """Returns when the broker goes by it."""
-        for done in self._admin.delete_acls([_filter(user, right) for right in rights]).values():
+        filters = [_filter(user, right, _LITERAL) for right in rights]
+        for done in self._admin.delete_acls(filters).values():
             done.result(30)
-        self._wait_for(user, rights, there=False)
+        self._wait_for(filters, there=False)
 
     @contextmanager
     def without(self, user: str, rights: Collection[Right]) -> Iterator[None]:
@@ -118,11 +120,11 @@ class SecuredKafka:
         yield
         self.grant(user, rights)
 
-    def _wait_for(self, user: str, rights: Collection[Right], *, there: bool) -> None:
+    def _wait_for(self, filters: Iterable[AclBindingFilter], *, there: bool) -> None:
         deadline = time.monotonic() + _APPLIED_SECONDS
-        for right in rights:
-            while bool(self._admin.describe_acls(_filter(user, right)).result(30)) != there:
-                assert time.monotonic() < deadline, f"{right} of {user}: the broker does not go by it"
+        for wanted in filters:
+            while bool(self._admin.describe_acls(wanted).result(30)) != there:
+                assert time.monotonic() < deadline, f"{wanted}: the broker does not go by it"
                 time.sleep(0.02)
 
 
@@ -168,13 +170,11 @@ def _settings(certificates: Certificates) -> Mapping[str, str]:
     }
 
 
-def _binding(user: str, right: Right) -> AclBinding:
+def _binding(user: str, right: Right, pattern: ResourcePatternType) -> AclBinding:
     kind, operation = _KINDS[right.kind], _OPERATIONS[right.operation]
-    literal, allow = ResourcePatternType.LITERAL, AclPermissionType.ALLOW
-    return AclBinding(kind, right.name, literal, f"User:{user}", "*", operation, allow)
+    return AclBinding(kind, right.name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
 
 
-def _filter(user: str, right: Right) -> AclBindingFilter:
+def _filter(user: str, right: Right, pattern: ResourcePatternType) -> AclBindingFilter:
     kind, operation = _KINDS[right.kind], _OPERATIONS[right.operation]
-    literal, allow = ResourcePatternType.LITERAL, AclPermissionType.ALLOW
-    return AclBindingFilter(kind, right.name, literal, f"User:{user}", "*", operation, allow)
+    return AclBindingFilter(kind, right.name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW)

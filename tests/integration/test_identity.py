@@ -142,6 +142,8 @@ def test_state_and_offsets_that_are_both_gone_are_missed_where_outputs_stand(lon
     assert f"{names.weights}:0 holds records" in line
     assert "version 1" in line
     assert "`armstream reset anew" in line
+    make_anew(lone, names.weights)
+    assert f"{names.rewards}:0 holds records" in refusal_of(lone.start())
 
 
 def test_snapshots_that_are_gone_are_missed_where_offsets_stand(lone: Job) -> None:
@@ -199,6 +201,8 @@ def test_of_two_groups_that_start_together_on_fresh_topics_one_goes_on(job: Job,
     job.set({"kafka.group_id": groups[both.index(first)]})
     job.wait_until_applied(first)
     assert first.stop() == 0
+    first_key = next(one.key for one in job.log.read(job.settings.topics.names.bandit_snapshots) if one.partition == 0)
+    assert first_key == claim_key(job.settings.kafka.group_id, "same"), "it worked before it had claimed"
     assert {snapshot.group for snapshot in task_snapshots(job).values()} == {job.settings.kafka.group_id}
     assert len(task_snapshots(job)) == 3
     assert set(rewards_by_version(job).values()) == {1}
@@ -206,8 +210,8 @@ def test_of_two_groups_that_start_together_on_fresh_topics_one_goes_on(job: Job,
 
 
 def test_the_first_claim_holds_though_its_process_died_at_once(lone: Job) -> None:
-    claim = TaskSnapshot(0, {}, "", "other", {}, 1)
-    write(lone, claim_key("other", "x"), encode(claim))
+    for group in ("other", lone.settings.kafka.group_id):  # and so did ours, which came second
+        write(lone, claim_key(group, "x"), encode(TaskSnapshot(0, {}, "", group, {}, 1)))
     send_some(lone, 100, seed=1)
     line = refusal_of(lone.start())
     assert "these topics are group 'other''s" in line

@@ -1,4 +1,4 @@
-"""Every preset of config/ on real Kafka: killed, restored, and derived again."""
+"""Every preset of config/ on real Kafka: killed, restored, derived again, and explained."""
 
 import json
 import time
@@ -10,9 +10,11 @@ import pytest
 
 from armstream.codec import decode
 from armstream.events import Fill, Reward
+from armstream.explain.bandit import explained
 from armstream.resources import resource
 from armstream.settings import load
 from deploy.kafka.broker import Broker
+from tests.explain.test_agreement import require_told
 from tests.integration.load import Event, advised, history, signalled
 from tests.integration.processor import Job
 
@@ -54,6 +56,7 @@ def test_a_preset_learns_through_kills_and_is_verified(preset: str, kafka: Broke
         sees_more = any(arm.share == 0.0 and arm.estimate is not None for reward in rewards for arm in reward.arms)
         assert sees_more is (preset in SIGNALLED)
         assert job.verify()["result"] == "verified"
+        require_told(explained(job.settings, "book-0", at_micros=time.time_ns() // 1_000, say=print))
 
 
 def _logged(events: Sequence[Event]) -> list[Event]:

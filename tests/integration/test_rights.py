@@ -22,10 +22,13 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its public names, which it does not declare so
+    AdminClient,
+    ResourcePatternType,
+)
 
 from armstream import access, cli
-from armstream.access import RIGHTS, Right
+from armstream.access import RIGHTS, Operation, Right
 from armstream.engine import FollowerError, PublishError, TradesPublisher, WeightsFollower
 from armstream.runtime.failures import Stopped
 from armstream.runtime.topics import require
@@ -34,6 +37,7 @@ from tests.integration.load import history
 from tests.integration.processor import Job, Process, eventually
 from tests.integration.secured import WAYS, SecuredKafka, password_of, secured_kafka
 from tests.integration.test_refusals import has_no_members
+from tests.stages.events import fill
 
 USERS: Mapping[str, str] = {  # a user for each row, who has no other's rights
     "processor": "processor",
@@ -42,11 +46,16 @@ USERS: Mapping[str, str] = {  # a user for each row, who has no other's rights
     "checker": "`topics check`",
     "operator": "`arms` and `experts` commands",
     "lister": "`arms list`",
+    "reader": "`cat`, on the topic that it shows",
+    "clerk": "`dead-letters list` and `show`",
+    "mender": "`dead-letters resend`",
     "auditor": "`verify`",
+    "watcher": "`watch`",
     "resetter": "`reset to-snapshots`",
     "renewer": "`reset anew`, with the new names",
 }
 OUTPUTS = ("weights", "rewards", "bandit_snapshots", "position_snapshots", "dead_letters")
+RESEND = ("dead-letters", "resend", "--reason", "a test")
 ARMS = ("lightgbm", "xgboost", "ridge", "lstm")
 
 
@@ -168,8 +177,20 @@ def test_each_program_works_with_the_rights_of_its_row_alone(house: House) -> No
         eventually(lambda: "book-0" in follower.bandit_ids(), 20, "weights of book-0")
     assert "APPLIED" in house.ask("operator", "arms", "set-bound", "book-0", "60")
     assert "reward bound 60.0 bps" in house.ask("lister", "arms", "list")
+    assert '{"topic": ' in house.ask("reader", "cat", "rewards", "--last", "1")
+    inputs = house.job.settings.topics.names.inputs
+    assert f": Write on topic {', '.join(inputs)}. " in house.refused("reader", *RESEND, f"{inputs[0]}:0:0")
+    with TradesPublisher(house.client("engine"), topics=house.job.settings.topics.names.trades) as publisher:
+        publisher.publish(fill("x", "x", bandit_id="book-0", arm="gone", ts_event=time.time_ns() // 1_000))
+    house.job.wait_until_applied(processor)
+    place = house.ask("clerk", "dead-letters", "list", "--class", "unknown_arm").split()[2]
+    assert "UNKNOWN_ARM" in house.ask("clerk", "dead-letters", "show", place)
+    assert "its position has it" in house.ask("mender", *RESEND, place, "--set", f"arm={ARMS[0]}")
+    watch = house.job.command("watch", "--http", "127.0.0.1:0", overrides=house.overrides("watcher"))
+    watch.wait_until_it_says("watch: live", 60)
+    assert watch.stop() == 0, watch.text
     assert processor.stop() == 0, processor.text
-    assert house.ask("auditor", "verify").startswith("verified: 41 inputs")
+    assert "verified: 43 inputs" in house.ask("auditor", "verify")
 
 
 def test_the_ways_out_work_with_the_rights_of_their_rows_and_name_the_one_that_is_asked_last(house: House) -> None:
@@ -209,7 +230,10 @@ def test_a_right_that_lacks_is_named_before_any_work(house: House) -> None:
         "checker": ("topics", "check"),
         "operator": ("arms", "pause", "book-0"),
         "lister": ("arms", "list"),
+        "clerk": ("dead-letters", "list"),
+        "mender": (*RESEND, "trades:0:0"),
         "auditor": ("verify",),
+        "watcher": ("watch", "--http", "127.0.0.1:0"),
         "resetter": ("reset", "to-snapshots", "--dry-run"),
         "renewer": (*house.renewal, "--dry-run"),
     }
@@ -254,6 +278,23 @@ def test_topics_that_may_not_be_made_are_named(house: House) -> None:
     assert f": Create on topic {', '.join(house.job.settings.topics.names.all)}. " in line
 
 
+def test_rights_on_prefixes_let_every_instance_of_the_group_work_and_nobody_elses(house: House) -> None:
+    house.job.create_topics()
+    prefix, group = house.job.settings.topics.prefix, house.job.settings.kafka.group_id
+    on_topics: list[Operation] = ["Read", "Write", "DescribeConfigs"]
+    rights = [Right(operation, "topic", prefix) for operation in on_topics]
+    rights += [Right("Read", "group", group), Right("Write", "transactional id", f"{group}-:")]
+    house.kafka.add_users(["prefixed"])
+    house.kafka.grant("prefixed", rights, ResourcePatternType.PREFIXED)
+    for seed, instance in enumerate(("a", "b")):
+        processor = house.job.start(instance, overrides=house.overrides("prefixed")).wait_until_ready()
+        house.trade(seed, processor)
+        assert processor.stop() == 0, processor.text
+    assert can_open(house.client("prefixed"), f"{group}-:c")
+    assert not can_open(house.client("prefixed"), f"{group}-eu-:a")
+    assert house.job.verify()["counts"]["inputs"] == 80
+
+
 def test_nobody_can_do_anothers_work(house: House) -> None:
     """Written out by hand: what each user can write to, and read."""
     house.job.create_topics()
@@ -266,14 +307,22 @@ def test_nobody_can_do_anothers_work(house: House) -> None:
         "engine": {"trades"},
         "operator": {"commands"},
         "resetter": {"bandit-snapshots"},
-        **{user: set[str]() for user in ("maker", "checker", "lister", "auditor", "renewer")},
+        "mender": {"trades", "commands"},
+        **{
+            user: set[str]()
+            for user in ("maker", "checker", "lister", "reader", "clerk", "auditor", "watcher", "renewer")
+        },
     }
     read_by = {
         "processor": everything - {"dead-letters"},
         "engine": {"weights"},
         "operator": {"rewards", "dead-letters"},
         "lister": {"weights", "bandit-snapshots", "dead-letters"},
+        "reader": everything,
+        "clerk": {"dead-letters"},
+        "mender": everything - {"weights"},
         "auditor": everything,
+        "watcher": everything - {"position-snapshots"},
         "resetter": {"trades", "commands", "bandit-snapshots", "rewards"},
         **{user: set[str]() for user in ("maker", "checker", "renewer")},
     }

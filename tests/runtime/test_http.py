@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from armstream.runtime import http as served
+from armstream import serving
 from armstream.runtime.failures import Stopped
 from armstream.runtime.http import serve_http
 from armstream.runtime.metrics import Metrics
@@ -158,7 +158,7 @@ def test_livez_answers_while_clients_leave_early_and_ask_what_they_do_not_read(p
 def test_where_all_connections_are_taken_the_one_that_waits_longest_makes_room(
     port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(served, "_CONNECTIONS", 2)
+    monkeypatch.setattr(serving, "_CONNECTIONS", 2)
     with connected(port) as first, connected(port) as second, connected(port, GET + b"\r\n") as third:
         assert statuses(third.recv(65_536)) == [200]
         assert first.recv(1) == b""
@@ -168,7 +168,7 @@ def test_where_all_connections_are_taken_the_one_that_waits_longest_makes_room(
 
 
 def test_a_request_has_a_deadline_as_a_whole_whatever_its_bytes_do(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served, "_REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(serving, "_REQUEST_SECONDS", 0.5)
     started = time.monotonic()
     with connected(port) as client, suppress(OSError):  # it is reset, or its pipe is broken
         while time.monotonic() - started < 10:
@@ -320,7 +320,7 @@ def test_it_is_gone_at_once_when_the_block_ends_also_with_a_client_that_says_not
 
 
 def test_a_client_that_says_nothing_is_sent_away(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served, "_REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(serving, "_REQUEST_SECONDS", 0.5)
     with connected(port) as silent:
         assert silent.recv(1) == b"", "closed by the server"
 

@@ -11,6 +11,7 @@ from armstream.events import Fill
 from armstream.keys import partition_of
 from armstream.learning import LearningSettings
 from armstream.runtime import publication
+from armstream.runtime.commit import Outcome
 from armstream.runtime.failures import Stopped
 from armstream.runtime.identity import Identity
 from armstream.runtime.intake import Intake
@@ -65,6 +66,20 @@ def applying() -> Any:
     processor._hold_back = SimpleNamespace(note=lambda *_: None)
     processor._watch = SimpleNamespace(identity=Identity("desk", {}, 1))
     return processor
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_only_a_claim_that_was_committed_is_said_to_stand(outcome: Outcome) -> None:
+    """Of the others the log must tell, and they may have to be written again."""
+    processor = processor_at(0.0, {})
+    processor._settings, processor._topics, processor._consumer = Settings(), Settings().topics.names, None
+    processor._watch = SimpleNamespace(identity=Identity("desk", {}, 1))
+    processor._member = SimpleNamespace(has_left_records=False)
+    processor._committer = SimpleNamespace(commit=lambda *_: outcome, renew=lambda _: None)
+    processor._restorer = SimpleNamespace(claims_wanted={0, 3}, has_claimed=False)
+    processor._claim()
+    assert processor._restorer.has_claimed is (outcome is Outcome.COMMITTED)
+    assert processor._restorer.claims_wanted == set()
 
 
 def task_and_records() -> tuple[Task, list[Any]]:

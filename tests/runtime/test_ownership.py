@@ -23,7 +23,7 @@ def claim(group: str) -> bytes:
 
 
 def test_of_claims_the_first_in_the_logs_order_wins_and_none_is_a_state() -> None:
-    claims = {claim_key("b", "x"): claim("b"), claim_key("a", "x"): claim("a"), claim_key("b", "y"): claim("b")}
+    claims = {claim_key("b", "x"): claim("b"), claim_key("a", "x"): claim("a"), claim_key("c", "x"): claim("c")}
     assert first_claimant(claims) == "b"
     assert task_snapshot_in(claims) is None
     assert not any(map(is_bandits, claims))

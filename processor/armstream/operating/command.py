@@ -8,12 +8,13 @@ where no other comes.
 import time
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaError, Producer, TopicPartition
+from confluent_kafka import TopicPartition
 
 from armstream.access import ask_rights
 from armstream.codec import DecodeError, decode, encode
 from armstream.events import Command, CommandApplied, DeadLetter
 from armstream.keys import partition_of
+from armstream.operating.delivery import Outgoing, deliver
 from armstream.operating.reader import REQUEST_SECONDS, UPGRADE, place_of, reader, records, watermarks
 from armstream.runtime.failures import Stopped
 from armstream.runtime.intake import Record
@@ -44,7 +45,7 @@ def send(settings: Settings, command: Command, wait_seconds: float, say: Say) ->
         outputs = (names.rewards, names.dead_letters)
         with waiting(f"Kafka at {settings.kafka.bootstrap_servers}", 3 * REQUEST_SECONDS, say):
             ends = {name: watermarks(consumer, name, number)[1] for name in outputs}
-            _deliver(settings, names.commands, number, command)
+            deliver(settings, [Outgoing(names.commands, number, command.bandit_id.encode(), encode(command))])
         consumer.assign([TopicPartition(name, number, end) for name, end in ends.items()])
         started, said, unreadable = time.monotonic(), False, ""
         while (waited := time.monotonic() - started) < wait_seconds:
@@ -79,18 +80,3 @@ def _answer(command: Command, record: Record, commands_topic: str) -> Answer | N
     if isinstance(event, DeadLetter) and event.source.topic == commands_topic and event.source.value == encode(command):
         return Answer(False, f"{command.command_id}: refused, {event.error_class}: {event.error}")
     return None
-
-
-def _deliver(settings: Settings, topic: str, number: int, command: Command) -> None:
-    producer = Producer({"log_level": 0, **settings.kafka.connection(), "enable.idempotence": True, "acks": "all"})
-    failures: list[KafkaError] = []
-
-    def note(error: KafkaError | None, _: object) -> None:
-        if error is not None:
-            failures.append(error)
-
-    producer.produce(topic, encode(command), command.bandit_id.encode(), number, on_delivery=note)
-    left = producer.flush(REQUEST_SECONDS)
-    if failures or left:
-        reason = failures[0].str() if failures else f"not delivered within {REQUEST_SECONDS:g} s"
-        raise Stopped(f"Kafka at {settings.kafka.bootstrap_servers}: {settings.kafka.masked(reason)}")

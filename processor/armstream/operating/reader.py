@@ -2,9 +2,9 @@
 cannot be read is named by its place."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -48,9 +48,11 @@ def read_as(record: Record, kind: type[E]) -> E:
 
 
 @contextmanager
-def reader(settings: Settings, isolation: str = "read_committed") -> Iterator[Consumer]:
+def reader(
+    settings: Settings, isolation: str = "read_committed", more: Mapping[str, Any] | None = None
+) -> Iterator[Consumer]:
     """A consumer; what a broker answers with an error is raised as Stopped. A read_uncommitted one knows the true ends:
-    that of a read_committed one is where a transaction is open."""
+    that of a read_committed one is where a transaction is open. `more` are settings of its own."""
     consumer = Consumer(
         {
             "fetch.wait.max.ms": 50,
@@ -60,6 +62,7 @@ def reader(settings: Settings, isolation: str = "read_committed") -> Iterator[Co
             "isolation.level": isolation,
             "enable.auto.commit": False,
             "enable.partition.eof": True,
+            **(more or {}),
         }
     )
     try:
@@ -108,7 +111,7 @@ def latest(consumer: Consumer, topic: str, numbers: Sequence[int]) -> dict[bytes
             if error is not None and error.code() == KafkaError._PARTITION_EOF:
                 waiting.discard(record.partition())
             elif error is not None:
-                _pass_over(error)
+                pass_over(error)
             else:
                 deadline = time.monotonic() + REQUEST_SECONDS
                 _keep(record, found)
@@ -134,10 +137,10 @@ def records(consumer: Consumer) -> Iterator[Record]:
         if error is None:
             yield cast(Record, message)
         else:
-            _pass_over(error)
+            pass_over(error)
 
 
-def _pass_over(error: KafkaError) -> None:
+def pass_over(error: KafkaError) -> None:
     """The end of a partition, and what the group would say, which is not joined. Raises KafkaException for the rest."""
     if error.code() not in (KafkaError._PARTITION_EOF, KafkaError.GROUP_AUTHORIZATION_FAILED):
         raise KafkaException(error)

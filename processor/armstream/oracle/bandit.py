@@ -24,7 +24,7 @@ from armstream.events import (
 )
 from armstream.oracle.comparison import TOLERANCE, Difference, Row, require
 from armstream.oracle.feedback import RewardOf, asleep_by, groups_of, seen_by_blend, seen_by_draw
-from armstream.oracle.formula import NOTHING_LOGGED, Formula, Logged, Settings, Sized, Taught
+from armstream.oracle.formula import NOTHING_LOGGED, Evidence, Formula, Logged, Settings, Sized, Taught
 from armstream.oracle.matching import MAX_REWARD_BPS, Part, Segment, cost_ratio_of, mirror_of, reward_of
 from armstream.oracle.memory import Memory, TaskMemory
 from armstream.oracle.position import NEVER, Position
@@ -91,13 +91,23 @@ class BanditOracle:
         """Its position, what it realises and what is written off with it; its time was told."""
         position = self.memory.get(event.position_id) or Position()
         if isinstance(event, Fill) and self.formula is None:
-            self._make_learner(0)
-        self._was_warming = self.formula is not None and self.formula.is_warming
+            self.begin()
+        self.note_bound()
         part_count = position.part_count + 1
         segments = position.accept(event)
         self.realised += part_count - position.part_count
         self.memory.note(event.position_id, position)
         return position, segments
+
+    def begin(self) -> Formula:
+        """As the first fill does."""
+        self._make_learner(0)
+        assert self.formula is not None  # it was just made
+        return self.formula
+
+    def note_bound(self) -> None:
+        """Before an event: whether its rewards go into finding the bound."""
+        self._was_warming = self.formula is not None and self.formula.is_warming
 
     def drop_close(self, position_id: str, event_id: str) -> Part[Close] | None:
         """The wait of a close has ended. Without a learner, a position is nothing but its closes that wait."""
@@ -132,7 +142,7 @@ class BanditOracle:
         require(where, rows)
         position.counted = position.counted or reward.counted
         if reward.applied:
-            taught = self._teach(formula, reward, position, segment)
+            taught = formula.learn(self.evidence(reward, position, segment))
             self._compare_lessons(where, reward, formula.arms, taught)
             position.terms = dict(taught.terms) or position.terms
         elif reward.detail == WARMING_UP and formula.is_warming:
@@ -159,24 +169,26 @@ class BanditOracle:
         is_cheap = cost_ratio_of(fill, close) <= self.laws.max_cost_ratio * (1 + TOLERANCE)
         return is_cheap and -MAX_REWARD_BPS <= reward_bps <= MAX_REWARD_BPS
 
-    def _teach(self, formula: Formula, reward: Reward, position: Position, segment: Segment) -> Taught:
-        """The learner takes the published reward, which was compared before."""
-        decision, close = position.decision, segment.close
+    def evidence(self, reward: Reward, position: Position, segment: Segment) -> Evidence:
+        """What the learner takes: the published reward, which was compared before, and what was logged of its
+        decision."""
+        formula, decision, close = self.formula, position.decision, segment.close
+        assert formula is not None  # a fill was accepted
         assert decision is not None  # a fill brought it
         assert close is not None  # nothing is learned of what is written off
-        reward_bps, weight, counted = reward.reward_bps, reward.weight, reward.counted
+        reward_bps, side = reward.reward_bps, segment.fill.side
 
         def earned(is_same_side: bool) -> Sized:
             return (reward_bps, 0.0) if is_same_side else mirror_of(segment.fill, close, reward_bps)
 
-        side = segment.fill.side
         if decision.arm is None:
-            shares = {formula.arms.index(name): share for name, share in _shares_of(decision).items()}
-            blend = self._blended(formula, decision, shares, side, earned)._replace(terms=position.terms)
-            return formula.learn_blend(shares, reward_bps, weight, counted, blend)
-        arm = formula.arms.index(decision.arm)
-        draw = self._drawn(formula, decision, arm, side, earned)._replace(terms=position.terms)
-        return formula.learn_draw(arm, reward_bps, weight, counted, draw)
+            arm, shares = None, {formula.arms.index(name): share for name, share in _shares_of(decision).items()}
+            logged = self._blended(formula, decision, shares, side, earned)
+        else:
+            arm, shares = formula.arms.index(decision.arm), {}
+            logged = self._drawn(formula, decision, arm, side, earned)
+        logged = logged._replace(terms=position.terms)
+        return Evidence(arm, shares, reward_bps, reward.weight, reward.counted, logged)
 
     def _drawn(self, formula: Formula, decision: DecisionSnapshot, arm: int, side: Side, earned: RewardOf) -> Logged:
         """The decision's whole distribution, where what was logged is one over today's arms; else its propensity alone.

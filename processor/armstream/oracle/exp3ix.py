@@ -6,11 +6,13 @@ from it and the settings, and nothing is kept that could go stale.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from math import exp, fsum, log, sqrt, tanh
 
 from armstream.events import BanditSnapshot
 from armstream.oracle.formula import (
     NOTHING_LOGGED,
+    Evidence,
     Formula,
     Lesson,
     Logged,
@@ -18,9 +20,11 @@ from armstream.oracle.formula import (
     Settings,
     Sized,
     Taught,
+    above_half,
     normalised,
     shared_out,
 )
+from armstream.oracle.steps import Step, plus_half, precise, shown, times, total
 
 
 class Exp3IXFormula(Formula):
@@ -161,6 +165,164 @@ class Exp3IXFormula(Formula):
         lessons = shared_out(self, shares, signal, weight, below)
         self._move({lesson.arm: lesson.estimate for lesson in lessons}, eta, new_decision, q)
         return Taught(lessons, eta, "NONE" if below is None else "CURRENT")
+
+    # The formulas with their numbers.
+
+    def steps(self, evidence: Evidence) -> list[Step]:
+        arm, shares, reward_bps, weight, new_decision, logged = evidence
+        eta = self._update_rate(new_decision)
+        steps = self._rate_steps(new_decision)
+        if self.is_implicit:
+            steps += self.implicit_steps(eta)
+        if arm is None and not logged.seen:
+            lessons = self._share_steps(shares, reward_bps, weight, eta)
+        else:
+            lessons = self._seen_steps(evidence, eta)
+        return [*steps, *lessons, *self._state_steps(evidence, lessons, eta)]
+
+    def _rate_steps(self, new_decision: bool) -> list[Step]:
+        t = self.total_steps + 1 if self.is_implicit or new_decision else max(self.total_steps, 1)
+        return [self._rate_step(t)]
+
+    def _rate_step(self, t: int) -> Step:
+        given, most, k = self.settings["eta"], self.settings["eta_max"], self.count
+        if given is not None:
+            return Step("eta", "", "as set", shown(given), float(given))
+        time, numbers = "K t", f"{k} * {t}"
+        if self._reveals_more:
+            time, numbers = "K + sum of Q", f"{k} + {precise(self.sum_of_q)}"
+        formula, numbers = f"sqrt(ln K / ({time}))", f"sqrt(ln({k}) / ({numbers}))"
+        if most is not None:
+            formula, numbers = f"min(eta_max, {formula})", f"min({shown(most)}, {numbers})"
+        return Step("eta", "", formula, numbers, self._rate(t))
+
+    def _seen_steps(self, evidence: Evidence, eta: float) -> list[Step]:
+        arm, _, reward_bps, weight, new_decision, logged = evidence
+        steps, seen = [], logged.seen
+        if not seen:
+            assert arm is not None  # a blend that reveals nothing is shared out
+            p = logged.propensity
+            if p is None:
+                p = self.probabilities(self.weights())[arm]
+                steps.append(Step("p", self.arms[arm], "today's probability: none was logged", shown(p), p))
+            played = logged.probabilities[arm] if logged.probabilities and self._reveals_more else p
+            seen = (Seen(arm, reward_bps, 0.0, p, played, 1.0),)
+        start = 0.5 if new_decision and arm is not None else 0.0
+        moves = []
+        for one in seen:
+            steps += self._estimate_steps(one, weight, start, eta)
+            moves.append((one.played, steps[-1].value))
+        return steps + self.asleep_steps(logged.asleep, 0.0, moves)
+
+    def _estimate_steps(self, one: Seen, weight: float, start: float, eta: float) -> list[Step]:
+        """The estimate is the last of them."""
+        of, chance, mirrored = self.arms[one.arm], shown(one.chance), one.scale_bps > 0
+        below = "p" if one.share == 1.0 and one.chance == one.played else "o"
+        if not self.is_implicit:
+            taken = self.transformed(one.reward_bps)
+            numbers, value = f"{times(weight, shown(taken))} / {chance}", weight * taken / one.chance
+            estimate = Step("estimate", of, f"weight * reward / {below}", numbers, value)
+            return [*self.reward_steps(one.arm, one.reward_bps, mirrored), estimate]
+        steps, implicit = self.loss_steps(one.arm, one.reward_bps, mirrored), self._implicit(eta)
+        formula = f"({plus_half('weight (loss - 1/2)', start)}) / ({below} + implicit)"
+        numbers = f"({above_half(weight, steps[-1], start)}) / ({chance} + {shown(implicit)})"
+        value = (weight * self.loss_above_half(one.reward_bps) + start) / (one.chance + implicit)
+        return [*steps, Step("estimate", of, formula, numbers, value)]
+
+    def _share_steps(self, shares: Mapping[int, float], reward_bps: float, weight: float, eta: float) -> list[Step]:
+        is_divided, first = self.settings["attribution"] == "simultaneous", min(shares)
+        below, probabilities = "", self.probabilities(self.weights())
+        if self.is_implicit:
+            steps = [step._replace(of="") for step in self.loss_steps(first, reward_bps)]
+            signal, formula = f"({shown(steps[-1].value)} - 1/2)", "share * weight * (loss - 1/2)"
+            below = " / (p + implicit)" if is_divided else ""
+        else:
+            steps = [step._replace(of="") for step in self.reward_steps(first, reward_bps, False)]
+            signal, formula = shown(self.transformed(reward_bps)), "share * weight * reward"
+            below = " / p" if is_divided else ""
+        taken = self.loss_above_half(reward_bps) if self.is_implicit else self.transformed(reward_bps)
+        extra = self._implicit(eta) if self.is_implicit else 0.0
+        for arm, share in sorted(shares.items()):
+            numbers, value = f"{shown(share)} * {times(weight, signal)}", share * weight * taken
+            if is_divided:
+                p = probabilities[arm]
+                numbers += f" / ({shown(p)} + {shown(extra)})" if extra else f" / {shown(p)}"
+                value /= p + extra
+            steps.append(Step("estimate", self.arms[arm], formula + below, numbers, value))
+        return steps
+
+    def _state_steps(self, evidence: Evidence, lessons: Sequence[Step], eta: float) -> list[Step]:
+        """What becomes of L, or theta, and of the sum of Q."""
+        moves = [step for step in lessons if step.name in ("estimate", "move")]
+        steps = [self._moved(step, eta) for step in moves]
+        if not evidence.new_decision:
+            return steps
+        if self.settings["fixed_share"] > 0:
+            steps += self._fixed_share_steps(evidence, eta)
+        if self._reveals_more:
+            p = 1.0 if evidence.arm is None else evidence.logged.propensity or lessons[0].value
+            steps.append(self._q_step(evidence.logged.chances, p))
+        return steps
+
+    def _moved(self, step: Step, eta: float) -> Step:
+        was = self.state[self.arms.index(step.of)]
+        if self.is_implicit:
+            numbers = f"{precise(was)} + {precise(step.value)}"
+            return Step("L", step.of, f"L + {step.name}", numbers, was + step.value)
+        far, by = -2 * self._floor_log, eta * step.value
+        numbers = f"{shown(eta)} * {shown(step.value)}"
+        if abs(by) > far:
+            numbers, by = f"max(-{shown(far)}, min({shown(far)}, {numbers}))", max(-far, min(far, by))
+        formula = f"theta + clamp(eta * {step.name}, -2 ln(1 / min_weight), 2 ln(1 / min_weight))"
+        return Step("theta", step.of, formula, f"{precise(was)} + {numbers}", was + by)
+
+    def _fixed_share_steps(self, evidence: Evidence, eta: float) -> list[Step]:
+        alpha, before = shown(self.settings["fixed_share"]), deepcopy(self)
+        before.settings = {**self.settings, "fixed_share": 0.0}
+        before.learn(evidence)
+        weights, steps = before._softmax(eta), []
+        for name, weight in zip(self.arms, weights, strict=True):
+            shared = (1 - self.settings["fixed_share"]) * weight + self.settings["fixed_share"] / self.count
+            formula = "(1 - alpha) w + alpha / K, alpha the fixed share"
+            numbers = f"(1 - {alpha}) * {precise(weight)} + {alpha} / {self.count}"
+            steps.append(Step("w", name, formula, numbers, shared))
+            if self.is_implicit:
+                steps.append(
+                    Step("L", name, "-ln(w) / eta", f"-ln({precise(shared)}) / {shown(eta)}", -log(shared) / eta)
+                )
+            else:
+                steps.append(Step("theta", name, "ln(w)", f"ln({precise(shared)})", log(shared)))
+        return steps
+
+    def _q_step(self, chances: Sequence[tuple[float, float]], p: float) -> Step:
+        implicit, k = shown(self._implicit(self.eta)), self.count
+        formula, numbers = (
+            "min(K, 1 / (p + implicit)): the time that eta goes by",
+            f"min({k}, 1 / ({shown(p)} + {implicit}))",
+        )
+        if chances:
+            formula = "sum of p_i / (o_i + implicit): the time that eta goes by"
+            numbers = total(f"{shown(one)} / ({shown(chance)} + {implicit})" for one, chance in chances if one > 0)
+        return Step("Q", "", formula, numbers, self._q(chances, p))
+
+    def reading_steps(self) -> list[Step]:
+        if self.is_implicit:
+            rate = self._rate_step(self.total_steps + 1)
+            slope, origin, steps = -rate.value, min(self.state), [rate]
+            formula = "exp(-eta (L - min L)) / Z"
+        else:
+            slope, origin, steps = 1.0, max(self.state), list[Step]()
+            formula = "exp(theta - max theta) / Z"
+        least, weights = self.settings["min_weight"], self.weights()
+        relative = [max(exp(slope * (each - origin)), least) for each in self.state]
+        z = fsum(relative)
+        formula += ", Z the sum of them over all arms"
+        for arm, (each, part) in enumerate(zip(self.state, relative, strict=True)):
+            by = f"{shown(slope)} * " if self.is_implicit else ""
+            numbers = shown(least) if part == least else f"exp({by}({precise(each)} - {precise(origin)}))"
+            said = f"{formula}; never below min_weight / Z" if part == least else formula
+            steps.append(Step("weight", self.arms[arm], said, f"{numbers} / {precise(z)}", weights[arm]))
+        return steps + self.probability_steps(weights)
 
     # The formulas.
 

@@ -10,8 +10,9 @@ from math import exp, log, sqrt
 
 from armstream.events import BanditSnapshot, DecisionSnapshot
 from armstream.oracle.exp3ix import Exp3IXFormula
-from armstream.oracle.formula import ExpertReading, Formula, Lesson, Logged, Settings, Sized, Taught
+from armstream.oracle.formula import Evidence, ExpertReading, Formula, Lesson, Logged, Settings, Sized, Taught
 from armstream.oracle.settings import DEFAULTS
+from armstream.oracle.steps import Step, plus_half, precise, shown, times, total
 from armstream.oracle.tsallis import LEAST_PROPENSITY
 
 DECAY = 0.99  # of what follow_best remembers
@@ -132,6 +133,100 @@ class Exp4Formula(Formula):
 
     def learn_blend(self, *_: object) -> Taught:
         raise AssertionError("a decision without a draw is withheld")
+
+    # The formulas with their numbers.
+
+    def steps(self, evidence: Evidence) -> list[Step]:
+        arm, _, reward_bps, weight, new_decision, logged = evidence
+        assert arm is not None  # a decision without a draw is withheld
+        p, start, of = logged.propensity or 0.0, (0.5 if new_decision else 0.0), self.arms[arm]
+        steps, sign = [self._rate_step()], 1.0 if self.is_implicit else -1.0
+        implicit = 0.0
+        if self.is_implicit:
+            steps += self.implicit_steps(self.eta)
+            implicit = steps[-1].value
+        steps += self.loss_steps(arm, reward_bps)
+        inside, signal = "loss - 1/2", f"({shown(steps[-1].value)} - 1/2)"
+        if not self.is_implicit:
+            inside, signal = "1/2 - loss", f"(1/2 - {shown(steps[-1].value)})"
+        value = (sign * weight * self.loss_above_half(reward_bps) + start) / (p + implicit)
+        below = f"({shown(p)} + {shown(implicit)})" if self.is_implicit else shown(p)
+        formula = f"({plus_half(f'weight ({inside})', start)}) / {'(p + implicit)' if self.is_implicit else 'p'}"
+        numbers = f"({plus_half(times(weight, signal), start)}) / {below}"
+        steps.append(Step("estimate", of, formula, numbers, value))
+        for expert in self._experts:
+            steps += self._expert_steps(expert, evidence, of, value)
+        return steps
+
+    def _rate_step(self) -> Step:
+        if self.settings["eta"] is not None:
+            return Step("eta", "", "as set", shown(self.eta), self.eta)
+        n, k, t = max(len(self._kinds), 2), len(self.settings["arms"]), self.settings["expected_decisions"]
+        formula = "sqrt(ln N / (K T)), N experts (at least 2), K arms, T the expected decisions"
+        return Step("eta", "", formula, f"sqrt(ln({n}) / ({k} * {t}))", self.eta)
+
+    def _expert_steps(self, expert: _Expert, evidence: Evidence, arm: str, estimate: float) -> list[Step]:
+        """What it gave to the drawn arm moves trust in it; what it learns itself comes after."""
+        logged, weight = evidence.logged, evidence.weight
+        p, given = logged.propensity or 0.0, (logged.advice or {}).get(expert.name)
+        named = "advice" if given is not None else "p"
+        given = p if given is None else given
+        was, numbers = precise(expert.state), f"{shown(given)} * {shown(estimate)}"
+        if self.is_implicit:
+            steps = [
+                Step("L", expert.name, f"L + {named} * estimate", f"{was} + {numbers}", expert.state + given * estimate)
+            ]
+        else:
+            far, by = 2 * log(1 / self.settings["min_weight"]), self.eta * given * estimate
+            numbers = f"{shown(self.eta)} * {numbers}"
+            if abs(by) > far:
+                numbers, by = f"max(-{shown(far)}, min({shown(far)}, {numbers}))", max(-far, min(far, by))
+            formula = f"ln w + clamp(eta * {named} * estimate, -2 ln(1 / min_weight), 2 ln(1 / min_weight))"
+            steps = [Step("ln w", expert.name, formula, f"{was} + {numbers}", expert.state + by)]
+        if expert.means is not None:
+            mean = expert.means[arm]
+            after = mean + (1 - DECAY**weight) * (evidence.reward_bps - mean)
+            numbers = f"{shown(mean)} + (1 - 0.99 ** {shown(weight)}) * ({shown(evidence.reward_bps)} - {shown(mean)})"
+            formula = "mean + (1 - .99^weight) (reward - mean): what it follows"
+            steps.append(Step("mean", f"{expert.name}: {arm}", formula, numbers, after, "bps"))
+        if expert.nested is not None and self.bound_bps is not None:
+            bound = self.bound_bps
+            in_bounds = max(-bound, min(bound, evidence.reward_bps)) / bound
+            steps += [
+                step._replace(of=f"{expert.name}: {step.of}".removesuffix(": "), name=f"its {step.name}", unit="")
+                for step in expert.nested.steps(evidence._replace(reward_bps=in_bounds))
+            ]
+        return steps
+
+    def reading_steps(self) -> list[Step]:
+        """Trust in each expert, then each arm's weight by those that the processor knows."""
+        slope = -self.eta if self.is_implicit else 1.0
+        logs, relative, least = (
+            [slope * one.state for one in self._experts],
+            self._relative(),
+            self.settings["min_weight"],
+        )
+        origin, z, steps = (
+            max(self._experts, key=lambda one: slope * one.state).state,
+            sum(relative),
+            [self._rate_step()],
+        )
+        formula = "exp(-eta (L - min L)) / Z" if self.is_implicit else "exp(ln w - max ln w) / Z"
+        by = f"{shown(slope)} * " if self.is_implicit else ""
+        for expert, part, each in zip(self._experts, relative, logs, strict=True):
+            is_floored = exp(each - max(logs)) < least
+            numbers = shown(least) if is_floored else f"exp({by}({precise(expert.state)} - {precise(origin)}))"
+            said = f"{formula}, Z the sum over all experts{'; never below min_weight / Z' if is_floored else ''}"
+            steps.append(Step("trust", expert.name, said, f"{numbers} / {precise(z)}", part / z))
+        weights = self.weights()
+        told = [one for one in self.experts() if one.says]
+        whole = sum(one.weight for one in told)
+        for arm, name in enumerate(self.arms):
+            numbers = total(f"{shown(one.weight)} * {shown(one.says[arm])}" for one in told if one.says[arm])
+            formula = "sum of trust_n advice_n / what those that the processor knows are trusted with"
+            numbers = f"({numbers}) / {shown(whole)}" if told else f"1 / {self.count}"
+            steps.append(Step("weight", name, formula if told else "1 / K: only engines know", numbers, weights[arm]))
+        return steps + self.probability_steps(weights)
 
     # What commands change.
 

@@ -6,10 +6,12 @@ Arms, counts and the reward bound are alike for all rules; what a decision teach
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from math import fsum
 from typing import Any, NamedTuple
 
-from armstream.events import BanditSnapshot, DecisionSnapshot, PropensitySource
+from armstream.events import BanditSnapshot, DecisionSnapshot, PropensitySource, Reward
 from armstream.oracle.comparison import TOLERANCE
+from armstream.oracle.steps import Step, plus_half, shown, times, total
 
 Sized = tuple[float, float]  # a number and its scale
 Settings = Mapping[str, Any]
@@ -75,6 +77,17 @@ class Logged(NamedTuple):
 
 
 NOTHING_LOGGED = Logged()
+
+
+class Evidence(NamedTuple):
+    """What one reward brings to a learner: of one drawn `arm`, or, where that is None, of the `shares` of a blend."""
+
+    arm: int | None
+    shares: Mapping[int, float]
+    reward_bps: float
+    weight: float
+    new_decision: bool
+    logged: Logged
 
 
 class ExpertReading(NamedTuple):
@@ -144,6 +157,55 @@ class Formula(ABC):
         size = abs(above) if is_clipped else max(abs(above), seen.scale_bps / (2 * bound))
         return weight * above, weight * size
 
+    def reward_steps(self, arm: int, reward_bps: float, is_mirrored: bool) -> list[Step]:
+        """What an arm earned, where that is not the reward itself. `is_mirrored`: it had the other view."""
+        of, steps = self.arms[arm], []
+        if is_mirrored:
+            formula = "the other side's: the price's move turned round, less the same costs"
+            steps.append(Step("reward", of, formula, shown(reward_bps), reward_bps, "bps"))
+        kind, given, reward = self.settings["transform"], self.settings["transform_bps"], shown(reward_bps)
+        if kind != "none":
+            size = shown({"clip": 100.0, "tanh": 50.0}[kind] if given is None else given)
+            numbers = f"max(-{size}, min({size}, {reward}))" if kind == "clip" else f"tanh({reward} / {size}) * {size}"
+            formula = "clip(reward, -s, s)" if kind == "clip" else "tanh(reward / s) s"
+            steps.append(
+                Step("transformed reward", of, f"{formula}, s = {size}", numbers, self.transformed(reward_bps), "bps")
+            )
+        return steps
+
+    def loss_steps(self, arm: int, reward_bps: float, is_mirrored: bool = False) -> list[Step]:
+        """The loss of an arm that was seen is the last of them."""
+        bound, taken = self.bound_bps, self.transformed(reward_bps)
+        assert bound is not None  # nothing is learned before it is found
+        clipped = f"max(-B, min(B, {shown(taken)}))" if abs(taken) > bound else shown(taken)
+        numbers = f"(B - {clipped}) / (2 * B)".replace("B", shown(bound))
+        formula = "(B - clip(reward, -B, B)) / (2 B), B the reward bound"
+        loss = Step("loss", self.arms[arm], formula, numbers, 0.5 + self.loss_above_half(reward_bps))
+        return [*self.reward_steps(arm, reward_bps, is_mirrored), loss]
+
+    def implicit_steps(self, eta: float) -> list[Step]:
+        given = self.settings["implicit"]
+        if given is None:
+            return [Step("implicit", "", "eta / 2", f"{shown(eta)} / 2", eta / 2)]
+        return [Step("implicit", "", "as set", shown(given), float(given))]
+
+    def asleep_steps(self, asleep: Sequence[int], start: float, played: Sequence[tuple[float, float]]) -> list[Step]:
+        """Of the arms that could not be drawn; `played` are (probability of playing, move) of each that was seen."""
+        terms = [f"{shown(chance)} * {shown(move)}" for chance, move in played if chance]
+        numbers = f"{'1/2 + ' if start else ''}{total(terms)}"
+        value = start + fsum(chance * move for chance, move in played)
+        formula = f"{'1/2 + ' if start else ''}sum of p_i move_i: it could not be drawn, and moves by what was played"
+        return [Step("move", self.arms[at], formula, numbers, value) for at in asleep]
+
+    def probability_steps(self, weights: Sequence[float]) -> list[Step]:
+        if not self.gamma:
+            return []
+        gamma, k = shown(self.gamma), self.count
+        return [
+            Step("probability", name, "(1 - gamma) w + gamma / K", f"(1 - {gamma}) * {shown(w)} + {gamma} / {k}", p)
+            for name, w, p in zip(self.arms, weights, self.probabilities(weights), strict=True)
+        ]
+
     # Counts.
 
     def _forget_counts(self) -> None:
@@ -187,6 +249,29 @@ class Formula(ABC):
         self.largest_earned_bps = list(map(abs, self.earned_bps))
 
     # What each rule says.
+
+    def learn(self, evidence: Evidence) -> Taught:
+        arm, shares, reward_bps, weight, new_decision, logged = evidence
+        if arm is None:
+            return self.learn_blend(shares, reward_bps, weight, new_decision, logged)
+        return self.learn_draw(arm, reward_bps, weight, new_decision, logged)
+
+    def steps(self, evidence: Evidence) -> list[Step]:  # noqa: ARG002 - a rule may leave it at its numbers
+        """What `learn` would come to, the formula with the numbers of now in it; nothing is learned by it."""
+        return []
+
+    def reading_steps(self) -> list[Step]:
+        """How today's state comes to today's weights."""
+        return []
+
+    @property
+    def keeps_terms(self) -> bool:
+        """Whether a decision's next part asks for what its earlier ones came to."""
+        return False
+
+    def terms_in(self, reward: Reward) -> Mapping[str, Sized]:  # noqa: ARG002 - most ask for none
+        """What a published part of a decision added to its terms, by arm name."""
+        return {}
 
     def withholds(self, decision: DecisionSnapshot) -> bool:  # noqa: ARG002 - most learn from every decision
         """Whether the rule cannot learn from this decision."""
@@ -247,6 +332,11 @@ class Formula(ABC):
 
     def remove_expert(self, name: str) -> None:
         raise NotImplementedError
+
+
+def above_half(weight: float, loss: Step, start: float) -> str:
+    """weight (loss - 1/2), and 1/2 once a draw, as numbers."""
+    return plus_half(times(weight, f"({shown(loss.value)} - 1/2)"), start)
 
 
 def normalised(weights: Sequence[float]) -> list[float]:

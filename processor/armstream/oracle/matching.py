@@ -151,6 +151,13 @@ def reward_of(fill: Fill, close: Close, quantity: float) -> tuple[float, float]:
     return (reward_bps if abs(rounded - reward_bps) <= TOLERANCE * scale else rounded), scale
 
 
+def parts_of_reward(fill: Fill, close: Close) -> tuple[float, float, float, float]:
+    """What a reward is the sum of, in basis points: the price's move, less the fill's fees, the close's fees and its
+    slippage. Raises OverflowError for what doubles cannot hold."""
+    fees, closing_fees, slippage = _costs_bps(fill, close)
+    return _move_bps(fill, close), -fees, -closing_fees, -slippage
+
+
 def cost_ratio_of(fill: Fill, close: Close) -> float:
     """The costs of a segment, whichever way they go, in units of its notional."""
     try:

@@ -366,6 +366,7 @@ class Processor:
         outcome = self._committer.commit(publication, [], self._consumer, self._serve)
         if outcome is Outcome.UNKNOWN:
             self._committer.renew(self._serve)
+        self._restorer.has_claimed = outcome is Outcome.COMMITTED
         wanted.clear()
         if self._member.has_left_records:
             self._member.seek_back(self._serve)

@@ -40,7 +40,8 @@ _AGREE_TRIES = 20
 class Restorer:
     """Restores tasks. `committed_consumer` is the group's own read_committed consumer.
 
-    `claims_wanted` are tasks that wait for a claim of this process: whoever writes it clears them.
+    `claims_wanted` are tasks that wait for a claim of this process: whoever writes it clears them, and says in
+    `has_claimed` that it stands.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Restorer:
         self._identity = watch.identity
         self._told: set[str] = set()
         self.claims_wanted: set[int] = set()
+        self.has_claimed = False
         self._topics = settings.topics.names
         self._state_topics = (self._topics.bandit_snapshots, self._topics.position_snapshots)
         self._committed_consumer = committed_consumer
@@ -154,6 +156,8 @@ class Restorer:
 
     def _claim(self, number: int, progress: Progress) -> Generator[None, None, None]:
         """Until a claim was written, or not: the log says so. Raises Stopped where another group published here."""
+        if self.has_claimed:  # since this task read the log: a key that is written twice would lose its first place
+            return
         yield from self._refuse_others_outputs(number, progress)
         self.claims_wanted.add(number)
         try:

@@ -187,6 +187,18 @@ def check_command(command: Command) -> None:
         raise Refused("VALIDATION", f"the initial weight must be from 0 to {MAX_SHARE:g}, got {value!r}")
 
 
+def check_event(event: Fill | Close | Command) -> None:
+    """Raises Refused for an event that no task takes, whatever its bandits, arms and settings are."""
+    check_time(event.ts_event)
+    check_bandit_id(event.bandit_id)
+    if isinstance(event, Fill):
+        check_fill(event, [*event.contributions, event.arm or ""])
+    elif isinstance(event, Close):
+        check_close(event)
+    else:
+        check_command(event)
+
+
 def _check_ids(**ids: str) -> None:
     for name, value in ids.items():
         size_bytes = len(value.encode())

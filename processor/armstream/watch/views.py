@@ -1,0 +1,578 @@
+"""What the page is told, as JSON. Law: each fact says what is known; unknown is null, and no name is trusted to be one.
+
+Times are integer UTC microseconds. Numbers are rounded to what a page shows.
+"""
+
+from collections.abc import Iterable, Sequence
+from math import isfinite, isnan
+from typing import Final
+
+from msgspec import Struct, json, structs
+
+from armstream.codec import DecodeError, decode
+from armstream.evaluation import Interval
+from armstream.events import DeadLetter, Reward
+from armstream.watch import earned
+from armstream.watch.facts import GroupFacts
+from armstream.watch.history import (
+    SPARK_POINTS,
+    VERSION,
+    BanditHistory,
+    History,
+    KeptLetter,
+    KeptReward,
+    KeptVector,
+    Mark,
+    Sum,
+)
+from armstream.watch.series import Series
+
+LETTERS_SHOWN: Final = 50
+MOST_VALUE_CHARACTERS: Final = 10_000
+_MOST_CHANGE_ARMS: Final = 3
+
+Numbers = list[float | None]
+
+
+class Trades(Struct, frozen=True):
+    """`count` are whole decisions: parts of one sum up."""
+
+    count: int
+    mean_bps: float | None
+    sum_bps: float
+    since_ts: int | None = None
+
+
+class Spark(Struct, frozen=True):
+    ts: list[int]
+    weights: list[Numbers]
+
+
+class Change(Struct, frozen=True):
+    ts: int
+    kind: str
+    text: str
+    version: int | None
+
+
+class Gain(Struct, frozen=True):
+    trades: int
+    per_trade_bps: float
+    cumulative_bps: float
+    low_bps: float
+    high_bps: float
+    per_trade_error_bps: float
+    effective_sample: float
+
+
+class Row(Struct, frozen=True):
+    """A bandit in one line. `spark` is None where it has not changed since it was told."""
+
+    bandit_id: str
+    rule: str | None
+    estimator: str | None
+    phase: str | None
+    paused: bool
+    arms: tuple[str, ...]
+    weights: list[float]
+    probabilities: list[float]
+    effective_models: float | None
+    steps: int | None
+    warm_start_steps: int | None
+    blend_alpha: float | None
+    bound_bps: float | None
+    clipped_share: float | None
+    day: Trades
+    ever: Trades
+    above_uniform: Gain | None
+    above_base: Gain | None
+    spark: Spark | None
+    last_change: Change | None
+    version: int | None
+    ts: int | None
+
+
+class WeightsOverTime(Struct, frozen=True):
+    ts: list[int]
+    version: list[int]
+    series: list[Numbers]
+    arms: list[str]
+
+
+class MarkView(Struct, frozen=True):
+    ts: int
+    kind: str
+    text: str
+
+
+class ByArm(Struct, frozen=True):
+    names: list[str]
+    series: list[Numbers]
+
+
+class Band(Struct, frozen=True):
+    bps: Numbers
+    low: Numbers
+    high: Numbers
+
+
+class RewardOverTime(Struct, frozen=True):
+    ts: list[int]
+    cumulative_bps: Numbers
+    by_arm: ByArm
+    above_uniform: Band
+    above_base: Band | None
+    regret_bps: Numbers
+
+
+class ArmView(Struct, frozen=True):
+    name: str
+    weight: float | None
+    probability: float | None
+    pulls: int
+    mean_bps: float | None
+    error_bps: float | None
+    effective_sample: float | None
+
+
+class ExpertView(Struct, frozen=True):
+    name: str
+    weight: float
+
+
+class Part(Struct, frozen=True):
+    name: str
+    share: float
+    propensity: float | None
+    estimate: float | None
+
+
+class Move(Struct, frozen=True):
+    name: str
+    before: float | None
+    after: float | None
+
+
+class RewardView(Struct, frozen=True):
+    version: int
+    ts: int
+    position_id: str
+    fill_event_id: str
+    close_event_id: str
+    quantity: float
+    reward_bps: float
+    applied: bool
+    counted: bool
+    detail: str
+    weight: float
+    arms: list[Part]
+    propensity_source: str | None
+    eta: float | None
+    moved: list[Move]
+
+
+class BanditView(Struct, frozen=True):
+    """`not_estimated` counts the rewards that no estimate can rest on, by reason."""
+
+    row: Row
+    weights: WeightsOverTime
+    marks: list[MarkView]
+    reward: RewardOverTime
+    arms: list[ArmView]
+    experts: list[ExpertView]
+    rewards: list[RewardView]
+    not_estimated: dict[str, int]
+
+
+class Owner(Struct, frozen=True):
+    client_id: str
+    host: str
+
+
+class PartitionView(Struct, frozen=True):
+    topic: str
+    partition: int
+    lag_records: int | None
+    lag_seconds: float | None
+    committed: int | None
+    end: int | None
+    owner: Owner | None
+
+
+class MemberView(Struct, frozen=True):
+    client_id: str
+    host: str
+    version: str | None
+    partitions: list[str]
+
+
+class TaskView(Struct, frozen=True):
+    task: int
+    version: str | None
+    snapshot_ts: int | None
+    settings: str
+
+
+class ProcessorView(Struct, frozen=True):
+    url: str
+    ready: bool | None
+    version: str | None = None
+    events_per_second: float | None = None
+    commits_per_second: float | None = None
+    commit_p50_ms: float | None = None
+    commit_p99_ms: float | None = None
+    restore_remaining_records: int | None = None
+    failed_transactions: int | None = None
+    uptime_seconds: float | None = None
+    error: str = ""
+
+
+class LetterView(Struct, frozen=True, rename={"error_class": "class"}):
+    ts: int
+    error_class: str
+    error: str
+    topic: str
+    partition: int
+    offset: int
+    key: str | None
+    headers: list[tuple[str, str | None]]
+    value: str | None
+    event_id: str | None
+    bandit_id: str | None
+
+
+class DeadLetters(Struct, frozen=True):
+    """`last` is None where it has not changed since it was told."""
+
+    by_class: dict[str, int]
+    today: int
+    last: list[LetterView] | None
+
+
+class Alert(Struct, frozen=True):
+    name: str
+    severity: str
+    text: str
+    remedy: str
+
+
+class Operate(Struct, frozen=True):
+    partitions: list[PartitionView]
+    members: list[MemberView]
+    group_state: str | None
+    tasks: list[TaskView]
+    processors: list[ProcessorView]
+    dead_letters: DeadLetters
+    alerts: list[Alert]
+
+
+class Progress(Struct, frozen=True):
+    read: int
+    of: int
+
+
+class Pulse(Struct, frozen=True):
+    now: int
+    state: str
+    text: str
+    progress: Progress | None
+    last_record_ts: int | None
+    events_per_second: float | None
+    commits_per_second: float | None
+    lag_records: int | None
+    dead_letters_today: int
+
+
+class Snapshot(Struct, frozen=True):
+    """What a client begins with."""
+
+    version: str
+    cluster: str
+    group: str
+    topics: dict[str, str]
+    now: int
+    bandits: list[Row]
+    pulse: Pulse
+    operate: Operate
+
+
+# Bandits
+
+
+def row_of(bandit: BanditHistory, now: int, warm_start_steps: int | None, *, with_spark: bool) -> Row:
+    vector = bandit.vector
+    weights = [] if vector is None else [arm.weight for arm in vector.arms]
+    arms = () if vector is None else tuple(arm.name for arm in vector.arms)
+    squares = sum(weight * weight for weight in weights)
+    return Row(
+        bandit_id=bandit.bandit_id,
+        rule=None if vector is None else vector.algorithm,
+        estimator=None if vector is None else vector.estimator,
+        phase=None if vector is None else vector.phase,
+        paused=bool(bandit.paused),
+        arms=arms,
+        weights=[round(weight, 6) for weight in weights],
+        probabilities=[] if vector is None else [round(arm.probability, 6) for arm in vector.arms],
+        effective_models=round(1 / squares, 3) if squares > 0 else None,
+        steps=None if vector is None else vector.total_steps,
+        warm_start_steps=warm_start_steps,
+        blend_alpha=None if vector is None else vector.blend_alpha,
+        bound_bps=None if vector is None or not vector.reward_bound_bps else round(vector.reward_bound_bps, 3),
+        clipped_share=_rounded(bandit.clipped_share, 4),
+        day=_trades(bandit.day(now)),
+        ever=_trades(bandit.ever, bandit.since_ts),
+        above_uniform=_gain(bandit.earned.above_uniform()),
+        above_base=_gain(bandit.earned.above_base()),
+        spark=_spark(bandit.spark, arms) if with_spark else None,
+        last_change=_last_change(bandit),
+        version=None if vector is None else vector.version,
+        ts=bandit.vector_ts or bandit.audit_ts or None,
+    )
+
+
+def bandit_of(history: History, bandit: BanditHistory, now: int, warm_start_steps: int | None) -> BanditView:
+    vector = bandit.vector
+    return BanditView(
+        row=row_of(bandit, now, warm_start_steps, with_spark=True),
+        weights=_weights_over_time(bandit),
+        marks=[MarkView(mark.ts, mark.kind, mark_text(history, mark)) for mark in bandit.marks],
+        reward=_reward_over_time(bandit),
+        arms=arms_of(bandit),
+        experts=[] if vector is None else [ExpertView(one.name, round(one.weight, 6)) for one in vector.experts],
+        rewards=[_reward(kept, bandit.vectors) for kept in reversed(bandit.last_rewards)],
+        not_estimated=dict(bandit.earned.not_estimated()),
+    )
+
+
+def arms_of(bandit: BanditHistory) -> list[ArmView]:
+    """Those that there are, in their order, then those that were."""
+    known = {one.name: one for one in bandit.earned.arms()}
+    now = {} if bandit.vector is None else {arm.name: arm for arm in bandit.vector.arms}
+    found = []
+    for name in dict.fromkeys([*now, *known]):
+        arm, sums = now.get(name), known.get(name)
+        found.append(
+            ArmView(
+                name,
+                None if arm is None else round(arm.weight, 6),
+                None if arm is None else round(arm.probability, 6),
+                0 if sums is None else sums.pulls,
+                None if sums is None else _rounded(sums.mean_bps, 4),
+                None if sums is None else _rounded(sums.error_bps, 4),
+                None if sums is None else _rounded(sums.effective_sample, 1),
+            )
+        )
+    return found
+
+
+def mark_text(history: History, mark: Mark) -> str:
+    """With the arm and the reason of the command, where it is still known."""
+    named = history.commands.get(mark.command_id, "")
+    if not named:
+        return mark.text
+    action, _, rest = mark.text.partition(" ")
+    return f"{action}{named} {rest}"
+
+
+def _last_change(bandit: BanditHistory) -> Change | None:
+    mark, reward, ts = bandit.last_mark, bandit.last_reward, bandit.last_reward_ts
+    if reward is not None and (mark is None or ts >= mark.ts):
+        return Change(ts, "close", reward_text(reward), reward.version)
+    return None if mark is None else Change(mark.ts, mark.kind, mark.text, mark.version)
+
+
+def reward_text(reward: Reward) -> str:
+    """In a few words: what it was, and of which arms."""
+    names = [one.name for one in reward.arms if one.share]
+    shown = ", ".join(names[:_MOST_CHANGE_ARMS]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    said = f"{reward.reward_bps:+.1f} bps{f' by {shown}' if shown else ''}"
+    return said if reward.applied else f"{said}, withheld: {reward.detail}"
+
+
+def _trades(found: Sum, since_ts: int | None = None) -> Trades:
+    return Trades(round(found.weight), _rounded(found.mean_bps, 4), round(found.sum_bps, 3), since_ts)
+
+
+def _gain(interval: Interval | None) -> Gain | None:
+    if interval is None:
+        return None
+    trades, *numbers = structs.astuple(interval)
+    return Gain(trades, *(round(number, 4) for number in numbers)) if all(map(isfinite, numbers)) else None
+
+
+def _spark(series: Series, arms: Sequence[str]) -> Spark:
+    at = slice(-SPARK_POINTS, None)
+    return Spark(series.ts[at], [_numbers(series.column(name)[at], 3) for name in arms])
+
+
+def _weights_over_time(bandit: BanditHistory) -> WeightsOverTime:
+    """The rows that are kept, and the newest vector behind them."""
+    series, vector = bandit.weights, bandit.vector
+    names = [name for name in series.names() if name != VERSION]
+    ts, versions = series.ts, [int(version) for version in series.column(VERSION)]
+    columns = {name: series.column(name) for name in names}
+    if vector is not None and versions and vector.version > versions[-1]:
+        ts.append(bandit.vector_ts)
+        versions.append(vector.version)
+        weights = {arm.name: arm.weight for arm in vector.arms}
+        names += [name for name in weights if name not in columns]
+        for name in names:
+            columns.setdefault(name, [float("nan")] * (len(ts) - 1)).append(weights.get(name, float("nan")))
+    return WeightsOverTime(ts, versions, [_numbers(columns[name], 5) for name in names], names)
+
+
+def _reward_over_time(bandit: BanditHistory) -> RewardOverTime:
+    """The rows that are kept, and what it came to by the last reward."""
+    series = bandit.rewards
+    ts, last = series.ts, {}
+    if ts and bandit.last_reward_ts > ts[-1]:
+        ts.append(bandit.last_reward_ts)
+        last = bandit.earned.row(bandit.ever.sum_bps)
+    names = dict.fromkeys([*(name for name in series.names()), *last])
+
+    def column(name: str) -> Numbers:
+        found = series.column(name)
+        return _numbers([*found, last.get(name, float("nan"))] if last else found, 3)
+
+    arms = [name for name in names if not name.startswith("\0")]
+    base = Band(column(earned.BASE), column(earned.BASE_LOW), column(earned.BASE_HIGH))
+    return RewardOverTime(
+        ts=ts,
+        cumulative_bps=column(earned.CUMULATIVE),
+        by_arm=ByArm(arms, [column(name) for name in arms]),
+        above_uniform=Band(column(earned.UNIFORM), column(earned.UNIFORM_LOW), column(earned.UNIFORM_HIGH)),
+        above_base=base if any(number is not None for number in base.bps) else None,
+        regret_bps=column(earned.REGRET),
+    )
+
+
+def _reward(kept: KeptReward, vectors: Iterable[KeptVector]) -> RewardView:
+    reward = decode(kept.value)
+    assert isinstance(reward, Reward)
+    return RewardView(
+        version=reward.version,
+        ts=kept.ts,
+        position_id=reward.position_id,
+        fill_event_id=reward.fill_event_id,
+        close_event_id=reward.close_event_id,
+        quantity=reward.quantity,
+        reward_bps=round(reward.reward_bps, 4),
+        applied=reward.applied,
+        counted=reward.counted,
+        detail=reward.detail,
+        weight=reward.weight,
+        arms=[Part(arm.name, arm.share, arm.propensity, arm.estimate) for arm in reward.arms],
+        propensity_source=reward.propensity_source,
+        eta=reward.eta,
+        moved=_moved(reward.version, vectors),
+    )
+
+
+def _moved(version: int, vectors: Iterable[KeptVector]) -> list[Move]:
+    """From the last vector before it to the first that holds it; [] where either is not kept."""
+    before: KeptVector | None = None
+    for after in vectors:
+        if after.version >= version:
+            if before is None:
+                return []
+            old, new = (dict(zip(one.names, one.weights, strict=True)) for one in (before, after))
+            names = dict.fromkeys([*new, *old])
+            return [Move(name, _rounded(old.get(name), 6), _rounded(new.get(name), 6)) for name in names]
+        before = after
+    return []
+
+
+# Operating
+
+
+def partitions_of(group: GroupFacts, now: int) -> list[PartitionView]:
+    found = []
+    for place, facts in sorted(group.places.items()):
+        owner, waiting = group.owner(place), facts.waiting_since_ts
+        seconds = 0.0 if facts.lag_records == 0 else None
+        if facts.lag_records and waiting is not None:
+            seconds = round(max(now - waiting, 0) / 1e6, 1)
+        found.append(
+            PartitionView(
+                place[0],
+                place[1],
+                facts.lag_records,
+                seconds,
+                facts.committed,
+                facts.end,
+                None if owner is None else Owner(owner.client_id, owner.host),
+            )
+        )
+    return found
+
+
+def members_of(group: GroupFacts, history: History) -> list[MemberView]:
+    """A member's version is that of the program that wrote its tasks last."""
+    found = []
+    for member in group.members:
+        versions = {history.tasks[number].version for _, number in member.places if number in history.tasks} - {""}
+        found.append(
+            MemberView(
+                member.client_id,
+                member.host,
+                ", ".join(sorted(versions)) or None,
+                [f"{topic}:{number}" for topic, number in sorted(member.places)],
+            )
+        )
+    return found
+
+
+def tasks_of(history: History) -> list[TaskView]:
+    return [
+        TaskView(task.task, task.version or None, task.snapshot_ts, task.settings)
+        for _, task in sorted(history.tasks.items())
+    ]
+
+
+def dead_letters_of(history: History, now: int, *, with_last: bool) -> DeadLetters:
+    by_class, last = history.letters_of_day(now), None
+    if with_last:
+        newest = sorted(history.dead_letters, key=lambda kept: -kept.ts)[:LETTERS_SHOWN]
+        last = [letter_of(kept) for kept in newest]
+    return DeadLetters(dict(sorted(by_class.items())), by_class.total(), last)
+
+
+def letter_of(kept: KeptLetter) -> LetterView:
+    letter: DeadLetter = kept.letter
+    source = letter.source
+    key = None if source.key is None else text_of(source.key)
+    value, event = None if source.value is None else text_of(source.value), None
+    try:
+        event = decode(source.value)
+        value = json.encode(event).decode()[:MOST_VALUE_CHARACTERS]
+    except DecodeError:
+        pass  # its bytes are what there is to see
+    return LetterView(
+        ts=kept.ts,
+        error_class=letter.error_class,
+        error=letter.error,
+        topic=source.topic,
+        partition=source.partition,
+        offset=source.offset,
+        key=key,
+        headers=[(header.name, None if header.value is None else text_of(header.value)) for header in source.headers],
+        value=value,
+        event_id=getattr(event, "event_id", getattr(event, "command_id", None)),
+        bandit_id=getattr(event, "bandit_id", key),
+    )
+
+
+def text_of(value: bytes) -> str:
+    """Bytes as a reader can take them: what is no UTF-8 by its escapes."""
+    return value.decode(errors="backslashreplace")[:MOST_VALUE_CHARACTERS]
+
+
+# Numbers
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None or not isfinite(value) else round(value, digits)
+
+
+def _numbers(values: Iterable[float], digits: int) -> Numbers:
+    return [None if isnan(value) else round(value, digits) for value in values]
