@@ -113,7 +113,7 @@ class NaiveLoop:
             assert isinstance(learner, Exp3IXBandit)  # the bench compares by the shipped rule
             self.learners[fill["bandit_id"]] = learner
             self.versions[fill["bandit_id"]] = 0
-        position["decision"], position["side"] = {name: fill[name] for name in DECISION}, fill["side"]
+        position["decision"], position["side"] = {name: fill[name] for name in DECISION if name in fill}, fill["side"]
         filled, weighed = position["filled_quantity"], position["filled_weight"]
         whole = fill["order_quantity"] or fill["quantity"]
         weight = (1.0 - weighed) * min(1.0, fill["quantity"] / (whole - filled))
