@@ -155,8 +155,9 @@ def restore_table(results: Sequence[RestoreResult]) -> list[str]:
     ]
     for one in results:
         its = one.restore
+        rate = "too few to tell" if its.states_per_second is None else f"{its.states_per_second:,.0f}"
         seconds = f"{its.fresh_seconds:.2f}", f"{its.restored_seconds:.2f}"
-        rows.append([one.contender, *seconds, f"{its.state_count:,}", f"{its.states_per_second:,.0f}"])
+        rows.append([one.contender, *seconds, f"{its.state_count:,}", rate])
     return markdown(rows)
 
 

@@ -15,6 +15,9 @@ from tests.bench.latency import follow, probe
 from tests.bench.throughput import await_commits
 
 
+LEAST_SECONDS = 0.2
+
+
 @dataclass(frozen=True, slots=True)
 class Restore:
     """Seconds from a start to the first vector, and the bandits and positions that the second one had to restore."""
@@ -24,8 +27,10 @@ class Restore:
     state_count: int
 
     @property
-    def states_per_second(self) -> float:
-        return self.state_count / max(self.restored_seconds - self.fresh_seconds, 1e-3)
+    def states_per_second(self) -> float | None:
+        """None where the restore is lost in what one start differs from another."""
+        seconds = self.restored_seconds - self.fresh_seconds
+        return self.state_count / seconds if seconds > LEAST_SECONDS else None
 
 
 def measure(contender: Contender, fresh: Run, full: Run, event_count: int, state_count: int) -> Restore:

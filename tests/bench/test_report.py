@@ -36,7 +36,7 @@ def some_report() -> Report:
             Result("naive loop", "one topic", 100, rounds(20_000.0, 30_000.0, 10_000.0)),
         ],
         [LatencyResult.of("Armstream", "one topic", 1_000.0, [0.001 * ms for ms in range(1, 2_001)], 0.0025)],
-        [RestoreResult("Armstream", Restore(2.0, 4.0, 100_000))],
+        [RestoreResult("Armstream", Restore(2.0, 4.0, 100_000)), RestoreResult("other", Restore(2.0, 1.9, 100_000))],
         [GrowthResult("Armstream", "arms", size, rounds(rate)) for size, rate in ((5, 40_000.0), (64, 10_000.0))],
     )
 
@@ -75,6 +75,7 @@ def test_latencies_restores_and_growth_have_their_tables() -> None:
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("|")]
     assert ["Armstream", "one topic", "1,000", "2,000", "1000.0", "1980.0", "1998.0", "2.5"] in cells
     assert ["Armstream", "2.00", "4.00", "100,000", "50,000"] in cells
+    assert ["other", "2.00", "1.90", "100,000", "too few to tell"] in cells
     assert ["arms", "64", "Armstream", "10,000 (10,000 to 10,000)", "20.00 (20.00 to 20.00)", "50"] in cells
     assert table.rstrip().endswith("load: some")
 
