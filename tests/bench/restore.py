@@ -14,7 +14,6 @@ from tests.bench.contenders import Contender
 from tests.bench.latency import follow, probe
 from tests.bench.throughput import await_commits
 
-
 LEAST_SECONDS = 0.2
 
 
