@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run engine-example test container-test kafka-image image prometheus-image compose-check faults lint typecheck bench compare evidence docs wheel-check core-check clean
+.PHONY: help install run engine-example test container-test kafka-image image prometheus-image compose-check faults lint typecheck bench bench-quick compare evidence docs wheel-check core-check clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -57,8 +57,11 @@ core-check: $(CORE) ## clippy, and the native core against the Python stages
 typecheck: $(ENVIRONMENT) ## mypy --strict, tests too
 	@$(BIN)/mypy
 
-bench: $(CORE) ## events a second and latency, beside the loop one would write first
+bench: $(CORE) ## events a second, latency and restore beside Kafka Streams, Quix, Faust, a naive loop and the floor; ARGS="--help"
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-quick: $(CORE) ## whether Armstream became slower beside the naive loop, and its native core beside Python
+	@$(BIN)/python -m tests.bench.quick $(ARGS)
 
 docs: $(ENVIRONMENT) ## the site of docs/ in docs/_build; a warning, such as a link that leads nowhere, is an error
 	@$(BIN)/python -m sphinx --builder html --fresh-env --fail-on-warning --keep-going --quiet docs docs/_build

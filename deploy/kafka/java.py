@@ -37,6 +37,7 @@ CLUSTER_ID = "QXJtc3RyZWFtLUthZmthMQ"  # 16 bytes in base64: Armstream-Kafka1
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 HEAP = "-Xmx1g"
+BROKER = "Kafka's jars, 44 MB"
 
 
 class JavaBroker:
@@ -172,21 +173,20 @@ def find_java() -> str:
     return java
 
 
-def find_jars(cache_dir: Path, say: Callable[[str], None]) -> Path:
-    """The folder of the broker's jars, resolved with Maven where the cache lacks those of this pom.xml."""
-    pom = HERE / "pom.xml"
+def find_jars(cache_dir: Path, say: Callable[[str], None], pom: Path = HERE / "pom.xml", what: str = BROKER) -> Path:
+    """The folder of a pom.xml's jars, resolved with Maven where the cache lacks those of exactly this one."""
     jars = cache_dir / f"jars-{hashlib.sha256(pom.read_bytes()).hexdigest()[:8]}"
     if jars.is_dir():
         return jars
     maven = shutil.which("mvn")
     if maven is None:
-        raise WayError("no Maven here to fetch Kafka's jars")
+        raise WayError(f"no Maven here to fetch {what}")
     cache_dir.mkdir(parents=True, exist_ok=True)
     with (cache_dir / "jars.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # Maven's repository takes one writer; who holds this ends within 300 s
         if jars.is_dir():  # another run was first
             return jars
-        say("kafka: fetching Kafka's jars (44 MB, once) with Maven")
+        say(f"kafka: fetching {what} (once) with Maven")
         part, log = cache_dir / "jars-part", cache_dir / "maven.log"
         shutil.rmtree(part, ignore_errors=True)
         command = [maven, "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={part}"]
@@ -195,7 +195,7 @@ def find_jars(cache_dir: Path, say: Callable[[str], None]) -> Path:
                 subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=True, timeout=300)
             part.rename(jars)
         except (subprocess.SubprocessError, OSError) as error:
-            raise WayError(f"Maven could not fetch Kafka's jars: see {log}") from error
+            raise WayError(f"Maven could not fetch {what}: see {log}") from error
     return jars
 
 

@@ -1,4 +1,5 @@
-"""The bench: events a second and latency on a real broker, beside the loop one would write first.
+"""The bench: events a second, latency, restore and growth on a real broker, beside others that do the same job.
 
-Law: both loops get the same records, settings and machine, in turns; their rewards agree, or there is no table.
+Law: all get the same records and machine, in turns; their final vectors and rewards are those of a second opinion, or
+there is no table.
 """

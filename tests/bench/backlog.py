@@ -4,31 +4,33 @@ Every measured run reads the same input topics and has a group and output topics
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
-from armstream.codec import HEADERS
-from armstream.events import TaskSettings
 from armstream.resources import resource
 from armstream.runtime.topics import create
 from armstream.settings import Settings, load
 from deploy.kafka.node import free_port
 from tests.bench.child import BenchError
-from tests.bench.load import ARMS, Record, sequence_of
-from tests.bench.naive import REWARD
+from tests.bench.load import ARMS, Record
 
 PARTITIONS = 8
 QUIET = {"log_level": 3}  # errors only: that a new broker is not ready at once is none
 DEADLINE_SECONDS = 120.0
 
 _CHUNK_RECORDS = 10_000
+
+Settled = Mapping[str, Any]
+NO_MORE: Settled = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,21 @@ def settings_of(preset: str) -> Settings:
 
 @contextmanager
 def prepare(
-    name: str, folder: Path, bootstrap_servers: str, layout: str, prefix: str, preset: str = "default"
+    name: str,
+    folder: Path,
+    bootstrap_servers: str,
+    layout: str,
+    prefix: str,
+    preset: str = "default",
+    *,
+    more: Settled = NO_MORE,
+    arms: Sequence[str] = ARMS,
+    partitions: int = PARTITIONS,
 ) -> Iterator[Run]:
     """A run with topics; `prefix` names the input topics, which stay, `name` all others, which go.
 
     Settings are those of a file of config/, save for names, addresses, the arms and B = 100: every reward is learned
-    from, as the naive loop does.
+    from, as the other contenders do. `more` are settings beside them.
     """
     shipped = settings_of(preset).online_learning.model_dump(mode="json")
     outputs = ("weights", "rewards", "bandit_snapshots", "position_snapshots", "dead_letters")
@@ -79,10 +90,11 @@ def prepare(
     values: dict[str, Any] = {
         "instance": "bench",
         "kafka": {"bootstrap_servers": bootstrap_servers, "group_id": name},
-        "topics": {**inputs, **{output: f"{name}-{output}" for output in outputs}, "partitions": PARTITIONS},
-        "online_learning": {**shipped, "families": list(ARMS), "reward_bound_bps": 100.0},
+        "topics": {**inputs, **{output: f"{name}-{output}" for output in outputs}, "partitions": partitions},
+        "online_learning": {**shipped, "families": list(arms), "reward_bound_bps": 100.0},
         "metrics": {"port": free_port()},
         "log": {"format": "text"},
+        **more,
     }
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(values))
@@ -91,7 +103,31 @@ def prepare(
     try:
         yield Run(path, settings)
     finally:
-        delete(bootstrap_servers, [f"{name}-{output}" for output in outputs])
+        left = [topic for topic in _topics(bootstrap_servers) if name in topic]  # a contender's own ones too
+        delete(bootstrap_servers, [topic for topic in left if topic not in (*trades, commands)])
+
+
+def twin(run: Run, number: int) -> Run:
+    """The same run's settings for another instance of it."""
+    values = yaml.safe_load(run.path.read_text())
+    values["instance"], values["metrics"] = f"bench-{number}", {"port": free_port()}
+    path = run.path.with_stem(f"{run.path.stem}-{number}")
+    path.write_text(yaml.safe_dump(values))
+    return Run(path, load(path, {}))
+
+
+def make_changelogs(run: Run, names: Sequence[str]) -> None:
+    """Compacted topics, as many partitions as the others; they go with the run."""
+    admin = AdminClient({"bootstrap.servers": run.settings.kafka.bootstrap_servers, **QUIET})
+    group, partitions = run.settings.kafka.group_id, run.settings.topics.partitions
+    topics = [NewTopic(f"{group}-{name}", partitions, config={"cleanup.policy": "compact"}) for name in names]
+    for future in admin.create_topics(topics, operation_timeout=30).values() if topics else ():
+        future.result()
+
+
+def _topics(bootstrap_servers: str) -> list[str]:
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, **QUIET})
+    return list(admin.list_topics(timeout=DEADLINE_SECONDS).topics)
 
 
 def delete(bootstrap_servers: str, topics: Sequence[str]) -> None:
@@ -138,49 +174,39 @@ class Committed:
 
     def __init__(self, settings: Settings) -> None:
         client = {"bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": settings.kafka.group_id}
-        self._consumer = Consumer({**client, "isolation.level": "read_uncommitted", "enable.auto.commit": False})
+        self._consumer = Consumer(
+            {**client, **QUIET, "isolation.level": "read_uncommitted", "enable.auto.commit": False}
+        )
         self._wanted = [
-            TopicPartition(topic, number) for topic in settings.topics.names.trades for number in range(PARTITIONS)
+            TopicPartition(topic, number)
+            for topic in settings.topics.names.trades
+            for number in range(settings.topics.partitions)
         ]
 
     def count(self) -> int:
         """Records committed, over all partitions."""
-        found = self._consumer.committed(self._wanted, 5)
-        return sum(at.offset for at in found if at.offset > 0)
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while True:
+            try:
+                found = self._consumer.committed(self._wanted, 5)
+                return sum(at.offset for at in found if at.offset > 0)
+            except KafkaException as failure:
+                error = failure.args[0]
+                moving = error.code() in (KafkaError._TIMED_OUT, KafkaError.NOT_COORDINATOR)
+                if time.monotonic() > deadline or not (moving or error.retriable()):
+                    raise
+                time.sleep(0.1)
 
     def close(self) -> None:
         self._consumer.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Rewards:
-    """What a loop published: the rewards from the first events of the load, those of all, and the first ones' sum."""
-
-    count: int
-    sum_bps: float
-    count_in_all: int
-
-
-def read_rewards(settings: Settings, first_events: int) -> Rewards:
-    """Reads the rewards topic to its end, committed records only; counts those whose events are among the first."""
-    count, count_in_all, sum_bps = 0, 0, 0.0
-    for value in _values(settings.kafka.bootstrap_servers, settings.topics.names.rewards):
-        if value.startswith(HEADERS[TaskSettings]):
-            continue  # it says under which settings the rewards came about
-        reward = REWARD.decode(value)
-        if value[:10] != REWARD.header or not reward["applied"]:
-            raise BenchError(f"not an applied reward: {reward}")
-        count_in_all += 1
-        if max(sequence_of(reward["fill_event_id"]), sequence_of(reward["close_event_id"])) < first_events:
-            count += 1
-            sum_bps += reward["reward_bps"]
-    return Rewards(count, sum_bps, count_in_all)
-
-
-def _values(bootstrap_servers: str, topic: str) -> Iterator[bytes]:
+def values(settings: Settings, topic: str) -> Iterator[bytes]:
+    """All that is committed in an output topic, each partition in its order."""
+    partitions = settings.topics.partitions
     consumer = Consumer(
         {
-            "bootstrap.servers": bootstrap_servers,
+            "bootstrap.servers": settings.kafka.bootstrap_servers,
             "group.id": "bench-reader",
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
@@ -188,11 +214,11 @@ def _values(bootstrap_servers: str, topic: str) -> Iterator[bytes]:
             "fetch.queue.backoff.ms": 5,
         }
     )
-    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(PARTITIONS)])
+    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(partitions)])
     ended: set[int] = set()
     deadline = time.monotonic() + DEADLINE_SECONDS
     with closing(consumer):
-        while len(ended) < PARTITIONS:
+        while len(ended) < partitions:
             if time.monotonic() > deadline:
                 raise BenchError(f"{topic} was not read within {DEADLINE_SECONDS:.0f} s")
             for message in consumer.consume(5_000, 0.05):

@@ -41,6 +41,20 @@ class Child:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
 
+    def peak_bytes(self) -> int:
+        """The most memory that it had at once."""
+        for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1_024
+        raise BenchError(f"{self._log.stem} has no memory any more")
+
+    def wait(self, seconds: float) -> int:
+        """Its exit code, when it has ended by itself; an error where that is not within so many seconds."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise BenchError(f"{self._log.stem} did not end within {seconds:.0f} s") from None
+
     def stop(self) -> None:
         """SIGTERM, and an error where that does not end it well."""
         self.check()
@@ -50,13 +64,18 @@ class Child:
             raise BenchError(f"{self._log.stem} answered SIGTERM with exit code {code}: see its log above")
 
 
+def python(module: str, *arguments: str) -> list[str]:
+    """The command of a module, by the interpreter that runs this."""
+    return [sys.executable, "-m", module, *arguments]
+
+
 @contextmanager
 def start(command: Sequence[str], log: Path) -> Iterator[Child]:
-    """`python -m command...`, its output in `log`; it never outlives the block."""
+    """The command from the checkout's root, its output in `log`; it never outlives the block."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *command],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

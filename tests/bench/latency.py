@@ -1,151 +1,125 @@
-"""Close to readable vector: from the produce call of a close to the moment a reader of `weights` has its effect.
+"""Close to readable vector: from the moment at which a close was due to the moment its effect is read.
 
-Every close of this load is one whole position, so the n-th close of a bandit makes its version n, and a vector of
-version v covers the first v closes.
+A vector of version v covers the first v closes of its bandit (see pace.py), so one vector ends the wait of several.
 """
 
 import time
-from collections import deque
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
 from armstream.codec import decode, encode
-from armstream.events import Close, Fill, WeightVector
-from armstream.settings import Settings
-from tests.bench.backlog import PARTITIONS, QUIET
-from tests.bench.child import BenchError
-from tests.bench.load import ARMS
+from armstream.events import WeightVector
+from tests.bench.backlog import Run
+from tests.bench.child import BenchError, Child, python, start
+from tests.bench.pace import (
+    BANDITS,
+    PATIENCE_SECONDS,
+    TOO_FAST,
+    Pace,
+    TooFast,
+    bandit_of,
+    close_of,
+    fill_of,
+    number_of,
+    producer_of,
+)
 
-BANDITS = 1_000
-WARM_UP_SECONDS = 3.0
-_FILLS_AHEAD = 150  # a close is sent so many fills after its own
-_PATIENCE_SECONDS = 30.0
-
-Sent = Mapping[str, deque[tuple[int, float]]]  # bandit -> number of each close on its way, and when it was sent
+PROBE = "probe"
+ANSWER_SECONDS = 120.0
+_UNTIL_FIRST_SECONDS = 2.0  # for the sender to start
 
 
-def measure(settings: Settings, events_per_second: int, seconds: float) -> list[float]:
-    """Seconds of each close after the first three seconds, in order of arrival. Half of the events are closes.
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """A rate, how long it runs before anything is measured, and how long it is measured."""
+
+    events_per_second: float
+    warm_seconds: float
+    seconds: float
+
+
+def measure(run: Run, child: Child, steady: Steady) -> list[float]:
+    """Seconds of each close that was due after the warm time, in order of arrival. Half of the events are closes.
 
     Raises BenchError where a vector does not come, or its cause is not the close that its version says.
     """
-    sent: Sent = {_bandit_id(number): deque() for number in range(BANDITS)}
-    pair_count = round(events_per_second * (WARM_UP_SECONDS + seconds) / 2)
-    with closing(_follow(settings)) as follower, ThreadPoolExecutor(1) as sender:
-        measured_from = time.monotonic() + WARM_UP_SECONDS
-        sending = sender.submit(_send, settings, events_per_second, pair_count, sent)
-        return _receive(follower, sending, sent, pair_count - _FILLS_AHEAD, measured_from)
+    with closing(follow(run)) as follower:
+        probe(run, child, follower, 0)
+        pair_count = round(steady.events_per_second * (steady.warm_seconds + steady.seconds) / 2)
+        pace = Pace(steady.events_per_second, pair_count, time.monotonic() + _UNTIL_FIRST_SECONDS)
+        told = [str(run.path), repr(pace.events_per_second), str(pair_count), repr(pace.starts_at)]
+        with start(python("tests.bench.pace", *told), run.path.with_suffix(".pace.log")) as sender:
+            latencies = _receive(follower, child, pace, pace.starts_at + steady.warm_seconds)
+            code = sender.wait(PATIENCE_SECONDS)
+            if code == TOO_FAST:
+                raise TooFast(f"the sender could not keep {steady.events_per_second:,.0f} events/s")
+            if code != 0:
+                sender.check()
+    if not latencies:
+        raise BenchError(f"no close was due within {steady.seconds:g} s at {steady.events_per_second:g} events/s")
+    return latencies
 
 
-def _send(settings: Settings, events_per_second: int, pair_count: int, sent: Sent) -> None:
-    """A fill and an older fill's close in turns, each at its time. Engines do not linger."""
-    topics = settings.topics.names.trades
-    client = {"bootstrap.servers": settings.kafka.bootstrap_servers, "partitioner": "murmur2_random"}
-    producer = Producer({**client, **QUIET, "enable.idempotence": True, "linger.ms": 0})
-    started = time.monotonic()
-    for number in range(pair_count):
-        _sleep_until(started + 2 * number / events_per_second)
-        fill = _fill(number)
-        producer.produce(topics[0], encode(fill), fill.bandit_id)
-        if number >= _FILLS_AHEAD:
-            _sleep_until(started + (2 * number + 1) / events_per_second)
-            close = _close(number - _FILLS_AHEAD)
-            value = encode(close)
-            sent[close.bandit_id].append((number - _FILLS_AHEAD, time.monotonic()))
-            producer.produce(topics[-1], value, close.bandit_id)
-        producer.poll(0)
-    if producer.flush(_PATIENCE_SECONDS):
-        raise BenchError(f"events were not delivered within {_PATIENCE_SECONDS:.0f} s")
-
-
-def _sleep_until(at: float) -> None:
-    time.sleep(max(0.0, at - time.monotonic()))
-
-
-def _follow(settings: Settings) -> Consumer:
+def follow(run: Run) -> Consumer:
     """A reader of what is committed, at the end of `weights`."""
-    client = {"bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": "bench-follower"}
+    client = {"bootstrap.servers": run.settings.kafka.bootstrap_servers, "group.id": "bench-follower"}
     consumer = Consumer(
         {**client, "isolation.level": "read_committed", "enable.auto.commit": False, "fetch.queue.backoff.ms": 1}
     )
-    topic = settings.topics.names.weights
-    consumer.assign([TopicPartition(topic, number, OFFSET_END) for number in range(PARTITIONS)])
+    topic = run.settings.topics.names.weights
+    consumer.assign([TopicPartition(topic, number, OFFSET_END) for number in range(run.settings.topics.partitions)])
     consumer.poll(1.0)  # nothing is there yet; meanwhile it connects
     return consumer
 
 
-def _receive(
-    follower: Consumer, sending: "Future[None]", sent: Sent, close_count: int, measured_from: float
-) -> list[float]:
+def probe(run: Run, child: Child, follower: Consumer, number: int) -> float:
+    """One position of a bandit of its own; returns when its vector was read, with the seconds that it took."""
+    producer, topics = producer_of(run.settings), run.settings.topics.names.trades
+    started = time.monotonic()
+    producer.produce(topics[0], encode(fill_of(number, PROBE)), PROBE)
+    producer.produce(topics[-1], encode(close_of(number, PROBE)), PROBE)
+    if producer.flush(PATIENCE_SECONDS):
+        raise BenchError(f"the probe was not delivered within {PATIENCE_SECONDS:.0f} s")
+    while time.monotonic() < started + ANSWER_SECONDS:
+        child.check()
+        vector = _next_vector(follower)
+        if vector is not None and vector.bandit_id == PROBE and number_of(vector.cause_event_id) == number:
+            return time.monotonic() - started
+    raise BenchError(f"no vector of a probe within {ANSWER_SECONDS:.0f} s")
+
+
+def _receive(follower: Consumer, child: Child, pace: Pace, measured_from: float) -> list[float]:
     latencies: list[float] = []
-    versions = dict.fromkeys(sent, 0)
-    moved_at = time.monotonic()
-    while sum(versions.values()) < close_count:
-        message = follower.poll(0.1)
-        now = time.monotonic()
-        if sending.done():
-            sending.result()
-        if message is None:
-            if now - moved_at > _PATIENCE_SECONDS:
-                raise BenchError(f"{close_count - sum(versions.values())} closes have not reached a weight vector")
+    versions = dict.fromkeys(map(bandit_of, range(BANDITS)), 0)
+    left, moved_at = pace.close_count, pace.starts_at
+    while left > 0:
+        vector, now = _next_vector(follower), time.monotonic()
+        if vector is None or vector.bandit_id == PROBE:
+            child.check()
+            if now - moved_at > PATIENCE_SECONDS + BANDITS / pace.events_per_second:
+                raise BenchError(f"{left} closes have not reached a weight vector")
             continue
-        error, value = message.error(), message.value()
-        if error is not None or value is None:
-            raise KafkaException(error)
         moved_at = now
-        vector = decode(value)
-        if not isinstance(vector, WeightVector):
-            raise BenchError(f"not a weight vector: {vector}")
-        last = -1
-        for _ in range(vector.version - versions[vector.bandit_id]):
-            last, sent_at = sent[vector.bandit_id].popleft()
-            if sent_at >= measured_from:
-                latencies.append(now - sent_at)
-        if _number(vector.cause_event_id) != last:
-            raise BenchError(f"the cause of {vector} should be event {last}")
+        place = number_of(vector.cause_event_id) % BANDITS
+        closes = [place + BANDITS * index for index in range(versions[vector.bandit_id], vector.version)]
+        if not closes or number_of(vector.cause_event_id) != closes[-1]:
+            raise BenchError(f"the cause of {vector} is not the close that its version says")
+        latencies += [now - due for due in map(pace.close_due, closes) if due >= measured_from]
         versions[vector.bandit_id] = vector.version
+        left -= len(closes)
     return latencies
 
 
-def _bandit_id(number: int) -> str:
-    return f"desk-{number % BANDITS:04d}"
-
-
-def _number(event_id: str) -> int:
-    """The position's number; a fill is the cause where, on another topic, it came after its close."""
-    return int(event_id.partition("-")[2])
-
-
-def _fill(number: int) -> Fill:
-    return Fill(
-        event_id=f"fill-{number:027d}",
-        bandit_id=_bandit_id(number),
-        position_id=f"{number:032d}",
-        instrument_id="AAPL",
-        side="BUY",
-        quantity=100.0,
-        price=150.0,
-        ts_event=time.time_ns() // 1_000,
-        fees=0.5,
-        arm=ARMS[number % len(ARMS)],
-        propensity=0.2,
-        probabilities=(0.2,) * len(ARMS),
-        eta=0.05,
-        weights_version=1,
-    )
-
-
-def _close(number: int) -> Close:
-    return Close(
-        event_id=f"close-{number:026d}",
-        bandit_id=_bandit_id(number),
-        position_id=f"{number:032d}",
-        quantity=100.0,
-        price=150.5,
-        ts_event=time.time_ns() // 1_000,
-        fees=0.5,
-        slippage=0.2,
-    )
+def _next_vector(follower: Consumer) -> WeightVector | None:
+    message = follower.poll(0.1)
+    if message is None:
+        return None
+    error, value = message.error(), message.value()
+    if error is not None or value is None:
+        raise KafkaException(error)
+    vector = decode(value)
+    if not isinstance(vector, WeightVector):
+        raise BenchError(f"not a weight vector: {vector}")
+    return vector

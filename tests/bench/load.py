@@ -39,21 +39,26 @@ class Load:
 
     records: Sequence[Record]
     reward_count: int
+    position_count: int
 
 
-def sequence_of(event_id: str) -> int:
-    """The place of an event within its load."""
-    return int(event_id[16:], 16)
-
-
-def make_load(event_count: int, bandit_count: int, ts_last: int, seed: int = 1, experts: Sequence[str] = ()) -> Load:
+def make_load(
+    event_count: int,
+    bandit_count: int,
+    ts_last: int,
+    seed: int = 1,
+    experts: Sequence[str] = (),
+    *,
+    arms: Sequence[str] = ARMS,
+    gap_events: tuple[int, int] = GAP_EVENTS,
+) -> Load:
     """`event_count` events (rounded down to a multiple of 22) that end at `ts_last`, UTC microseconds; where there are
-    `experts`, each fill says what they gave to its arm."""
+    `experts`, each fill says what they gave to its arm. `gap_events` are from a fill to its close."""
     rng, generator = np.random.default_rng(seed), Random(seed)
     position_count = event_count // EVENTS_PER_TEN_POSITIONS * 10
     event_count = position_count // 10 * EVENTS_PER_TEN_POSITIONS
     shapes = [_PARTS[index % 10] for index in range(position_count)]
-    owners, is_close = _in_order(shapes, event_count, rng)
+    owners, is_close = _in_order(shapes, event_count, gap_events, rng)
     ts_first = ts_last - event_count * MICROS_BETWEEN_EVENTS
     positions: dict[int, _Position] = {}
     bandits = rng.integers(bandit_count, size=position_count).tolist()
@@ -62,27 +67,27 @@ def make_load(event_count: int, bandit_count: int, ts_last: int, seed: int = 1, 
     for index, (owner, closes) in enumerate(zip(owners, is_close, strict=True)):
         position = positions.get(owner)
         if position is None:
-            position = _Position(owner, bandits[owner], shapes[owner], noise[owner], experts, generator)
+            position = _Position(owner, bandits[owner], shapes[owner], noise[owner], experts, arms, generator)
             positions[owner] = position
         ts_event = ts_first + index * MICROS_BETWEEN_EVENTS
         event = position.close(index, ts_event) if closes else position.fill(index, ts_event)
         records.append(Record(event.bandit_id.encode(), encode(event), closes))
         if position.is_done:
             del positions[owner]
-    return Load(records, sum(max(shape) for shape in shapes))
+    return Load(records, sum(max(shape) for shape in shapes), position_count)
 
 
 def _in_order(
-    shapes: Sequence[tuple[int, int]], event_count: int, rng: np.random.Generator
+    shapes: Sequence[tuple[int, int]], event_count: int, gap_events: tuple[int, int], rng: np.random.Generator
 ) -> tuple[list[int], list[bool]]:
     """The position behind each event and whether it is a close; a position's fills come first, its closes in a row."""
     starts = rng.permutation(len(shapes)) * (event_count / len(shapes))
-    gaps = np.exp(rng.uniform(log(GAP_EVENTS[0]), log(GAP_EVENTS[1]), size=len(shapes)))
+    gaps = np.exp(rng.uniform(log(gap_events[0]), log(gap_events[1]), size=len(shapes)))
     times, owners, is_close = [], [], []
     for owner, (fills, closes) in enumerate(shapes):
         start, gap = float(starts[owner]), float(gaps[owner])
-        times += [start + part * GAP_EVENTS[0] / 2 for part in range(fills)]
-        times += [start + (fills - 1) * GAP_EVENTS[0] / 2 + gap * (part + 1) for part in range(closes)]
+        times += [start + part * gap_events[0] / 2 for part in range(fills)]
+        times += [start + (fills - 1) * gap_events[0] / 2 + gap * (part + 1) for part in range(closes)]
         owners += [owner] * (fills + closes)
         is_close += [False] * fills + [True] * closes
     order = np.argsort(times, kind="stable")
@@ -99,22 +104,24 @@ class _Position:
         shape: tuple[int, int],
         noise_bps: float,
         experts: Sequence[str],
+        arms: Sequence[str],
         generator: Random,
     ) -> None:
         self._bandit_id = f"desk-{bandit:04d}"
         self._position_id = f"{generator.getrandbits(64):016x}{number:016x}"
         self._fills, self._closes = shape
         self._fills_to_come, self._closes_to_come = shape
-        weights = [generator.uniform(0.2, 1.2) for _ in ARMS]
+        weights = [generator.uniform(0.2, 1.2) for _ in arms]
         self._probabilities = tuple([weight / sum(weights) for weight in weights])
-        (self._arm,) = generator.choices(range(len(ARMS)), self._probabilities)
+        (self._arm,) = generator.choices(range(len(arms)), self._probabilities)
+        self._arm_name = arms[self._arm]
         propensity = self._probabilities[self._arm]
         self._advice = {name: propensity * (rank + 0.5) / len(experts) for rank, name in enumerate(experts)}
         self._side: Side = generator.choice(("BUY", "SELL"))
         self._quantity = 10.0 * generator.randrange(1, 100)
         self._price = round(generator.lognormvariate(4.5, 0.5), 2)
         sign = 1 if self._side == "BUY" else -1
-        self._move = sign * (EDGES_BPS[self._arm] + noise_bps) / 10_000
+        self._move = sign * (EDGES_BPS[self._arm % len(EDGES_BPS)] + noise_bps) / 10_000
 
     @property
     def is_done(self) -> bool:
@@ -133,7 +140,7 @@ class _Position:
             ts_event=ts_event,
             fees=0.01,
             order_quantity=self._quantity,
-            arm=ARMS[self._arm],
+            arm=self._arm_name,
             propensity=self._probabilities[self._arm],
             probabilities=self._probabilities,
             eta=0.05,

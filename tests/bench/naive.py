@@ -5,8 +5,6 @@ Streams does when told exactly-once. It has the same learner and the same client
 restore, no dead letters, no expiry. Run as `python -m tests.bench.naive SETTINGS`; SIGTERM ends it.
 """
 
-import io
-import json
 import signal
 import sys
 import time
@@ -14,38 +12,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
-import fastavro
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from armstream.events import DecisionSnapshot
 from armstream.learning import Exp3IXBandit
-from armstream.resources import resource
 from armstream.rules import new_learner
 from armstream.settings import load
+from tests.bench.plain import Codec
 
 COMMIT_SECONDS = 0.1
 
 Event = dict[str, Any]
-
-
-class Codec:
-    """Avro single-object encoding of one record type."""
-
-    def __init__(self, name: str) -> None:
-        definition = json.loads(resource("schemas", f"{name}.avsc").read_text())
-        self.schema = fastavro.parse_schema(definition)
-        crc = fingerprint(to_parsing_canonical_form(definition), "CRC-64-AVRO")
-        self.header = b"\xc3\x01" + bytes.fromhex(crc)  # fastavro gives it in the byte order of the wire
-
-    def decode(self, value: bytes) -> Event:
-        return cast(Event, fastavro.schemaless_reader(io.BytesIO(value[10:]), self.schema, None))
-
-    def encode(self, event: Event) -> bytes:
-        out = io.BytesIO(self.header)
-        out.seek(10)
-        fastavro.schemaless_writer(out, self.schema, event)
-        return out.getvalue()
 
 
 FILL, CLOSE = Codec("Fill"), Codec("Close")
@@ -136,7 +113,7 @@ class NaiveLoop:
             assert isinstance(learner, Exp3IXBandit)  # the bench compares by the shipped rule
             self.learners[fill["bandit_id"]] = learner
             self.versions[fill["bandit_id"]] = 0
-        position["decision"], position["side"] = {name: fill[name] for name in DECISION}, fill["side"]
+        position["decision"], position["side"] = {name: fill[name] for name in DECISION if name in fill}, fill["side"]
         filled, weighed = position["filled_quantity"], position["filled_weight"]
         whole = fill["order_quantity"] or fill["quantity"]
         weight = (1.0 - weighed) * min(1.0, fill["quantity"] / (whole - filled))

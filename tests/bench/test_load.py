@@ -7,7 +7,7 @@ import pytest
 
 from armstream.codec import decode
 from armstream.events import Close, Fill
-from tests.bench.load import GAP_EVENTS, make_load, sequence_of
+from tests.bench.load import GAP_EVENTS, make_load
 
 EVENTS = 22_000
 TS_LAST = 1_700_000_000_000_000
@@ -19,9 +19,9 @@ def events() -> list[Fill | Close]:
     return [event for event in decoded if isinstance(event, Fill | Close)]
 
 
-def test_half_of_the_events_are_fills_and_their_ids_tell_their_place(events: list[Fill | Close]) -> None:
+def test_half_of_the_events_are_fills_and_no_two_have_one_id(events: list[Fill | Close]) -> None:
     assert Counter(type(event) for event in events) == {Fill: EVENTS // 2, Close: EVENTS // 2}
-    assert [sequence_of(event.event_id) for event in events] == list(range(EVENTS))
+    assert len({event.event_id for event in events}) == EVENTS
 
 
 def test_the_same_seed_gives_the_same_records_and_another_one_others() -> None:
@@ -66,3 +66,23 @@ def test_most_closes_come_tens_to_thousands_of_events_after_the_fill(events: lis
     assert gaps[len(gaps) // 20] > GAP_EVENTS[0] / 2
     assert gaps[-len(gaps) // 20] < 2 * GAP_EVENTS[1]
     assert 200 < gaps[len(gaps) // 2] < 500  # the middle of 20 and 5,000 on a logarithmic scale is 316
+
+
+def test_arms_and_the_way_to_the_close_are_as_asked_for() -> None:
+    """Of 7 arms all are drawn; every first close comes 300 events after its fill, give or take what happens between."""
+    names = tuple(f"arm-{number}" for number in range(7))
+    load = make_load(EVENTS, 50, TS_LAST, arms=names, gap_events=(300, 301))
+    fills: dict[str, int] = {}
+    gaps = []
+    drawn = set()
+    for index, event in enumerate(decode(record.value) for record in load.records):
+        assert isinstance(event, Fill | Close)
+        if isinstance(event, Fill):
+            fills[event.position_id] = index
+            drawn.add(event.arm)
+            assert len(event.probabilities) == 7
+        elif event.position_id in fills:
+            gaps.append(index - fills.pop(event.position_id))
+    assert drawn == set(names)
+    assert load.position_count == len(gaps) == EVENTS // 22 * 10
+    assert 250 < sorted(gaps)[len(gaps) // 2] < 350

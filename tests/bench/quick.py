@@ -1,0 +1,96 @@
+"""`python -m tests.bench.quick`: whether Armstream became slower beside what runs on the same machine; for CI.
+
+Law: rates say more of the machine than of the code, so only ratios of one round are judged, by their median over rounds
+in turns, and each against its line in ratios.json: `ratio` is what was measured, `margin` the part of it that a noisy
+machine may take away.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+from deploy.kafka.broker import start_kafka
+from tests.bench import contenders
+from tests.bench.child import BenchError
+from tests.bench.load import make_load
+from tests.bench.report import ratios
+from tests.bench.rounds import Bench, Part
+
+RATIOS = Path(__file__).with_name("ratios.json")
+TO_THE_NAIVE_LOOP = "Armstream to the naive loop"
+TO_PYTHON = "native to python"
+EVENTS, NAIVE_EVENTS, BANDITS, ROUNDS = 220_000, 22_000, 1_000, 5
+
+Rates = Mapping[str, Sequence[float]]  # a contender's tag -> its events a second, by round
+
+
+def ratios_of(rates: Rates) -> dict[str, float]:
+    """Medians over rounds. The core that is taken where there are two is the first one."""
+    ours = [its for tag, its in rates.items() if tag.startswith("armstream")]
+    found = {TO_THE_NAIVE_LOOP: median(ratios(ours[0], rates["naive"]))}
+    if len(ours) > 1:
+        found[TO_PYTHON] = median(ratios(ours[0], ours[1]))
+    return found
+
+
+def judge(found: Mapping[str, float], kept: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """A line for each ratio that fell by more than its margin."""
+    lines = []
+    for name, ratio in found.items():
+        least = kept[name]["ratio"] * (1 - kept[name]["margin"])
+        if ratio < least:
+            lines.append(f"{name}: {ratio:.2f} times, at least {least:.2f} is wanted: see ratios.json beside the bench")
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.quick", description="Ratios that must not fall.")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--events", type=int, default=EVENTS)
+    arguments = parser.parse_args(argv)
+    try:
+        found = ratios_of(measure(arguments.events, arguments.rounds))
+    except BenchError as error:
+        sys.stderr.write(f"no result: {error}\n")
+        return 1
+    for name, ratio in found.items():
+        sys.stdout.write(f"{name}: {ratio:.2f} times\n")
+    lines = judge(found, json.loads(RATIOS.read_text()))
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+    return 1 if lines else 0
+
+
+def measure(event_count: int, rounds: int) -> Rates:
+    """Every core of Armstream that is here and the naive loop, in turns on one broker."""
+    records = make_load(event_count, BANDITS, time.time_ns() // 1_000).records
+    whole, first = Part.of(records), Part.of(records[: min(NAIVE_EVENTS, event_count)])
+    every = [*contenders.armstream(), contenders.naive()]
+    rates: dict[str, list[float]] = {one.tag: [] for one in every}
+    with tempfile.TemporaryDirectory(prefix="armstream-bench-") as folder, start_kafka(say=_say) as broker:
+        bench = Bench(broker.bootstrap_servers, Path(folder), f"quick{uuid.uuid4().hex[:6]}", _say)
+        with (
+            bench.backlog("whole", "one topic", whole) as backlog,
+            bench.backlog("first", "one topic", first) as slow,
+        ):
+            for number in range(1, rounds + 1):
+                turn = number % len(every)
+                for one in (*every[turn:], *every[:turn]):
+                    measured = bench.round(one, slow if one.is_slow else backlog, number)
+                    rates[one.tag].append(measured.events_per_second)
+    return rates
+
+
+def _say(line: str) -> None:
+    """Progress goes to stderr, the ratios to stdout."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""Restore: from the start of a process to its first vector, after a backlog, and for a group that has nothing yet.
+
+Both have the same start of a program and the same joining of a group in them; what is between them is the restore.
+"""
+
+import time
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.backlog import Run
+from tests.bench.child import Child, start
+from tests.bench.contenders import Contender
+from tests.bench.latency import follow, probe
+from tests.bench.throughput import await_commits
+
+LEAST_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Seconds from a start to the first vector, and the bandits and positions that the second one had to restore."""
+
+    fresh_seconds: float
+    restored_seconds: float
+    state_count: int
+
+    @property
+    def states_per_second(self) -> float | None:
+        """None where the restore is lost in what one start differs from another."""
+        seconds = self.restored_seconds - self.fresh_seconds
+        return self.state_count / seconds if seconds > LEAST_SECONDS else None
+
+
+def measure(contender: Contender, fresh: Run, full: Run, event_count: int, state_count: int) -> Restore:
+    """`full` has a backlog of `event_count` records, which come to `state_count` bandits and positions."""
+    fresh_seconds = _first_vector(contender, fresh, 0)
+    with _started(contender, full, "before") as child:
+        await_commits([child], full.settings, event_count)
+        child.stop()
+    return Restore(fresh_seconds, _first_vector(contender, full, 1), state_count)
+
+
+def _first_vector(contender: Contender, run: Run, number: int) -> float:
+    with closing(follow(run)) as follower:
+        started = time.monotonic()
+        with _started(contender, run, f"start-{number}") as child:
+            probe(run, child, follower, number)
+            seconds = time.monotonic() - started
+            child.stop()
+    return seconds
+
+
+def _started(contender: Contender, run: Run, what: str) -> AbstractContextManager[Child]:
+    log: Path = run.path.with_suffix(f".{what}.log")
+    return start(contender.command(run, True), log)
