@@ -77,7 +77,7 @@ def _both_sides(reward: Reward, drawn: RewardArm, p: float, bound_bps: float, me
 def _other_signal(reward: Reward, drawn: RewardArm, other: RewardArm, p: float, bound_bps: float) -> float | None:
     """loss - 1/2 of the other side, from the two estimates; None where they do not fit the bound.
 
-    Tsallis-INF: `weight signal / o`, and 1/2 once. Exp3-IX: `(weight signal + 1/2 once) / (o + implicit)`, whose
+    Where p divides alone: `weight signal / o`, and 1/2 once. Else `(weight signal + 1/2 once) / (o + implicit)`, whose
     divisor the drawn arm's estimate gives.
     """
     assert drawn.estimate is not None  # it is applied
