@@ -84,7 +84,7 @@ def tasks(limits: TaskLimits, rules: LearningSettings, hands_over: bool = False)
     return OnStages(limits, registry), OnCore(limits, registry, hands_over)
 
 
-@examples(150)
+@examples(300)
 @given(
     histories() | crowds(), splits, steps, st.sampled_from(MORE_RULES), limits(), st.sampled_from((False, False, True))
 )
@@ -101,7 +101,7 @@ def test_the_core_publishes_what_the_stages_publish(
         assert_same_batch(stages, core, batch, steps[number] if number < len(steps) else "")
 
 
-@examples(100)
+@examples(200)
 @given(st.binary(min_size=40, max_size=900), steps, st.sampled_from(MORE_RULES), st.integers(1, 9))
 def test_decisions_with_signals_teach_the_core_what_they_teach_the_stages(
     drawn: bytes, steps: list[str], rules: LearningSettings, size: int
