@@ -19,7 +19,7 @@ from tests.stages.events import ARMS, close, fill, learning_rules
 from tests.stages.task import Task
 
 ROOT = Path(armstream.__file__).parent
-WHO_NAME_RULES = {"learning", "oracle", "standalone", "rules.py", "core/rules.py"}  # and who they are is what they are about
+WHO_NAME_RULES = {"learning", "oracle", "standalone", "rules.py", "core/rules.py"}  # whom they are about
 WHO_MAY_SHOW_THEM = {"demo"}  # its configurations are each of one rule
 
 
