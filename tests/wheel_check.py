@@ -1,5 +1,6 @@
 """The built wheel alone, in an empty environment outside the checkout, runs its commands: `make wheel-check`."""
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ PAGE = """
 from armstream.watch.server import _assets
 assert {"index.html", "watch.css", "watch.js", "uPlot.min.js"} <= _assets().keys(), _assets().keys()
 """
+CORE = "import armstream._native"
 
 
 def main() -> None:
@@ -27,6 +29,11 @@ def main() -> None:
         run(armstream, "check-config", cwd=elsewhere)
         run(armstream, "check-config", "--config", demos_file(armstream, elsewhere), cwd=elsewhere)
         run(str(environment / "bin" / "python"), "-c", PAGE, cwd=elsewhere)
+        if shutil.which("cargo"):
+            assert "-cp311-abi3-manylinux" in wheel.name or sys.platform != "linux", wheel.name
+            run(str(environment / "bin" / "python"), "-c", CORE, cwd=elsewhere)
+        else:
+            assert wheel.name.endswith("-py3-none-any.whl"), wheel.name
 
 
 def demos_file(armstream: str, cwd: Path) -> str:

@@ -58,10 +58,12 @@ class NativeCore(BuildHookInterface):  # type: ignore[misc]
 
 
 def _platform() -> str:
-    """That of the machine that builds: on Linux by its libc, so that an older one builds for more."""
+    """That of the machine that builds: on Linux by its libc, so that an older one builds for more. The core needs no
+    other library than those that every manylinux has (PEP 600)."""
     from packaging.tags import platform_tags  # noqa: PLC0415 - hatchling brings it
 
-    return next(platform_tags())
+    tags = list(platform_tags())  # the machine's own name comes before what it may be called anywhere
+    return next((tag for tag in tags if tag.startswith("manylinux")), tags[0])
 
 
 if __name__ == "__main__":
