@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from armstream.events import BanditSnapshot, Command, Header, TaskSettings, TaskSnapshot
+from armstream.events import Action, BanditSnapshot, Command, Header, TaskSettings, TaskSnapshot
 from armstream.stages.facts import DAY_MICROS, HOUR_MICROS, SETTINGS_CHANGE
 from armstream.watch import history as kept
 from armstream.watch.earned import BaseWeights
@@ -141,7 +141,8 @@ def test_a_command_is_a_mark_with_its_arm_once_both_topics_have_told_of_it(histo
 
 
 def test_a_mark_names_what_the_action_is_about_and_nothing_that_the_command_says_beside_it(history: History) -> None:
-    for version, action in enumerate(("REMOVE_EXPERT", "PAUSE"), 1):
+    actions: tuple[Action, ...] = ("REMOVE_EXPERT", "PAUSE")
+    for version, action in enumerate(actions, 1):
         history.take_audit(0, obeyed(action, version, command_id=action), NOON)
         history.take_command(Command(action, "book", action, NOON, arm="lstm", value=0.5, expert="regime"))
     texts = [mark_text(history, mark) for mark in book(history).marks]
