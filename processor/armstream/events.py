@@ -97,6 +97,18 @@ class Command(Struct, frozen=True, gc=False):
     expert: str | None = None
     reason: str = ""
 
+    @property
+    def choice(self) -> str | None:
+        """The arm or the expert that the action is about. Whatever else the command names does not count."""
+        if self.action in ("ADD_EXPERT", "REMOVE_EXPERT"):
+            return self.expert
+        return self.arm if self.action in ("ADD_ARM", "REMOVE_ARM") else None
+
+    @property
+    def number(self) -> float | None:
+        """The initial weight, or the bound; None of an action that takes neither."""
+        return self.value if self.action in ("ADD_ARM", "ADD_EXPERT", "SET_BOUND") else None
+
 
 class ArmWeight(Struct, frozen=True, gc=False):
     name: str

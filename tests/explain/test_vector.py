@@ -13,7 +13,7 @@ from tests.explain.desk import PUBLISHED_MICROS, DeskTopics, explained
 from tests.explain.test_agreement import require_told
 from tests.stages.events import START, close, fill
 from tests.verify.desk import Desk, settings_of
-from tests.verify.test_commands import changed_desk, desk_that_was_reset
+from tests.verify.test_commands import changed_desk, command, desk_that_was_reset
 
 DAY_MICROS = 86_400_000_000
 near: Any = pytest.approx
@@ -75,6 +75,18 @@ def test_commands_refusals_and_what_was_withheld_are_told_in_their_order() -> No
     assert moved["lstm"] is None
     for version in range(1, 13):
         require_told(explained(desk, version))
+
+
+def test_a_command_is_told_without_what_it_says_beside_its_action() -> None:
+    experts = {"base": {"ridge": 1.0}, "best": "follow_best", "regime": "engine"}
+    desk = Desk(settings_of(online_learning={"algorithm": "exp4", "experts": experts}))
+    desk.apply(fill("f1", propensity=0.5, advice=dict.fromkeys(experts, 0.5)))
+    for number, action in enumerate(("REMOVE_EXPERT", "PAUSE")):
+        desk.apply(command(action, f"k{number}", arm="mlp", expert="best", value=3.0))
+    told = explained(desk, 1)
+    assert told.parts[0].text == "REMOVE_EXPERT best APPLIED, command 'k0'"
+    assert ([one.name for one in told.experts], told.result) == (["base", "best", "regime"], "agrees")
+    assert explained(desk, 2).parts[0].text == "PAUSE APPLIED, command 'k1'"
 
 
 def test_a_change_of_settings_says_what_changed() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from armstream.events import BanditSnapshot, Command, Fill, WeightVector
+from armstream.events import BanditSnapshot, Command, CommandApplied, Fill, WeightVector
 from armstream.oracle.comparison import Difference
 from tests.stages.events import START, close, fill
 from tests.verify.desk import Desk, settings_of
@@ -219,3 +219,30 @@ def test_base_weights_that_come_back_after_an_arm_has_gone_are_derived_again() -
     ]
     desk.apply(*[Command(f"k{number}", "book", action, START, **named) for number, (action, named) in enumerate(asked)])
     assert desk.verify().counts["commands"] == 7
+
+
+def test_what_a_command_says_beside_its_action_changes_nothing() -> None:
+    """A command for an expert may name an arm too, and one for an arm an expert; any may bring a value."""
+    experts = {"base": {"ridge": 1.0}, "bandit": "exp3ix", "best": "follow_best", "regime": "engine"}
+    desk = Desk(settings_of(online_learning={"algorithm": "exp4", "experts": experts, "reward_bound_bps": 60.0}))
+    beside: dict[str, Any] = {"arm": "mlp", "expert": "base", "value": 3.0}
+    asked: list[tuple[Any, dict[str, Any]]] = [
+        ("REMOVE_EXPERT", {"expert": "best"}),
+        ("PAUSE", {}),
+        ("RESUME", {}),
+        ("RESET", {}),
+        ("SET_BOUND", {"value": 7.0}),
+        ("ADD_EXPERT", {"expert": "best", "value": 2.0}),
+        ("ADD_ARM", {"arm": "lstm"}),
+        ("REMOVE_ARM", {"arm": "boost"}),
+    ]
+    desk.apply(fill("f1", "p1", propensity=0.5, advice=dict.fromkeys(experts, 0.5)))
+    for number, (action, named) in enumerate(asked):
+        desk.apply(command(action, f"k{number}", **{**beside, **named}))
+    account = desk.verify()
+    assert (account.not_checked, account.counts["commands"]) == ([], 8)
+    audit = [desk.event(desk.names.rewards, at, CommandApplied) for at in range(8)]
+    assert [applied.outcome for applied in audit] == ["APPLIED"] * 8
+    weights = [arm.weight for arm in desk.event(desk.names.weights, 0, WeightVector).arms]
+    # All on ridge, and a third each, halved: the third that is trusted as much is an engine's, and says nothing here.
+    assert weights == pytest.approx([2 / 3, 1 / 6, 1 / 6])

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from armstream.events import BanditSnapshot, Command, Header, TaskSettings, TaskSnapshot
+from armstream.events import Action, BanditSnapshot, Command, Header, TaskSettings, TaskSnapshot
 from armstream.stages.facts import DAY_MICROS, HOUR_MICROS, SETTINGS_CHANGE
 from armstream.watch import history as kept
 from armstream.watch.earned import BaseWeights
@@ -138,6 +138,15 @@ def test_a_command_is_a_mark_with_its_arm_once_both_topics_have_told_of_it(histo
     assert mark_text(history, mark) == "ADD_ARM APPLIED: a new model"
     history.take_command(Command("cli-1", "book", "ADD_ARM", NOON, arm="lstm", value=0.5))
     assert mark_text(history, mark) == "ADD_ARM lstm 0.5 APPLIED: a new model"
+
+
+def test_a_mark_names_what_the_action_is_about_and_nothing_that_the_command_says_beside_it(history: History) -> None:
+    actions: tuple[Action, ...] = ("REMOVE_EXPERT", "PAUSE")
+    for version, action in enumerate(actions, 1):
+        history.take_audit(0, obeyed(action, version, command_id=action), NOON)
+        history.take_command(Command(action, "book", action, NOON, arm="lstm", value=0.5, expert="regime"))
+    texts = [mark_text(history, mark) for mark in book(history).marks]
+    assert texts == ["REMOVE_EXPERT regime APPLIED", "PAUSE APPLIED"]
 
 
 def test_a_bandit_is_paused_by_the_newest_that_says_so_a_command_or_a_snapshot(history: History) -> None:

@@ -24,9 +24,8 @@ def reward_text(reward: Reward, behind: Behind) -> str:
 def command_text(applied: CommandApplied, command: Command | None) -> str:
     what: str = applied.action
     if command is not None:
-        name = command.arm or command.expert
-        what += f" {name}" if name else ""
-        what += f" {command.value:.12g}" if command.value is not None else ""
+        what += f" {command.choice}" if command.choice else ""
+        what += f" {command.number:.12g}" if command.number is not None else ""
     said = f"{what} {applied.outcome}, command {applied.command_id!r}"
     because = applied.detail or (command.reason if command is not None else "")
     return f"{said}: {because}" if because else said

@@ -273,20 +273,20 @@ class BanditOracle:
         """What a command that was applied changes."""
         formula = self.formula
         assert formula is not None  # no bandit obeys before its first fill
-        name, weight = command.arm or command.expert or "", 1.0 if command.value is None else command.value
+        name, number = command.choice or "", 1.0 if command.number is None else command.number
         if applied.action in ("PAUSE", "RESUME"):
             self.paused = applied.action == "PAUSE"
         elif applied.action == "RESET":
             formula.reset()
         elif applied.action == "SET_BOUND":
-            formula.set_bound(weight)
+            formula.set_bound(number)
         elif applied.action == "ADD_ARM":
-            formula.add_arm(name, weight)
+            formula.add_arm(name, number)
             self.added_versions[name] = applied.version
         elif applied.action == "REMOVE_ARM":
             formula.remove_arm(name)
         elif applied.action == "ADD_EXPERT":
-            formula.add_expert(name, weight)
+            formula.add_expert(name, number)
         else:
             formula.remove_expert(name)
         if applied.action.startswith(("ADD_", "REMOVE_")):

@@ -256,7 +256,7 @@ class Exp4Formula(Formula):
         self._settle()
 
     def remove_expert(self, name: str) -> None:
-        self._experts = [expert for expert in self._experts if expert.name != name]
+        del self._experts[[expert.name for expert in self._experts].index(name)]
         self._settle()
 
     # The formulas.

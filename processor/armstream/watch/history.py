@@ -370,9 +370,9 @@ class History:
         """What was asked for: CommandApplied says what became of it, and not which arm."""
         if len(command.command_id) > MOST_ID_CHARACTERS:  # which no processor takes
             return
-        of_what = command.arm or command.expert
-        named = "" if of_what is None else f" {of_what[:MOST_ID_CHARACTERS]}"
-        self.commands[command.command_id] = named if command.value is None else f"{named} {command.value:g}"
+        choice, number = command.choice, command.number
+        named = "" if choice is None else f" {choice[:MOST_ID_CHARACTERS]}"
+        self.commands[command.command_id] = named if number is None else f"{named} {number:g}"
         if len(self.commands) > COMMANDS_KEPT:
             self.commands.popitem(last=False)
 
