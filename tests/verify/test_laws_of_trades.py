@@ -214,6 +214,7 @@ def time_stands_still(_: Any) -> Any:
 
 def the_newest(_: Any) -> Any:
     def newest(state: TaskState, bandit: Bandit) -> PositionSnapshot | None:
+        assert isinstance(bandit.finished, list)  # verify replays by the Python stages
         positions = [state.position(f"{bandit.bandit_id}\0{position_id}") for _, position_id in bandit.finished]
         return max((one for one in positions if one is not None and is_flat(one)), key=lambda one: one.ts_last)
 
