@@ -3,8 +3,20 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from armstream.evaluation.revealed import BLEND, NO_BOUND, NO_PROPENSITY, TOO_RARE, WITHHELD, Revealed, revealed
+from armstream.evaluation import Evaluation
+from armstream.evaluation.revealed import (
+    BLEND,
+    NO_BOUND,
+    NO_ESTIMATE,
+    NO_PROPENSITY,
+    TOO_LARGE,
+    TOO_RARE,
+    WITHHELD,
+    Revealed,
+    revealed,
+)
 from armstream.events import Reward, RewardArm
 from tests.evaluation.records import reward_of
 from tests.stages.events import close, fill, learning_rules, short_rules
@@ -100,3 +112,22 @@ def test_what_no_processor_writes_has_its_reason_too(fields: dict[str, Any], rea
 def test_a_simultaneous_blend_is_no_draw() -> None:
     arms = (RewardArm("ridge", 0.5, 0.5, 1.0), RewardArm("mlp", 0.5, 0.3, 1.0))
     assert revealed(reward_of(5.0, arms=arms), 100.0, 0.0) == BLEND
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"reward_bps": float("nan")}, TOO_LARGE),
+        ({"reward_bps": -1e308}, TOO_LARGE),
+        ({"weight": float("inf")}, TOO_LARGE),
+        ({"arms": (RewardArm("ridge", 1.0, 0.5, 0.3), RewardArm("mlp", 0.0, 0.5, None))}, NO_ESTIMATE),
+        ({"arms": (RewardArm("ridge", 1.0, 0.5, None), RewardArm("mlp", 0.0, 0.5, 0.3))}, NO_ESTIMATE),
+    ],
+)
+def test_what_no_sum_could_hold_is_left_out_with_its_reason(fields: dict[str, Any], reason: str) -> None:
+    assert revealed(replace(reward_of(1.0), **fields), 100.0, 0.0) == reason
+    evaluation = Evaluation()
+    for each in (*[reward_of(1.0)] * 20, replace(reward_of(1.0), **fields), *[reward_of(1.0)] * 20):
+        evaluation.add(each, ("ridge", "mlp"), 100.0)
+    assert evaluation.counted().not_estimated == {reason: 1}
+    assert evaluation.earned_bps == 40.0

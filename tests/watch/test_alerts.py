@@ -157,3 +157,13 @@ def test_a_bound_that_does_not_fit_is_told_of_its_bandit_after_a_quarter_of_an_h
     assert sorted(asked.names(1.1)) == ["ArmstreamBoundUnfit", "ArmstreamRewardsClipped"]
     (clipped,) = [one for one in asked.alarms.alerts(asked.now, history, None, ()) if one.name == "ArmstreamBoundUnfit"]
     assert "book 25.0%" in clipped.text
+
+
+def test_a_processor_that_goes_away_makes_no_duplicates_of_the_others(history: History) -> None:
+    """Its million events are no longer among the sum, and 11 duplicates of 1,000 are 1.1 %."""
+    asked = Asked(history)
+    other = "http://10.0.0.6:9464"
+    both = processor(NOON, events=1_000), ProcessorFacts(other, NOON, events=1_000_000)
+    assert asked.names(1, group(NOON), *both) == []
+    left = processor(NOON, events=2_000, duplicates=11), ProcessorFacts(other, NOON, error="refused")
+    assert "ArmstreamDuplicates" not in asked.names(9, group(NOON), *left)

@@ -148,3 +148,14 @@ def test_an_instance_is_what_its_member_id_begins_with() -> None:
     uuid = "8a1b0f4e-1d2c-4a5b-9c3d-0e1f2a3b4c5d"
     assert instance_of(f"processor-a-{uuid}", "rdkafka") == "processor-a"
     assert instance_of("", "rdkafka") == "rdkafka"
+
+
+def test_bandits_that_come_and_go_while_nobody_looks_take_no_memory(board: Board) -> None:
+    """There is room for two: who looks afterwards is given a snapshot instead of the names."""
+    with board.folding() as history:
+        for number in range(1_000):
+            history.take_vector(0, vector(f"b{number}"), NOON)
+            history.forget_bandit(f"b{number}")
+    rows, gone = board.changes()
+    assert (rows, len(gone)) == ([], 2)
+    assert [board.is_snapshot_due(), board.is_snapshot_due()] == [True, False]

@@ -16,7 +16,7 @@ def table(body: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(StringIO(body.decode())))
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1+1", "\uff20SUM(A1)"])
 def test_a_text_that_is_a_formula_to_a_spreadsheet_has_a_quote_before_it(name: str) -> None:
     ((header,), (cell,)) = csv.reader(StringIO(csv_text.lines([name], [[name]]).decode(), newline=""))
     assert header == cell == f"'{name}"

@@ -17,6 +17,10 @@ NO_PROPENSITY = "no propensity was logged"
 TOO_RARE = "a propensity below 1e-12"
 NO_BOUND = "the other side's reward cannot be read without the reward bound"
 
+NO_ESTIMATE = "an arm that was seen has no estimate"
+TOO_LARGE = "a reward that is no number, or beyond 1e15 bps"
+
+_MOST = 1e15  # of a reward in basis points, of its weight, and of the bound: products of four of them stay numbers
 _LEAST = 1e-12  # of a probability: the cube of one over it goes into a sum
 _CUT = 1.0 - 1e-9  # of the bound: rounding on the way there and back
 _SAME = 1e-9
@@ -46,12 +50,16 @@ def revealed(reward: Reward, reward_bound_bps: float | None, mean_costs_bps: flo
         return NO_PROPENSITY
     if p < _LEAST:
         return TOO_RARE
+    if not (abs(reward.reward_bps) <= _MOST and abs(reward.weight) <= _MOST):
+        return TOO_LARGE
     if len(reward.arms) == 1:
         return Revealed(((drawn.name, reward.reward_bps),), p)
     if all(arm.estimate == drawn.estimate for arm in reward.arms) or reward.weight == 0.0:
         return Revealed(tuple([(arm.name, reward.reward_bps) for arm in reward.arms]), p)
-    if reward_bound_bps is None or reward_bound_bps <= 0.0:
+    if reward_bound_bps is None or not 0.0 < reward_bound_bps <= _MOST:
         return NO_BOUND
+    if any(arm.estimate is None for arm in reward.arms):
+        return NO_ESTIMATE
     return _both_sides(reward, drawn, p, reward_bound_bps, mean_costs_bps)
 
 

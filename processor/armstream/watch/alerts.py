@@ -120,8 +120,8 @@ class _Sample(NamedTuple):
     committed: int
     letters: int
     failed: dict[str, int]  # by processor
-    events: int
-    duplicates: int
+    events: dict[str, int]
+    duplicates: dict[str, int]
 
 
 @dataclass(slots=True)
@@ -160,8 +160,8 @@ class Alarms:
                 0 if group is None else group.committed,
                 history.letters_taken,
                 {one.url: one.failed_transactions for one in processors if not one.error},
-                sum(one.events for one in processors),
-                sum(one.duplicates for one in processors),
+                {one.url: one.events for one in processors if not one.error},
+                {one.url: one.duplicates for one in processors if not one.error},
             )
         )
         while now - self._samples[0].ts > _KEPT_MICROS:
@@ -217,12 +217,13 @@ class Alarms:
                 f"{stuck[0].url} restores, {stuck[0].restore_remaining_records:,} records to go.",
             )
         last, then = self._samples[-1], self._then(now, 10 * _MINUTE)
-        failed = {url: count - then.failed.get(url, count) for url, count in last.failed.items()}
+        failed = _more(then.failed, last.failed)
         worst = max(failed, key=lambda url: failed[url], default=None)
         if worst is not None and failed[worst] > 5:
             yield "ArmstreamTransactionsFailing", f"{worst}: {failed[worst]} transactions failed in 10 minutes."
-        events, duplicates = last.events - then.events, last.duplicates - then.duplicates
-        if duplicates > 10 and duplicates > 0.05 * events:
+        events = sum(_more(then.events, last.events).values())
+        duplicates = sum(_more(then.duplicates, last.duplicates).values())
+        if duplicates > 10 and duplicates > 0.05 * events > 0:
             yield "ArmstreamDuplicates", f"{duplicates / events:.0%} of the input is known already."
         for one in processors:
             window, setting = one.dedupe_window_seconds, one.dedupe_window_setting_seconds
@@ -254,6 +255,11 @@ class Alarms:
         if unfit:
             should = f"Clipped of the last {CLIPPED_REWARDS} rewards, and 1 % to 20 % should be"
             yield "ArmstreamBoundUnfit", f"{should}: {_named(unfit)}."
+
+
+def _more(then: dict[str, int], last: dict[str, int]) -> dict[str, int]:
+    """By how much each processor's count grew; one that began anew counts from there."""
+    return {url: max(count - then.get(url, count), 0) for url, count in last.items()}
 
 
 def _named(found: list[str]) -> str:

@@ -139,6 +139,14 @@ class Board:
             history.gone.clear()
             return rows, gone
 
+    def is_snapshot_due(self) -> bool:
+        """Whether more are gone than `changes` could name since it was asked the last time: one reader alone."""
+        with self._lock:
+            is_due, self._history.is_more_gone = self._history.is_more_gone, False
+            if is_due:
+                self._sparks.clear()
+            return is_due
+
     def pulse(self) -> Pulse:
         with self._lock:
             return self._pulse(self.now())

@@ -11,7 +11,7 @@ from typing import Final
 
 from armstream.watch.views import BanditView, Operate, Row
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", *"\uff1d\uff0b\uff0d\uff20")  # those of full width too
 
 Cell = str | float | int | None
 BANDIT_TABLES: Final = ("weights", "rewards", "arms")

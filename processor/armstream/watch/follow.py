@@ -2,7 +2,7 @@
 
 What says the shape of bandits is read first, then the rewards back from the past, with progress, then all goes on
 together. Brokers that go away are waited for; where the topics are made anew under their names, all begins anew. A
-record that cannot be read is counted, and stops nothing.
+record that cannot be read, or is odd, is counted, and stops nothing. No record is of later than now.
 """
 
 import logging
@@ -22,7 +22,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from armstream.access import REFUSALS
-from armstream.codec import DecodeError, decode
+from armstream.codec import DecodeError, Event, decode
 from armstream.events import (
     BanditSnapshot,
     Command,
@@ -41,7 +41,7 @@ from armstream.stages.facts import DAY_MICROS
 from armstream.watch.board import Board, Trouble
 from armstream.watch.facts import Place
 from armstream.watch.group import trouble_of
-from armstream.watch.history import History
+from armstream.watch.history import History, Odd
 
 log = logging.getLogger(__name__)
 
@@ -231,7 +231,8 @@ class Follower:
             self._behind.discard(place)
 
     def _fold(self, history: History, record: Record, message: Message) -> None:
-        names, ts, key = self._settings.topics.names, record.timestamp()[1] * 1_000, record.key()
+        names, key = self._settings.topics.names, record.key()
+        ts = min(max(record.timestamp()[1], 0) * 1_000, self._board.now())  # a producer may say any time
         topic, number, value = record.topic(), record.partition(), record.value()
         if value is None:
             if topic == names.weights and key is not None:
@@ -239,11 +240,16 @@ class Follower:
             return
         try:
             event = decode(value)
-        except DecodeError as error:
+            self._take_event(history, event, record, message, ts)
+        except (DecodeError, Odd) as error:
             self.unreadable_count += 1
             if self.unreadable_count == 1:
                 log.warning("%s:%d:%d cannot be read: %s", topic, number, record.offset(), error)
-            return
+
+    def _take_event(self, history: History, event: Event, record: Record, message: Message, ts: int) -> None:
+        """Raises Odd."""
+        names, key, value = self._settings.topics.names, record.key(), record.value()
+        topic, number = record.topic(), record.partition()
         match event:
             case WeightVector() if topic == names.weights:
                 history.take_vector(number, event, ts)

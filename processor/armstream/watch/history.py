@@ -8,7 +8,7 @@ from array import array
 from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from json import JSONDecodeError, loads
+from json import loads
 from typing import Final, Literal, NamedTuple
 
 from msgspec import structs
@@ -48,6 +48,9 @@ _LEAST_STEP_MICROS: Final = SECOND_MICROS
 _BUCKET_MICROS: Final = HOUR_MICROS // 2
 _BUCKETS_A_DAY: Final = DAY_MICROS // _BUCKET_MICROS
 _MOST_TEXT: Final = 300
+_MOST_NUMBER: Final = 1e15  # of a reward, in basis points, and of its weight: sums of them stay numbers
+_ROUNDING: Final = 1e-6
+_NO_JSON: Final = (ValueError, KeyError, TypeError, RecursionError)
 _MINUTE_MICROS: Final = 60 * SECOND_MICROS
 
 MarkKind = Literal["command", "settings", "gap"]
@@ -70,6 +73,10 @@ class Mark(NamedTuple):
     text: str
     version: int | None = None
     command_id: str = ""
+
+
+class Odd(ValueError):
+    """A record that can be read, and says what no processor of ours says; the text says what. It counts for nothing."""
 
 
 class KeptReward(NamedTuple):
@@ -153,9 +160,10 @@ class BanditHistory:
         self.rewards = Series(self.points, _LEAST_STEP_MICROS)
 
     def take_vector(self, vector: WeightVector, ts: int) -> bool:
-        """Whether it is newer."""
+        """Whether it is newer. Raises Odd."""
         if self.vector is not None and vector.version <= self.vector.version:
             return False
+        _demand_weights(vector)
         names = tuple(arm.name for arm in vector.arms)
         if self.vectors and self.vectors[-1].names == names:
             names = self.vectors[-1].names
@@ -170,8 +178,10 @@ class BanditHistory:
         return True
 
     def take_reward(self, reward: Reward, ts: int, value: bytes) -> bool:
+        """Whether it is newer. Raises Odd."""
         if not self._is_next(reward.version, ts):
             return False
+        _demand_numbers(reward)
         self.last_reward, self.last_reward_ts = reward, self.audit_ts
         self.last_rewards.append(KeptReward(self.audit_ts, value))
         self.since_ts = self.audit_ts if self.since_ts is None else self.since_ts
@@ -292,7 +302,8 @@ class TaskHistory:
 
 
 class History:
-    """All of it. `changed` and `gone` hold the bandits that did since somebody emptied them."""
+    """All of it. `changed` and `gone` hold the bandits that did since somebody emptied them; `is_more_gone` says
+    that more are gone than `gone` has room for."""
 
     def __init__(self, limits: Limits, base: BaseWeights) -> None:
         self.limits = limits
@@ -303,6 +314,7 @@ class History:
         self.dead_letters: deque[KeptLetter] = deque(maxlen=limits.dead_letters)
         self.changed: set[str] = set()
         self.gone: set[str] = set()
+        self.is_more_gone = False
         self.not_kept: set[str] = set()
         self.last_record_ts: int | None = None
         self.rewards_taken = 0
@@ -313,6 +325,7 @@ class History:
         self._clipped_by_minute: dict[int, list[int]] = {}
 
     def take_vector(self, partition: int, vector: WeightVector, ts: int) -> None:
+        """Raises Odd."""
         self._note_time(ts)
         bandit = self._bandit(vector.bandit_id, partition)
         if bandit is not None and bandit.take_vector(vector, ts):
@@ -322,10 +335,13 @@ class History:
         """A tombstone on `weights`."""
         if self.bandits.pop(bandit_id, None) is not None:
             self.changed.discard(bandit_id)
-            self.gone.add(bandit_id)
+            if len(self.gone) < self.limits.bandits:
+                self.gone.add(bandit_id)
+            else:
+                self.is_more_gone = True
 
     def take_audit(self, partition: int, record: Reward | CommandApplied, ts: int, value: bytes | None = None) -> None:
-        """`value` is the record as it stood, where the caller has it."""
+        """`value` is the record as it stood, where the caller has it. Raises Odd."""
         self._note_time(ts)
         bandit = self._bandit(record.bandit_id, partition)
         if bandit is None:
@@ -469,7 +485,7 @@ def _settings_text(detail: str) -> str:
     try:
         found = loads(detail)
         changed = _changed(found["settings_before"], found["settings"])
-    except (JSONDecodeError, KeyError, TypeError):
+    except _NO_JSON:
         changed = _cut(detail)
     return f"begun anew under other settings: {changed}"
 
@@ -477,7 +493,7 @@ def _settings_text(detail: str) -> str:
 def _difference(before: str, after: str) -> str:
     try:
         return _changed(loads(before), loads(after))
-    except (JSONDecodeError, TypeError):
+    except _NO_JSON:
         return _cut(after)
 
 
@@ -488,5 +504,24 @@ def _changed(before: object, after: object) -> str:
     return _cut(", ".join(f"{name} {before.get(name)} to {after.get(name)}" for name in names) or "nothing")
 
 
+def _demand_weights(vector: WeightVector) -> None:
+    """Raises Odd where they are no weights: NaN would go into each chart and sum."""
+    if not vector.arms:
+        raise Odd("a vector without an arm")
+    for arm in vector.arms:
+        if not (-_ROUNDING <= arm.weight <= 1 + _ROUNDING and -_ROUNDING <= arm.probability <= 1 + _ROUNDING):
+            raise Odd(f"the weight {arm.weight!r} with the probability {arm.probability!r}")
+
+
+def _demand_numbers(reward: Reward) -> None:
+    """Raises Odd where one reward would make each later sum infinite, or NaN."""
+    if not (abs(reward.reward_bps) <= _MOST_NUMBER and abs(reward.weight) <= _MOST_NUMBER):
+        raise Odd(f"a reward of {reward.reward_bps!r} bps with the weight {reward.weight!r}")
+    if not all(abs(one.share) <= _MOST_NUMBER for one in reward.arms):
+        raise Odd("an arm's share that is no number")
+
+
 def _cut(text: str) -> str:
+    """JSON may escape what UTF-8 cannot hold."""
+    text = text.encode(errors="backslashreplace").decode()
     return text if len(text) <= _MOST_TEXT else f"{text[: _MOST_TEXT - 1]}…"

@@ -207,6 +207,7 @@ class Pages:
             return  # others came in the same moment; it asks again, and hears so
         if self._turning is None or self._turning.done():
             self._board.changes()  # of before: the snapshot has it
+            self._board.is_snapshot_due()
             self._snapshot = None
             self._turning = asyncio.create_task(self._turn())
         listener = _Listener((b"retry: 2000\n\n", self._fresh_snapshot()))
@@ -238,6 +239,9 @@ class Pages:
             now = monotonic()
             self._snapshot = None
             rows, gone = self._board.changes()
+            if self._board.is_snapshot_due():
+                for listener in self._listeners:
+                    listener.catch_up(self._fresh_snapshot())
             pieces = [_event("rows", {"bandits": rows})] if rows else []
             pieces += [_event("gone", {"bandits": gone})] if gone else []
             if now >= due["pulse"]:
