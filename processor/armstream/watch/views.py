@@ -71,10 +71,15 @@ class Spark(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True):
+    """`text` says all; of a close `move` is the arm whose weight moved most, and `cause` who earned or lost what."""
+
     ts: int
     kind: str
     text: str
     version: int | None
+    move: str = ""
+    cause: str = ""
+    clipped_to_bps: float | None = None
 
 
 class Gain(Struct, frozen=True):
@@ -177,6 +182,8 @@ class Move(Struct, frozen=True):
 
 
 class RewardView(Struct, frozen=True):
+    """`published_version` is that of the first vector that holds it: rewards of one commit have the same."""
+
     version: int
     ts: int
     position_id: str
@@ -191,6 +198,7 @@ class RewardView(Struct, frozen=True):
     arms: list[Part]
     propensity_source: str | None
     eta: float | None
+    published_version: int | None
     moved: list[Move]
 
 
@@ -423,26 +431,34 @@ def mark_text(history: History, mark: Mark) -> str:
 def _last_change(bandit: BanditHistory) -> Change | None:
     mark, reward, ts = bandit.last_mark, bandit.last_reward, bandit.last_reward_ts
     if reward is not None and (mark is None or ts >= mark.ts):
-        return Change(ts, "close", change_text(bandit, reward), reward.version)
+        return _close(bandit, reward, ts)
     return None if mark is None else Change(mark.ts, mark.kind, mark.text, mark.version)
 
 
-def change_text(bandit: BanditHistory, reward: Reward) -> str:
+def _close(bandit: BanditHistory, reward: Reward, ts: int) -> Change:
     """What the last close did to the weights: the arm that moved most, and what earned or lost."""
-    said = reward_text(reward, bandit.shape_at(reward.version).bound_bps)
+    cause, bound_bps = reward_text(reward), bandit.shape_at(reward.version).bound_bps
     if not reward.applied:
-        return said
+        return Change(ts, "close", cause, reward.version, "", cause)
+    clipped_to_bps = bound_bps if bound_bps and abs(reward.reward_bps) > bound_bps else None
+    clipped = "" if clipped_to_bps is None else f", clipped to {clipped_to_bps:,.0f}"
     step = _step_to(reward.version, bandit.vectors)
-    if step is None:
-        return said
-    before, after = step
-    moved = [one for one in _moves(before, after) if one.before is not None and one.after is not None]
-    most = max(moved, key=lambda one: abs((one.after or 0.0) - (one.before or 0.0)), default=None)
-    if most is None:
-        return said
-    others = after.version - before.version - 1
+    move = "" if step is None else _moved_most(*step)
+    others = 0 if step is None else step[1].version - step[0].version - 1
     more = "" if others < 1 else f", and {others:,} other {'close' if others == 1 else 'closes'}"
-    return f"{most.name} {_move_text(most.before or 0.0, most.after or 0.0)} after {said}{more}"
+    text = f"{move}{' after ' if move else ''}{cause}{clipped}{more}"
+    return Change(ts, "close", text, reward.version, move, f"{cause}{more}", clipped_to_bps)
+
+
+def _moved_most(before: KeptVector, after: KeptVector) -> str:
+    """ "" where no arm is in both."""
+    most: tuple[float, str] | None = None
+    for one in _moves(before, after):
+        if one.before is not None and one.after is not None:
+            moved = abs(one.after - one.before)
+            if most is None or moved > most[0]:
+                most = moved, f"{one.name} {_move_text(one.before, one.after)}"
+    return "" if most is None else most[1]
 
 
 def _move_text(before: float, after: float) -> str:
@@ -454,15 +470,13 @@ def _move_text(before: float, after: float) -> str:
     return f"stays at {100 * after:.0f} %"
 
 
-def reward_text(reward: Reward, bound_bps: float = 0.0) -> str:
-    """In a few words: which arms earned or lost what, and what of it counted."""
+def reward_text(reward: Reward) -> str:
+    """In a few words: which arms earned or lost what, and why it was not learned from where it was not."""
     names = [one.name for one in reward.arms if one.share]
     more = f" and {len(names) - _MOST_CHANGE_ARMS} more" if len(names) > _MOST_CHANGE_ARMS else ""
     who = ", ".join(names[:_MOST_CHANGE_ARMS]) + more or "a trade"
     said = f"{who} {'lost' if reward.reward_bps < 0 else 'earned'} {abs(reward.reward_bps):,.1f} bps"
-    if not reward.applied:
-        return f"{said}, withheld: {reward.detail}"
-    return f"{said}, clipped to {bound_bps:,.0f}" if bound_bps and abs(reward.reward_bps) > bound_bps else said
+    return said if reward.applied else f"{said}, withheld: {reward.detail}"
 
 
 def _trades(found: Sum, since_ts: int | None = None) -> Trades:
@@ -532,6 +546,7 @@ def _reward_over_time(bandit: BanditHistory) -> RewardOverTime:
 def _reward(kept: KeptReward, vectors: Sequence[KeptVector]) -> RewardView:
     reward = decode(kept.value)
     assert isinstance(reward, Reward)
+    step = _step_to(reward.version, vectors)
     return RewardView(
         version=reward.version,
         ts=kept.ts,
@@ -547,14 +562,9 @@ def _reward(kept: KeptReward, vectors: Sequence[KeptVector]) -> RewardView:
         arms=[Part(arm.name, arm.share, arm.propensity, arm.estimate) for arm in reward.arms],
         propensity_source=reward.propensity_source,
         eta=reward.eta,
-        moved=_moved(reward.version, vectors),
+        published_version=None if step is None else step[1].version,
+        moved=[] if step is None else _moves(*step),
     )
-
-
-def _moved(version: int, vectors: Sequence[KeptVector]) -> list[Move]:
-    """[] where the vectors beside it are not kept."""
-    step = _step_to(version, vectors)
-    return [] if step is None else _moves(*step)
 
 
 def _step_to(version: int, vectors: Sequence[KeptVector]) -> tuple[KeptVector, KeptVector] | None:
