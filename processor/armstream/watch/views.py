@@ -463,11 +463,11 @@ def _moved_most(before: KeptVector, after: KeptVector) -> str:
 
 def _move_text(before: float, after: float) -> str:
     """With as many digits as show the move."""
-    for digits in (0, 1, 2):
+    for digits in (0, 1):
         old, new = (f"{100 * weight:.{digits}f}" for weight in (before, after))
         if old != new:
             return f"{old} \N{RIGHTWARDS ARROW} {new} %"
-    return f"stays at {100 * after:.0f} %"
+    return f"stays at {100 * after:.1f} %"
 
 
 def reward_text(reward: Reward) -> str:

@@ -272,7 +272,13 @@ class Bandit {
             ? [["Above base, in all, bps", bps(row.above_base.cumulative_bps), interval(row.above_base)]]
             : []),
           ["Last day, bps a trade", rewardText(row.day), plural(row.day?.count ?? 0, "trade")],
-          ["Ever, bps a trade", rewardText(row.ever), sinceText(row.ever)],
+          [
+            "Ever, bps a trade",
+            rewardText(row.ever),
+            sinceText(row.ever),
+            "",
+            "A trade is a decision: closes of parts of it count together. Those withheld were earned too, and count",
+          ],
           [
             "Models in use",
             fixed(row.effective_models, 1),

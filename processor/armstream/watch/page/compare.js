@@ -290,7 +290,7 @@ function verdictOf(lines) {
   if (!means.every(known)) return ["One side has earned nothing yet: there is nothing to compare."];
   const [better, worse] = means[0] >= means[1] ? [0, 1] : [1, 0];
   const more = means[better] - means[worse];
-  const side = (index) => el("span", {}, `${"AB"[index]} (`, name(lines[index].arm || lines[index].id), ")");
+  const side = (index) => el("span", {}, `${"AB"[index]} (`, el("bdi", {}, lines[index].arm || lines[index].id), ")");
   const earns = fixed(more, 1) === "0.0" ? [`A and B earn the same a trade`] : [side(better), ` earns ${fixed(more, 1)} bps a trade more than `, side(worse)];
   const pair = isArms
     ? lines.map(({ whole, arm }) => {
