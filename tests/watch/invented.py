@@ -84,6 +84,7 @@ class Bandit:
             "clipped_share": None if self.warming else (0.031, 0.012, 0.24)[self.index % 3],
             "day": _part(self.trades // 100, 1.2 - self.index % 4),
             "ever": _part(self.trades, 0.8 - self.index % 3 * 0.5),
+            "closes": {"learned": self.trades, "withheld": {"warming up": 80}},
             "above_uniform": None if self.warming else self.interval(1.0),
             "above_base": None if self.warming else self.interval(0.6),
             "spark": {
@@ -95,8 +96,11 @@ class Bandit:
             "last_change": {
                 "ts": ts,
                 "kind": "close",
-                "text": "close: -33.9 bps of ridge",
+                "text": "ridge 28 → 29 % after ridge lost 1,033.9 bps, clipped to 60",
                 "version": version,
+                "move": "ridge 28 → 29 %",
+                "cause": "ridge lost 1,033.9 bps",
+                "clipped_to_bps": 60.0,
             },
             "version": version,
             "ts": ts,
@@ -143,6 +147,7 @@ class Bandit:
                 for index, arm in enumerate(self.arms)
             ],
             "experts": [],
+            "regret": {"arm": "ridge", "per_trade_bps": 3.4, "per_trade_low_bps": 1.2},
             "not_estimated": {"no propensity was logged": 12},
             "rewards": [self.reward(48_213 - at, at) for at in range(50)],
         }
@@ -173,6 +178,7 @@ class Bandit:
             ],
             "propensity_source": "LOGGED" if applied else None,
             "eta": 0.0123 if applied else None,
+            "published_version": 48_213 - at // 3 * 3,  # three rewards a commit
             "moved": [
                 {"name": self.arms[arm], "before": 0.42, "after": 0.42 + move},
                 {"name": self.arms[0 if arm else 1], "before": 0.2, "after": 0.2 - move},
@@ -247,6 +253,7 @@ def pulse(now: int = NOW, state: str = "live", text: str = "", **changes: Any) -
         "commits_per_second": 41.2,
         "lag_records": 12,
         "dead_letters_today": 3,
+        "alerts_looked_ts": now - 2 * MICROS,
         **changes,
     }
 
@@ -279,9 +286,13 @@ def operate(alerts: Sequence[dict[str, str]] = ()) -> dict[str, Any]:
                  "error": "the fill is 2 days behind its bandit's newest fill; dedupe_window is 1 day",
                  "topic": "trades", "partition": 1, "offset": 181_000 + at, "key": "us-equities",
                  "headers": [["source", "oms-2"]], "value": '{"event_id": "e-17", "quantity": 100}',
-                 "event_id": "e-17", "bandit_id": "us-equities"}
+                 "event_id": "e-17", "bandit_id": "us-equities", "remedy": "Look at the sender's clock."}
                 for at in range(3)
             ],
         },
         "alerts": list(alerts),
+        "rules": [
+            {"name": name, "severity": "red", "looks_for": "nothing is committed", "is_watched": is_watched}
+            for name, is_watched in (("ArmstreamNoCommit", 1), ("ArmstreamDown", 1), ("ArmstreamTargetDown", 0))
+        ],
     }  # fmt: skip

@@ -50,7 +50,8 @@ def test_sums_are_by_weight_and_withheld_rewards_were_earned_too(history: Histor
     row = row_of(book(history), NOON, 500, with_spark=False)
     assert (row.ever.sum_bps, row.ever.count, row.ever.mean_bps) == (12.0, 2, 6.0)
     assert row.last_change is not None
-    assert row.last_change.text == "-8.0 bps by ridge, withheld: paused"
+    assert row.last_change.text == "ridge lost 8.0 bps, withheld: paused"
+    assert (row.closes.learned, row.closes.withheld) == (2, {"paused": 1})
     assert row.warm_start_steps == 500
 
 
@@ -74,6 +75,36 @@ def test_what_a_reward_did_is_the_step_from_the_vector_before_it_to_the_first_th
     assert moved[2] == moved[3] == [("ridge", 0.5, 0.6), ("lstm", 0.5, 0.4)]
     assert moved[1] == []
     assert [one.version for one in view.rewards] == [3, 2, 1], "newest first"
+
+
+def test_the_last_change_says_which_weight_moved_and_what_was_earned_and_clipped(history: History) -> None:
+    """Of two closes in one commit the last one is told, -350.8 of which the bound leaves 100; lstm gains .0146."""
+    for version, weights in ((1, (0.7186, 0.2814)), (3, (0.704, 0.296))):
+        history.take_vector(0, vector(version=version, weights=weights), NOON)
+    for version, bps in ((1, 5.0), (2, 1.0), (3, -1350.84)):
+        history.take_audit(0, reward(version=version, reward_bps=bps), NOON)
+    change = row_of(book(history), NOON, None, with_spark=False).last_change
+    assert change is not None
+    moved = "ridge 72 \N{RIGHTWARDS ARROW} 70 % after ridge lost 1,350.8 bps, clipped to 100, and 1 other close"
+    assert change.text == moved
+
+
+def test_the_series_end_with_what_the_row_says_also_for_rewards_of_one_moment(history: History) -> None:
+    history.take_vector(0, vector(), NOON)
+    for version, bps in ((1, 10.0), (2, -3.0), (3, 4.5)):
+        history.take_audit(0, reward(version=version, reward_bps=bps), NOON + (version // 3) * SECOND // 2)
+        view = bandit_of(history, book(history), NOON, None)
+        assert view.reward.cumulative_bps[-1] == view.row.ever.sum_bps
+    assert view.reward.ts == [NOON, NOON + SECOND // 2]
+
+
+def test_reasons_of_withheld_closes_are_told_without_their_numbers_and_few_of_them(history: History) -> None:
+    details = ["costs of 3 are above", "costs of 7 are above", "the reward bound is not found yet"]
+    for version, detail in enumerate([*details, *map(str, range(20))], 1):
+        history.take_audit(0, reward(version=version, applied=False, detail=detail), NOON)
+    withheld = row_of(book(history), NOON, None, with_spark=False).closes.withheld
+    assert (withheld["costs above the notional"], withheld["warming up"]) == (2, 1)
+    assert (len(withheld), sum(withheld.values())) == (kept.REASONS_KEPT + 1, 23)
 
 
 def test_an_arm_that_is_added_has_no_weight_before_and_one_that_was_removed_none_now(history: History) -> None:

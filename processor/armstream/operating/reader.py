@@ -17,6 +17,7 @@ from armstream.settings import Settings
 from armstream.watermarks import watermarks as ask_watermarks
 
 REQUEST_SECONDS = 10.0
+LEADER_SECONDS = 60.0  # a broker on a busy machine takes that long to lead what was just made
 
 _POLL_SECONDS = 0.2
 _NO_TOPIC = (KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART)
@@ -77,17 +78,22 @@ def reader(
 def watermarks(consumer: Consumer, topic: str, number: int) -> tuple[int, int]:
     """The first offset and the one after the last. Waits for a leader where the partition was just made.
 
-    Raises Stopped where there is no such topic.
+    Raises Stopped where there is no such topic, and where no broker leads it in LEADER_SECONDS.
     """
-    deadline = time.monotonic() + REQUEST_SECONDS
+    deadline = time.monotonic() + LEADER_SECONDS
     while True:
         try:
             found = ask_watermarks(consumer, topic, number, REQUEST_SECONDS)
         except KafkaException as failure:
             if failure.args[0].code() in _NO_TOPIC:
                 raise Stopped(f"there is no topic {topic}: `armstream topics create`") from failure
-            if failure.args[0].code() not in _NO_LEADER_YET or time.monotonic() >= deadline:
+            if failure.args[0].code() not in _NO_LEADER_YET:
                 raise
+            if time.monotonic() >= deadline:
+                raise Stopped(
+                    f"{topic}:{number}: no broker leads it after {LEADER_SECONDS:.0f} s; try again when the brokers "
+                    "have come up"
+                ) from failure
             time.sleep(_POLL_SECONDS)
             continue
         if found is None:

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 from armstream.stages.facts import SECOND_MICROS
 from armstream.watch.facts import UNKNOWN, GroupFacts, ProcessorFacts
 from armstream.watch.history import CLIPPED_REWARDS, History
-from armstream.watch.views import Alert
+from armstream.watch.views import Alert, RuleView
 
 _MINUTE: Final = 60 * SECOND_MICROS
 _LAG_RECORDS: Final = 10_000  # more than one full transaction
@@ -21,6 +21,10 @@ _STEP_MICROS: Final = 5 * SECOND_MICROS
 _NAMED: Final = 3
 
 Severity = Literal["red", "amber"]
+_OF_PROCESSORS: Final = (
+    *("ArmstreamTargetDown", "ArmstreamRestoreStuck", "ArmstreamTransactionsFailing"),
+    *("ArmstreamDuplicates", "ArmstreamMemoryFull"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class _Rule:
 
     severity: Severity
     after_micros: int
+    looks_for: str
     remedy: str
 
 
@@ -36,78 +41,91 @@ RULES: Final[dict[str, _Rule]] = {
     "ArmstreamDown": _Rule(
         "red",
         _MINUTE,
+        "no processor is in the group for 1 min",
         "Nobody learns; engines keep the last weights. Start a processor (armstream run); its last log line says why "
         "it stopped. All gone at once is usually Kafka: armstream topics check says whether it answers.",
     ),
     "ArmstreamNotReady": _Rule(
         "red",
         2 * _MINUTE,
+        "nobody owns a partition for 2 min",
         "The bandits of these partitions do not learn. A processor left, with nobody to take over: start it again "
         "under its name. One that restores says in its metrics how far it is.",
     ),
     "ArmstreamTargetDown": _Rule(
         "amber",
         _MINUTE,
+        "a processor's metrics do not answer for 1 min",
         "The processor is gone, or its metrics cannot be reached. Its partitions move to the others after 10 s. Start "
         "it again under its name, or mend watch.processors.",
     ),
     "ArmstreamRestoreStuck": _Rule(
         "amber",
         30 * SECOND_MICROS,
+        "a restore goes on for more than 30 s",
         "A restore waits for an open transaction. It ends when the processor that was killed is back under its name, "
         "at the latest after kafka.transaction_timeout_ms.",
     ),
     "ArmstreamLagRising": _Rule(
         "amber",
         5 * _MINUTE,
+        "a topic is more than 10,000 records behind, and falls further, for 5 min",
         "More comes in than is learned from. One CPU at 100 %: add processors, up to the number of partitions. CPU "
         "idle: Kafka is slow.",
     ),
     "ArmstreamNoCommit": _Rule(
         "red",
         _MINUTE,
+        "records wait, and nothing is committed for 3 min",
         "Its log names the Kafka error that it retries. With two topics of trades, one may wait for the other. A "
         "restart is safe at any moment.",
     ),
     "ArmstreamTransactionsFailing": _Rule(
         "amber",
         0,
+        "more than 5 transactions of a processor failed in 10 min",
         "A rebalance or a broker's restart aborts a few, which is harmless. Many: brokers that come and go, two "
         "processes with one name, or a record too large for a topic (armstream topics check).",
     ),
     "ArmstreamDeadLetters": _Rule(
         "amber",
         0,
+        "a dead letter in the last 15 min",
         "These inputs taught nothing. Each says its reason below; docs/reference/errors.md says what usually causes "
         "its class, and what to do.",
     ),
     "ArmstreamManyDeadLetters": _Rule(
         "red",
         5 * _MINUTE,
+        "more than 1 % of the input become dead letters for 5 min",
         "A sender is broken, and its trades are not learned from. Mend it; it sends the mended events under new "
         "event_ids.",
     ),
     "ArmstreamDuplicates": _Rule(
         "amber",
         5 * _MINUTE,
+        "more than 5 % of the input is known already for 5 min",
         "A sender repeats itself: look for two engines that send the same trades, or a feed that is read from its "
         "beginning again. Duplicates change nothing.",
     ),
     "ArmstreamMemoryFull": _Rule(
         "amber",
         5 * _MINUTE,
+        "positions are forgotten before their window is over for 5 min",
         "Finished positions are forgotten early. Raise limits.positions_remembered, and give the process the memory "
         "for it; or shorten rewards.dedupe_window_seconds.",
     ),
     "ArmstreamRewardsClipped": _Rule(
         "amber",
         15 * _MINUTE,
+        "more than 20 % of an hour's rewards are clipped for 15 min",
         "reward_bound_bps is too small for this flow, or costs and prices are not in the units that you think. "
         "armstream arms set-bound BANDIT BPS changes it and keeps what was learned.",
     ),
     "ArmstreamBoundUnfit": _Rule(
         "amber",
         15 * _MINUTE,
+        "of a bandit's last 500 rewards more than 20 % or less than 1 % are clipped for 15 min",
         "Above 20 % large wins count as little as middling ones; below 1 % it learns slower than it could. "
         "armstream arms set-bound BANDIT BPS changes the bound and keeps what was learned.",
     ),
@@ -260,6 +278,14 @@ class Alarms:
 def _more(then: dict[str, int], last: dict[str, int]) -> dict[str, int]:
     """By how much each processor's count grew; one that began anew counts from there."""
     return {url: max(count - then.get(url, count), 0) for url, count in last.items()}
+
+
+def rules(*, has_processors: bool) -> list[RuleView]:
+    """What is looked at; five need the processors' metrics."""
+    return [
+        RuleView(name, rule.severity, rule.looks_for, has_processors or name not in _OF_PROCESSORS)
+        for name, rule in RULES.items()
+    ]
 
 
 def _named(found: list[str]) -> str:

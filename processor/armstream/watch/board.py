@@ -15,7 +15,7 @@ import armstream
 from armstream.figures import Figures, quantile
 from armstream.settings import Settings
 from armstream.watch import views
-from armstream.watch.alerts import Alarms
+from armstream.watch.alerts import Alarms, rules
 from armstream.watch.earned import BaseWeights
 from armstream.watch.facts import GroupFacts, ProcessorFacts
 from armstream.watch.history import BanditHistory, History, Limits
@@ -49,6 +49,7 @@ class Board:
         self._group: GroupFacts | None = None
         self._processors: dict[str, deque[ProcessorFacts]] = {}
         self._alarms = Alarms()
+        self._looked_ts: int | None = None  # when the alarms were asked last
         self._troubles: dict[str, Trouble] = {}
         self._progress: Progress | None = None
         self._is_live = False
@@ -116,6 +117,7 @@ class Board:
         with self._lock:
             now = self.now()
             rows = [self._row(bandit, now, with_spark=True) for _, bandit in sorted(self._history.bandits.items())]
+            operate = self._operate(now, with_last=True)  # first: the pulse says when it looked
             return Snapshot(
                 armstream.__version__,
                 self.settings.kafka.bootstrap_servers,
@@ -124,7 +126,7 @@ class Board:
                 now,
                 rows,
                 self._pulse(now),
-                self._operate(now, with_last=True),
+                operate,
             )
 
     def changes(self) -> tuple[list[Row], list[str]]:
@@ -241,6 +243,7 @@ class Board:
             _rate(self._commits) if self._is_live else None,
             None if self._group is None else self._group.lag_records,
             history.letters_of_day(now).total(),
+            self._looked_ts,
         )
 
     def _state(self) -> tuple[State, str]:
@@ -262,6 +265,7 @@ class Board:
     def _operate(self, now: int, *, with_last: bool) -> Operate:
         group, history = self._group, self._history
         latest = tuple(kept[-1] for _, kept in sorted(self._processors.items()))
+        self._looked_ts = now
         return Operate(
             [] if group is None else views.partitions_of(group, now),
             [] if group is None else views.members_of(group, history),
@@ -270,6 +274,7 @@ class Board:
             [_processor(kept) for _, kept in sorted(self._processors.items())],
             views.dead_letters_of(history, now, with_last=with_last),
             self._alarms.alerts(now, history, group, latest),
+            rules(has_processors=bool(latest)),
         )
 
 

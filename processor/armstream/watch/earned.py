@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from armstream.evaluation import ArmEstimate, Evaluation, Interval
+from armstream.evaluation import ArmEstimate, Evaluation, Interval, Regret
 from armstream.events import Reward
 
 CUMULATIVE: Final = "\0cumulative"
@@ -55,7 +55,7 @@ class Earned:
         ):
             if interval is not None:
                 row |= zip(names, (interval.cumulative_bps, interval.low_bps, interval.high_bps), strict=True)
-        regret = self._evaluation.regret()
+        regret = self.regret()
         if regret is not None:
             row[REGRET] = regret.cumulative_bps
         return row
@@ -65,6 +65,13 @@ class Earned:
 
     def above_base(self) -> Interval | None:
         return self._evaluation.above_base()
+
+    def regret(self) -> Regret | None:
+        return self._evaluation.regret()
+
+    def decisions(self) -> int:
+        """Those that the estimates rest on."""
+        return self._evaluation.counted().decisions
 
     def arms(self) -> list[ArmEstimate]:
         return self._evaluation.arms()

@@ -38,6 +38,7 @@ SPARK_POINTS: Final = 60
 MARKS_KEPT: Final = 100
 SHAPES_KEPT: Final = 100
 COMMANDS_KEPT: Final = 2_000
+REASONS_KEPT: Final = 8
 LETTER_BYTES_KEPT: Final = 16_384  # of its value, and of its key
 HEADERS_KEPT: Final = 16
 MOST_ID_CHARACTERS: Final = 200
@@ -52,6 +53,15 @@ _MOST_NUMBER: Final = 1e15  # of a reward, in basis points, and of its weight: s
 _ROUNDING: Final = 1e-6
 _NO_JSON: Final = (ValueError, KeyError, TypeError, RecursionError)
 _MINUTE_MICROS: Final = 60 * SECOND_MICROS
+
+_REASONS: Final = (
+    ("the reward bound is not found yet", "warming up"),
+    ("the bandit is paused", "paused"),
+    ("arm ", "an arm was removed"),
+    ("a reward of ", "not a reward that can be"),
+    ("costs of ", "costs above the notional"),
+    ("written off", "written off"),
+)
 
 MarkKind = Literal["command", "settings", "gap"]
 
@@ -140,6 +150,8 @@ class BanditHistory:
     paused: bool | None = None
     paused_version: int = 0
     ever: Sum = field(default_factory=Sum)
+    learned_count: int = 0
+    withheld: Counter[str] = field(default_factory=Counter)  # closes that nothing was learned from, by reason
     last_reward: Reward | None = None
     last_reward_ts: int = 0
     last_mark: Mark | None = None
@@ -185,6 +197,7 @@ class BanditHistory:
         self.last_reward, self.last_reward_ts = reward, self.audit_ts
         self.last_rewards.append(KeptReward(self.audit_ts, value))
         self.since_ts = self.audit_ts if self.since_ts is None else self.since_ts
+        self._note_use(reward)
         sum_bps = reward.weight * reward.reward_bps
         self.ever = self.ever.plus(sum_bps, reward.weight)
         bucket = self.audit_ts // _BUCKET_MICROS
@@ -193,7 +206,7 @@ class BanditHistory:
         else:
             self._days.append((bucket, Sum(sum_bps, reward.weight)))
             self._forget_days(bucket)
-        shape = self._shape_at(reward.version)
+        shape = self.shape_at(reward.version)
         if reward.applied and shape.bound_bps:
             self._note_clipped(abs(reward.reward_bps) > shape.bound_bps)
         self.earned.add(reward, shape.names, shape.bound_bps or None)
@@ -254,7 +267,7 @@ class BanditHistory:
         if not self._shapes or self._shapes[-1][1:] != (names, bound_bps):
             self._shapes.append(_Shape(vector.version, names, bound_bps))
 
-    def _shape_at(self, version: int) -> "_Shape":
+    def shape_at(self, version: int) -> "_Shape":
         """Of the newest vector that is not newer, else of the oldest that is known."""
         found = _Shape(0, (), 0.0)
         for shape in reversed(self._shapes):
@@ -275,6 +288,14 @@ class BanditHistory:
             self.add_mark(Mark(self.audit_ts, "gap", f"{which} not in the audit log any more", version))
         self.audit_version = version
         return True
+
+    def _note_use(self, reward: Reward) -> None:
+        if reward.applied:
+            self.learned_count += 1
+            return
+        reason = _reason(reward.detail)
+        is_kept = reason in self.withheld or len(self.withheld) < REASONS_KEPT
+        self.withheld[reason if is_kept else "other reasons"] += 1
 
     def _note_clipped(self, is_clipped: bool) -> None:
         if len(self.clipped) == CLIPPED_REWARDS:
@@ -473,6 +494,11 @@ def _has_bound(vector: WeightVector) -> bool:
         return clips(vector)
     except UnknownRule:  # of a newer processor
         return True
+
+
+def _reason(detail: str) -> str:
+    """A withheld reward's reason without the names and numbers in it."""
+    return next((said for begin, said in _REASONS if detail.startswith(begin)), _cut(detail) or "no reason is told")
 
 
 def _command_text(applied: CommandApplied) -> str:

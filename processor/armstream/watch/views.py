@@ -33,6 +33,21 @@ _MOST_CHANGE_ARMS: Final = 3
 
 Numbers = list[float | None]
 
+# In short what docs/reference/errors.md says.
+_REMEDIES: Final = {
+    "DECODE": "A sender uses another framing or a newer schema: mend it, or upgrade the processors first.",
+    "VALIDATION": "The text names the field: mend the sender, then resend the event mended.",
+    "MISROUTED": "Mend the sender: partitioner=murmur2_random, and the key is the bandit_id.",
+    "UNKNOWN_ARM": "Settle on one list of arms, or add it: armstream arms add. Then resend it.",
+    "UNKNOWN_EXPERT": "Roll the engines out first, then armstream experts add. Then resend it.",
+    "UNKNOWN_BANDIT": "Add it to bandits.overrides, or send its first fill before a command. Then resend it.",
+    "ORPHAN_CLOSE": "Look for its fill: it never came, came later, or is a dead letter itself.",
+    "LATE": "Look at the sender's queue and clock; a wider rewards.dedupe_window_seconds takes later events.",
+    "LIMIT": "Raise the limit that the text names, or end old positions.",
+    "SKIPPED": "An operator skipped it with armstream run --skip: nothing, or resend it.",
+    "ID_REUSED": "Make event_id and exec_id unique: put the day or the session into them.",
+}
+
 
 class Trades(Struct, frozen=True):
     """`count` are whole decisions: parts of one sum up."""
@@ -43,16 +58,28 @@ class Trades(Struct, frozen=True):
     since_ts: int | None = None
 
 
+class Closes(Struct, frozen=True):
+    """All closes that are known: those learned from, and the others by why they are withheld."""
+
+    learned: int
+    withheld: dict[str, int]
+
+
 class Spark(Struct, frozen=True):
     ts: list[int]
     weights: list[Numbers]
 
 
 class Change(Struct, frozen=True):
+    """`text` says all; of a close `move` is the arm whose weight moved most, and `cause` who earned or lost what."""
+
     ts: int
     kind: str
     text: str
     version: int | None
+    move: str = ""
+    cause: str = ""
+    clipped_to_bps: float | None = None
 
 
 class Gain(Struct, frozen=True):
@@ -84,6 +111,7 @@ class Row(Struct, frozen=True):
     clipped_share: float | None
     day: Trades
     ever: Trades
+    closes: Closes
     above_uniform: Gain | None
     above_base: Gain | None
     spark: Spark | None
@@ -154,6 +182,8 @@ class Move(Struct, frozen=True):
 
 
 class RewardView(Struct, frozen=True):
+    """`published_version` is that of the first vector that holds it: rewards of one commit have the same."""
+
     version: int
     ts: int
     position_id: str
@@ -168,7 +198,16 @@ class RewardView(Struct, frozen=True):
     arms: list[Part]
     propensity_source: str | None
     eta: float | None
+    published_version: int | None
     moved: list[Move]
+
+
+class RegretView(Struct, frozen=True):
+    """The best arm by the estimates, and by how much a trade it would have earned more than the bandit."""
+
+    arm: str
+    per_trade_bps: float
+    per_trade_low_bps: float
 
 
 class BanditView(Struct, frozen=True):
@@ -181,6 +220,7 @@ class BanditView(Struct, frozen=True):
     arms: list[ArmView]
     experts: list[ExpertView]
     rewards: list[RewardView]
+    regret: RegretView | None
     not_estimated: dict[str, int]
 
 
@@ -227,6 +267,15 @@ class ProcessorView(Struct, frozen=True):
     error: str = ""
 
 
+class RuleView(Struct, frozen=True):
+    """What an alert looks for; `is_watched` is False where nothing is known that it could be told from."""
+
+    name: str
+    severity: str
+    looks_for: str
+    is_watched: bool
+
+
 class LetterView(Struct, frozen=True, rename={"error_class": "class"}):
     ts: int
     error_class: str
@@ -239,6 +288,7 @@ class LetterView(Struct, frozen=True, rename={"error_class": "class"}):
     value: str | None
     event_id: str | None
     bandit_id: str | None
+    remedy: str
 
 
 class DeadLetters(Struct, frozen=True):
@@ -264,6 +314,7 @@ class Operate(Struct, frozen=True):
     processors: list[ProcessorView]
     dead_letters: DeadLetters
     alerts: list[Alert]
+    rules: list[RuleView]
 
 
 class Progress(Struct, frozen=True):
@@ -281,6 +332,7 @@ class Pulse(Struct, frozen=True):
     commits_per_second: float | None
     lag_records: int | None
     dead_letters_today: int
+    alerts_looked_ts: int | None
 
 
 class Snapshot(Struct, frozen=True):
@@ -321,6 +373,7 @@ def row_of(bandit: BanditHistory, now: int, warm_start_steps: int | None, *, wit
         clipped_share=_rounded(bandit.clipped_share, 4),
         day=_trades(bandit.day(now)),
         ever=_trades(bandit.ever, bandit.since_ts),
+        closes=Closes(bandit.learned_count, dict(bandit.withheld)),
         above_uniform=_gain(bandit.earned.above_uniform()),
         above_base=_gain(bandit.earned.above_base()),
         spark=_spark(bandit.spark, arms) if with_spark else None,
@@ -340,6 +393,7 @@ def bandit_of(history: History, bandit: BanditHistory, now: int, warm_start_step
         arms=arms_of(bandit),
         experts=[] if vector is None else [ExpertView(one.name, round(one.weight, 6)) for one in vector.experts],
         rewards=[_reward(kept, bandit.vectors) for kept in reversed(bandit.last_rewards)],
+        regret=_regret(bandit),
         not_estimated=dict(bandit.earned.not_estimated()),
     )
 
@@ -377,15 +431,51 @@ def mark_text(history: History, mark: Mark) -> str:
 def _last_change(bandit: BanditHistory) -> Change | None:
     mark, reward, ts = bandit.last_mark, bandit.last_reward, bandit.last_reward_ts
     if reward is not None and (mark is None or ts >= mark.ts):
-        return Change(ts, "close", reward_text(reward), reward.version)
+        return _close(bandit, reward, ts)
     return None if mark is None else Change(mark.ts, mark.kind, mark.text, mark.version)
 
 
+def _close(bandit: BanditHistory, reward: Reward, ts: int) -> Change:
+    """What the last close did to the weights: the arm that moved most, and what earned or lost."""
+    cause, bound_bps = reward_text(reward), bandit.shape_at(reward.version).bound_bps
+    if not reward.applied:
+        return Change(ts, "close", cause, reward.version, "", cause)
+    clipped_to_bps = bound_bps if bound_bps and abs(reward.reward_bps) > bound_bps else None
+    clipped = "" if clipped_to_bps is None else f", clipped to {clipped_to_bps:,.0f}"
+    step = _step_to(reward.version, bandit.vectors)
+    move = "" if step is None else _moved_most(*step)
+    others = 0 if step is None else step[1].version - step[0].version - 1
+    more = "" if others < 1 else f", and {others:,} other {'close' if others == 1 else 'closes'}"
+    text = f"{move}{' after ' if move else ''}{cause}{clipped}{more}"
+    return Change(ts, "close", text, reward.version, move, f"{cause}{more}", clipped_to_bps)
+
+
+def _moved_most(before: KeptVector, after: KeptVector) -> str:
+    """ "" where no arm is in both."""
+    most: tuple[float, str] | None = None
+    for one in _moves(before, after):
+        if one.before is not None and one.after is not None:
+            moved = abs(one.after - one.before)
+            if most is None or moved > most[0]:
+                most = moved, f"{one.name} {_move_text(one.before, one.after)}"
+    return "" if most is None else most[1]
+
+
+def _move_text(before: float, after: float) -> str:
+    """With as many digits as show the move."""
+    for digits in (0, 1):
+        old, new = (f"{100 * weight:.{digits}f}" for weight in (before, after))
+        if old != new:
+            return f"{old} \N{RIGHTWARDS ARROW} {new} %"
+    return f"stays at {100 * after:.1f} %"
+
+
 def reward_text(reward: Reward) -> str:
-    """In a few words: what it was, and of which arms."""
+    """In a few words: which arms earned or lost what, and why it was not learned from where it was not."""
     names = [one.name for one in reward.arms if one.share]
-    shown = ", ".join(names[:_MOST_CHANGE_ARMS]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    said = f"{reward.reward_bps:+.1f} bps{f' by {shown}' if shown else ''}"
+    more = f" and {len(names) - _MOST_CHANGE_ARMS} more" if len(names) > _MOST_CHANGE_ARMS else ""
+    who = ", ".join(names[:_MOST_CHANGE_ARMS]) + more or "a trade"
+    said = f"{who} {'lost' if reward.reward_bps < 0 else 'earned'} {abs(reward.reward_bps):,.1f} bps"
     return said if reward.applied else f"{said}, withheld: {reward.detail}"
 
 
@@ -398,6 +488,13 @@ def _gain(interval: Interval | None) -> Gain | None:
         return None
     trades, *numbers = structs.astuple(interval)
     return Gain(trades, *(round(number, 4) for number in numbers)) if all(map(isfinite, numbers)) else None
+
+
+def _regret(bandit: BanditHistory) -> RegretView | None:
+    regret, decisions = bandit.earned.regret(), bandit.earned.decisions()
+    if regret is None or not decisions or not isfinite(regret.low_bps):
+        return None
+    return RegretView(regret.arm, round(regret.cumulative_bps / decisions, 4), round(regret.low_bps / decisions, 4))
 
 
 def _spark(series: Series, arms: Sequence[str]) -> Spark:
@@ -422,17 +519,17 @@ def _weights_over_time(bandit: BanditHistory) -> WeightsOverTime:
 
 
 def _reward_over_time(bandit: BanditHistory) -> RewardOverTime:
-    """The rows that are kept, and what it came to by the last reward."""
+    """The rows that are kept, and what it came to by the last reward: what the bandit's row says."""
     series = bandit.rewards
-    ts, last = series.ts, {}
-    if ts and bandit.last_reward_ts > ts[-1]:
-        ts.append(bandit.last_reward_ts)
+    ts, last, kept = series.ts, {}, len(series)
+    if ts:
         last = bandit.earned.row(bandit.ever.sum_bps)
+        kept -= bandit.last_reward_ts <= ts[-1]  # several of one moment
+        ts = [*ts[:kept], bandit.last_reward_ts]
     names = dict.fromkeys([*(name for name in series.names()), *last])
 
     def column(name: str) -> Numbers:
-        found = series.column(name)
-        return _numbers([*found, last.get(name, float("nan"))] if last else found, 3)
+        return _numbers([*series.column(name)[:kept], last.get(name, float("nan"))] if last else [], 3)
 
     arms = [name for name in names if not name.startswith("\0")]
     base = Band(column(earned.BASE), column(earned.BASE_LOW), column(earned.BASE_HIGH))
@@ -446,9 +543,10 @@ def _reward_over_time(bandit: BanditHistory) -> RewardOverTime:
     )
 
 
-def _reward(kept: KeptReward, vectors: Iterable[KeptVector]) -> RewardView:
+def _reward(kept: KeptReward, vectors: Sequence[KeptVector]) -> RewardView:
     reward = decode(kept.value)
     assert isinstance(reward, Reward)
+    step = _step_to(reward.version, vectors)
     return RewardView(
         version=reward.version,
         ts=kept.ts,
@@ -464,22 +562,24 @@ def _reward(kept: KeptReward, vectors: Iterable[KeptVector]) -> RewardView:
         arms=[Part(arm.name, arm.share, arm.propensity, arm.estimate) for arm in reward.arms],
         propensity_source=reward.propensity_source,
         eta=reward.eta,
-        moved=_moved(reward.version, vectors),
+        published_version=None if step is None else step[1].version,
+        moved=[] if step is None else _moves(*step),
     )
 
 
-def _moved(version: int, vectors: Iterable[KeptVector]) -> list[Move]:
-    """From the last vector before it to the first that holds it; [] where either is not kept."""
-    before: KeptVector | None = None
-    for after in vectors:
-        if after.version >= version:
-            if before is None:
-                return []
-            old, new = (dict(zip(one.names, one.weights, strict=True)) for one in (before, after))
-            names = dict.fromkeys([*new, *old])
-            return [Move(name, _rounded(old.get(name), 6), _rounded(new.get(name), 6)) for name in names]
-        before = after
-    return []
+def _step_to(version: int, vectors: Sequence[KeptVector]) -> tuple[KeptVector, KeptVector] | None:
+    """The last vector before it and the first that holds it; None where either is not kept."""
+    after: KeptVector | None = None
+    for one in reversed(vectors):
+        if one.version < version:
+            return None if after is None else (one, after)
+        after = one
+    return None
+
+
+def _moves(before: KeptVector, after: KeptVector) -> list[Move]:
+    old, new = (dict(zip(one.names, one.weights, strict=True)) for one in (before, after))
+    return [Move(name, _rounded(old.get(name), 6), _rounded(new.get(name), 6)) for name in dict.fromkeys([*new, *old])]
 
 
 # Operating
@@ -559,6 +659,7 @@ def letter_of(kept: KeptLetter) -> LetterView:
         value=value,
         event_id=getattr(event, "event_id", getattr(event, "command_id", None)),
         bandit_id=getattr(event, "bandit_id", key),
+        remedy=_REMEDIES.get(letter.error_class, ""),
     )
 
 

@@ -1,7 +1,18 @@
 /** One bandit: what has weight, what it earned, and why it moved. Law: nothing moves away under who reads it. */
 
-import { Bar, clippedOften, heaviest, pills, rewardText, ruleOf, verdictSentence } from "./bandits.js";
-import { LinesChart, WeightsChart, spanning } from "./charts.js";
+import {
+  Bar,
+  clippedOften,
+  closesOf,
+  closesText,
+  heaviest,
+  leaderOf,
+  pills,
+  rewardText,
+  ruleOf,
+  verdictSentence,
+} from "./bandits.js";
+import { LinesChart, WeightsChart, gapsOf, spanning } from "./charts.js";
 import { csvLink } from "./csv.js";
 import { cell, el, figures, name, number, show, table, write } from "./elements.js";
 import { explanation } from "./explanation.js";
@@ -25,7 +36,7 @@ import {
 import { armClass } from "./palette.js";
 import { ranges } from "./ranges.js";
 
-const AGAIN_MS = 5_000;
+const AGAIN_MS = 2_000;
 const ANSWER_MS = 20_000;
 const FIRST_REWARDS = 15;
 const FEW = "Nothing to draw yet: the first estimates come with more rewards.";
@@ -45,7 +56,8 @@ export async function readBandit(id) {
 
 class Bandit {
   constructor(feed, main, id) {
-    Object.assign(this, { feed, id, title: id, opened: new Map(), readAt: 0, version: null, isClosed: false });
+    Object.assign(this, { feed, id, title: id, opened: new Map(), readAt: 0, isClosed: false });
+    Object.assign(this, { whole: null, readRow: null }); // tiles and charts are of one reading
     this.heading = el("h1", { tabindex: -1 }, name(id));
     this.states = el("span", { class: "pills" });
     this.rule = el("span", { class: "dim" });
@@ -90,7 +102,9 @@ class Bandit {
     this.weights = new WeightsChart("Weights over time", "Share of each arm", { height: 250 });
     this.uniform = new LinesChart("Earned above uniform", "Net, cumulative, bps; band: 95 % interval");
     this.byArm = new LinesChart("Earned by arm", "Net, cumulative, bps of its trades");
-    this.regret = new LinesChart("Estimated regret", "Cumulative, bps, against the best arm so far");
+    this.regret = new LinesChart("Estimated regret", "Cumulative, bps, against the best arm so far", {
+      isSigned: false,
+    });
     this.charts = [this.weights, this.uniform, this.byArm, this.regret];
     this.arms = table(
       "Arms",
@@ -170,22 +184,29 @@ class Bandit {
     if (kind === "operate" || kind === "connection") return;
     if (kind === "gone" && ids.includes(this.id)) return this.refuse("The server does not keep this bandit any more.");
     if (kind === "snapshot") this.read();
-    if (ids.includes(this.id)) this.writeRow();
+    if (ids.includes(this.id) && !this.whole) this.writeRow();
     this.tick();
   }
 
   tick() {
-    const row = this.feed.rows.get(this.id);
+    const row = this.row();
     if (this.changed && row) write(this.changed, age(row.last_change?.ts ?? row.ts, this.feed.now()));
-    if (row && row.version !== this.version && performance.now() - this.readAt > AGAIN_MS) this.read();
+    const isNew = this.feed.rows.get(this.id) !== this.readRow;
+    if (row && isNew && performance.now() - this.readAt > AGAIN_MS) this.read();
+  }
+
+  /** What is shown of it: as it was when its charts were read. */
+  row() {
+    return this.whole?.row ?? this.feed.rows.get(this.id);
   }
 
   async read() {
     this.readAt = performance.now();
+    this.readRow = this.feed.rows.get(this.id);
     try {
       const whole = await readBandit(this.id);
       if (this.isClosed) return;
-      this.version = whole.row.version;
+      this.whole = whole;
       if (!this.feed.rows.has(this.id)) this.feed.rows.set(this.id, whole.row);
       this.writeRow();
       show(this.note, false);
@@ -213,9 +234,8 @@ class Bandit {
     show(this.note, true);
   }
 
-  /** What the stream says of it: live, without asking. */
   writeRow() {
-    const row = this.feed.rows.get(this.id);
+    const row = this.row();
     if (!row) return;
     this.states.replaceChildren(...pills(row));
     write(this.rule, ruleOf(row));
@@ -227,6 +247,7 @@ class Bandit {
       el("b", {}, uniform),
       " ",
       row.above_base ? el("span", {}, verdictSentence(row.above_base, "base", true)[0], " ") : "",
+      this.bestArm(),
       first
         ? el(
             "span",
@@ -234,6 +255,7 @@ class Bandit {
             "Most weight: ",
             name(first[0]),
             ` ${percent(first[1])}`,
+            this.leadText(first[0]),
             second ? ", then " : ".",
             second ? name(second[0]) : "",
             second ? ` ${percent(second[1])}.` : "",
@@ -250,16 +272,48 @@ class Bandit {
             ? [["Above base, in all, bps", bps(row.above_base.cumulative_bps), interval(row.above_base)]]
             : []),
           ["Last day, bps a trade", rewardText(row.day), plural(row.day?.count ?? 0, "trade")],
-          ["Ever, bps a trade", rewardText(row.ever), sinceText(row.ever)],
-          ["Models in use", fixed(row.effective_models, 1), `of ${row.arms.length}`],
+          [
+            "Ever, bps a trade",
+            rewardText(row.ever),
+            sinceText(row.ever),
+            "",
+            "A trade is a decision: closes of parts of it count together. Those withheld were earned too, and count",
+          ],
+          [
+            "Models in use",
+            fixed(row.effective_models, 1),
+            `of ${row.arms.length}`,
+            "",
+            "Effective number of models: 1 / sum of squared weights. Near 1: one arm has nearly all",
+          ],
           [
             "Bound, bps",
             known(row.bound_bps) ? fixed(row.bound_bps, 1) : "not yet",
             known(row.clipped_share) ? `${percent(row.clipped_share, 1)} clipped` : "",
             clippedOften(row) ? "warn" : "",
+            "Rewards beyond the bound are clipped to it. Clipped: of the last 500 that it learned from",
           ],
-          ["Blended in", percent(row.blend_alpha), "of learned weights"],
-          ["Steps", fixed(row.steps), `version ${fixed(row.version)}`],
+          [
+            "Blended in",
+            percent(row.blend_alpha),
+            "of learned weights",
+            "",
+            "How much of the learned weights engines get; the rest are the base weights, or equal ones",
+          ],
+          [
+            "Closes",
+            fixed(closesOf(row).all),
+            closesText(row),
+            "",
+            "Closes that are known here; one that realises a part of a fill counts as one",
+          ],
+          [
+            "Steps",
+            fixed(row.steps),
+            `version ${fixed(row.version)}`,
+            "",
+            "Decisions that it learned from. The version counts each close and each command",
+          ],
         ],
         "In numbers",
       ),
@@ -281,10 +335,34 @@ class Bandit {
     write(this.changed, age(row.last_change?.ts ?? row.ts, this.feed.now()));
   }
 
+  /** By how much a trade the best arm would have earned more, where that is beyond its error. */
+  bestArm() {
+    const regret = this.whole?.regret;
+    if (!regret || regret.per_trade_low_bps <= 0) return "";
+    const digits = digitsFor(regret.per_trade_bps);
+    return el(
+      "span",
+      {},
+      `About ${fixed(regret.per_trade_bps, digits)} bps a trade below its best model, `,
+      name(regret.arm),
+      " (estimated). ",
+    );
+  }
+
+  /** Since when the heaviest arm leads, as far as the weights are known. */
+  leadText(arm) {
+    const leader = this.whole && leaderOf(this.whole.weights);
+    if (leader?.arm !== arm) return "";
+    const isToday = day(leader.ts) === day(this.feed.now() ?? leader.ts);
+    const since = (isToday ? clock(leader.ts) : dayClock(leader.ts)).slice(0, isToday ? 5 : 16);
+    return leader.isWhole ? `, leader since ${since} and before` : `, leader since ${since}`;
+  }
+
   writeWhole({ weights, marks, reward, arms, experts, rewards, not_estimated: left }) {
     const from = Math.min(...weights.ts.slice(0, 1), ...reward.ts.slice(0, 1));
     const to = Math.max(...weights.ts.slice(-1), ...reward.ts.slice(-1));
-    this.weights.set({ arms: weights.arms, marks, ...spanning(weights, from, to) });
+    const gaps = gapsOf([...weights.ts, ...reward.ts]);
+    this.weights.set({ arms: weights.arms, marks, gaps, ...spanning(weights, from, to) });
     const { ts } = spanning({ ts: reward.ts, series: [] }, from, to);
     const held = (...series) => spanning({ ts: reward.ts, series }, from, to).series;
     const above = (of, title, tone) => {
@@ -293,6 +371,7 @@ class Bandit {
     };
     this.uniform.set({
       ts,
+      gaps,
       nothing: "No interval yet: it needs trades with a known propensity.",
       lines: [
         ...(reward.above_uniform ? [above(reward.above_uniform, "above uniform", "first")] : []),
@@ -301,6 +380,7 @@ class Bandit {
     });
     this.byArm.set({
       ts,
+      gaps,
       nothing: FEW,
       lines: inOrder(reward.by_arm.names, weights.arms).map((arm) => ({
         name: arm,
@@ -310,6 +390,7 @@ class Bandit {
     });
     this.regret.set({
       ts,
+      gaps,
       nothing: FEW,
       lines: [{ name: "regret", tone: "first", values: held(reward.regret_bps)[0] }],
     });
@@ -376,59 +457,55 @@ class Bandit {
     show(this.waits, isRead && this.newest !== undefined && newest !== this.newest);
     if (isRead && this.newest !== undefined) return;
     this.newest = newest;
-    const shown = rewards.slice(0, this.all ? rewards.length : FIRST_REWARDS);
-    show(this.moreRows, rewards.length > shown.length);
+    const groups = commitsOf(rewards);
+    let count = 0;
+    const first = this.all ? groups : groups.filter((group) => (count += group.length) - group.length < FIRST_REWARDS);
+    show(this.moreRows, groups.length > first.length);
     write(this.moreRows, `Show all ${rewards.length}`);
     this.moreRows.onclick = () => {
       this.all = true;
-      this.rewards.body.append(
-        ...rewards
-          .slice(FIRST_REWARDS)
-          .map((reward, index) => this.rewardRow(reward, rewards[FIRST_REWARDS + index - 1])),
-      );
+      this.rewards.body.append(...groups.slice(first.length).flatMap((group) => this.commitRows(group)));
       show(this.moreRows, false);
     };
     this.rewards.body.replaceChildren(
       ...(rewards.length
-        ? shown.map((reward, index) => this.rewardRow(reward, rewards[index - 1]))
+        ? first.flatMap((group) => this.commitRows(group))
         : [el("tr", {}, el("td", { colspan: 7, class: "nothing" }, "No reward yet: one comes with the first close."))]),
     );
   }
 
-  /** `newer` is the one above it: rewards of one commit move the weights together. */
-  rewardRow(reward, newer) {
-    const today = day(this.feed.now() ?? this.feed.rows.get(this.id)?.ts);
-    const why = el(
-      "button",
-      {
-        type: "button",
-        class: "quiet why",
-        "aria-expanded": "false",
-        "aria-label": `Why version ${reward.version} moved the weights`,
-      },
-      "Why",
-    );
-    const row = el(
-      "tr",
-      { class: reward.applied ? null : "withheld" },
-      el(
-        "td",
-        {},
-        el(
-          "time",
-          { title: dayClockUtc(reward.ts) },
-          day(reward.ts) === today ? clock(reward.ts) : dayClock(reward.ts),
-        ),
-      ),
-      number(fixed(reward.version), "wide"),
-      number(bps(reward.reward_bps), reward.reward_bps < 0 ? "bad" : "good"),
-      cell(drawn(reward)),
-      number(drawnPropensity(reward), "wide"),
-      cell(movedMost(reward, newer), "moved"),
-      cell(why),
-    );
-    why.addEventListener("click", () => this.explain(reward, row, why));
-    return row;
+  /** The rewards of one commit: one time, each reward, and the one move of the weights that they made together. */
+  commitRows(group) {
+    const today = day(this.feed.now() ?? this.row()?.ts);
+    const { ts } = group[0];
+    const over = group.length > 1 ? group.length : null;
+    const time = el("time", { title: dayClockUtc(ts) }, day(ts) === today ? clock(ts) : dayClock(ts));
+    const rows = group.map((reward, index) => {
+      const why = el(
+        "button",
+        {
+          type: "button",
+          class: "quiet why",
+          "aria-expanded": "false",
+          "aria-label": `Why version ${reward.version} moved the weights`,
+        },
+        "Why",
+      );
+      const row = el(
+        "tr",
+        { class: [reward.applied ? "" : "withheld", index < group.length - 1 ? "goes-on" : ""].join(" ").trim() || null },
+        index ? null : el("td", { rowspan: over }, time),
+        number(fixed(reward.version), "wide"),
+        number(bps(reward.reward_bps), reward.reward_bps < 0 ? "bad" : "good"),
+        cell(drawn(reward)),
+        number(drawnPropensity(reward), "wide"),
+        index ? null : el("td", { class: "moved", rowspan: over }, movedMost(group)),
+        cell(why),
+      );
+      why.addEventListener("click", () => this.explain(reward, rows.at(-1), why));
+      return row;
+    });
+    return rows;
   }
 
   /** Opens or closes what a reward did; the server is asked only then. */
@@ -481,22 +558,35 @@ function drawnPropensity({ arms, propensity_source: source }) {
   return fixed(first.propensity, 3) + (source === "CURRENT" ? "*" : "");
 }
 
-function movedMost({ applied, detail, moved }, newer) {
-  if (!applied) return el("span", { class: "dim", title: detail }, `withheld: ${detail}`);
-  if (moved?.length && newer && JSON.stringify(moved) === JSON.stringify(newer.moved)) {
-    return el("span", { class: "dim" }, "in the same commit as above");
+/** Rewards beside each other that one vector holds, newest first. */
+function commitsOf(rewards) {
+  const groups = [];
+  for (const reward of rewards) {
+    const last = groups.at(-1);
+    if (last && known(reward.published_version) && last[0].published_version === reward.published_version)
+      last.push(reward);
+    else groups.push([reward]);
   }
-  const most = [...(moved ?? [])]
+  return groups;
+}
+
+function movedMost(group) {
+  const withheld = group.filter(({ applied }) => !applied);
+  if (withheld.length === group.length)
+    return el("span", { class: "dim", title: withheld[0].detail }, `withheld: ${prose(withheld[0].detail)}`);
+  const most = [...(group[0].moved ?? [])]
     .sort((a, b) => Math.abs(b.after - b.before) - Math.abs(a.after - a.before))
     .slice(0, 2);
-  if (!most.length) return "—";
   return el(
     "span",
     {},
+    ...(most.length ? [] : ["—"]),
     ...most.flatMap(({ name: arm, before, after }, index) => [
       index ? ", " : "",
       name(arm),
       ` ${fixed(before * 100, 1)} → ${percent(after, 1)}`,
     ]),
+    group.length > 1 ? el("span", { class: "dim" }, ` by these ${group.length} together`) : "",
+    withheld.length ? el("span", { class: "dim" }, `, ${withheld.length} withheld`) : "",
   );
 }

@@ -69,6 +69,8 @@ export class IntervalMark {
       svg("line", { x1: 48, x2: 48, y1: 0, y2: 16 }),
       this.band,
       this.middle,
+      (this.less = svg("path", { class: "beyond", d: "M7 3 L0 8 L7 13 Z" })),
+      (this.more = svg("path", { class: "beyond", d: "M89 3 L96 8 L89 13 Z" })),
     );
   }
 
@@ -77,8 +79,11 @@ export class IntervalMark {
     attribute(this.element, "class", `interval ${verdict(interval)}${isKnown ? "" : " unknown"}`);
     if (!isKnown) return;
     const x = (value) => 48 + 48 * Math.max(-1, Math.min(1, value / reach));
-    const low = x(interval.per_trade_bps - interval.per_trade_error_bps);
-    const high = x(interval.per_trade_bps + interval.per_trade_error_bps);
+    const [from, to] = [-1, 1].map((side) => interval.per_trade_bps + side * interval.per_trade_error_bps);
+    const [low, high] = [x(from), x(to)];
+    attribute(this.less, "visibility", from < -reach ? null : "hidden");
+    attribute(this.more, "visibility", to > reach ? null : "hidden");
+    attribute(this.middle, "visibility", Math.abs(interval.per_trade_bps) > reach ? "hidden" : null);
     attribute(this.band, "x", low.toFixed(1));
     attribute(this.band, "width", Math.max(1, high - low).toFixed(1));
     attribute(this.middle, "x", (x(interval.per_trade_bps) - 1).toFixed(1));
@@ -128,6 +133,35 @@ export function verdictSentence(interval, other, isShort = false) {
   if (says === "below") return [`Learning earns less than ${other}: ${number}${over}.`, says];
   if (says === "none") return [`Too little is known yet about learning against ${other}${over}.`, says];
   return [`Learning cannot be told apart from ${other} yet: ${number}${over}.`, says];
+}
+
+/** Who leads, and since when by the weights that are known: {arm, ts, isWhole} where it led all the time. */
+export function leaderOf({ ts, arms, series }) {
+  const leads = (at) => {
+    const most = Math.max(...series.map((values) => values[at] ?? -1));
+    return series.findIndex((values) => values[at] === most);
+  };
+  if (!ts.length || !arms.length) return null;
+  const arm = leads(ts.length - 1);
+  let first = ts.length - 1;
+  while (first > 0 && leads(first - 1) === arm) first--;
+  return { arm: arms[arm], ts: ts[first], isWhole: first === 0 };
+}
+
+export const closesOf = ({ closes }) => {
+  const withheld = Object.entries(closes?.withheld ?? {}).sort((a, b) => b[1] - a[1]);
+  const left = withheld.reduce((sum, [, count]) => sum + count, 0);
+  return { learned: closes?.learned ?? 0, left, withheld, all: (closes?.learned ?? 0) + left };
+};
+
+/** "6,121 learned from + 80 withheld (warming up)" */
+export function closesText(row) {
+  const { learned, left, withheld } = closesOf(row);
+  const why =
+    withheld.length === 1
+      ? withheld[0][0]
+      : withheld.map(([reason, count]) => `${fixed(count)} ${reason}`).join(", ");
+  return `${fixed(learned)} learned from${left ? ` + ${fixed(left)} withheld (${why})` : ""}`;
 }
 
 export const rewardText = (part) => (part?.count ? bps(part.mean_bps) : "—");

@@ -4,7 +4,7 @@ Times on the axis are whole numbers of UTC seconds, so that no time zone of the 
 */
 
 import { attribute, el, write } from "./elements.js";
-import { bps, dayClock, dayClockUtc, fixed, known, percent, tick } from "./format.js";
+import { bps, dayClock, dayClockUtc, duration, fixed, known, percent, tick } from "./format.js";
 import { armClass, armColour, armDash, armFill, colour } from "./palette.js";
 
 const HEIGHT = 210;
@@ -40,6 +40,9 @@ const STEPS = [
 ];
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const MARKS_LISTED = 8;
+const LEAST_GAP = 30; // seconds
+const GAP_STEPS = 20; // as many usual steps without a record are a gap
+const FEWEST_STEPS = 8;
 export const NAMED_LINES = 12;
 const FONT = '11px "Inter", "Segoe UI", "Helvetica Neue", Arial, sans-serif';
 const open = new Set();
@@ -64,10 +67,31 @@ export function spanning({ ts, series }, from, to) {
   };
 }
 
+/** Where no record came for long, of times in micros: [[from, to]], twenty times the usual step and more. */
+export function gapsOf(ts) {
+  const xs = secondsOf([...ts].sort((a, b) => a - b));
+  const steps = xs.slice(1).map((x, at) => x - xs[at]);
+  const usual = steps.filter((step) => step > 0).sort((a, b) => a - b);
+  if (usual.length < FEWEST_STEPS) return [];
+  const most = Math.max(LEAST_GAP, GAP_STEPS * usual[usual.length >> 1]);
+  return steps.flatMap((step, at) => (step > most ? [[xs[at], xs[at + 1]]] : []));
+}
+
+/** The same rows with one that knows nothing in each gap, so that no line goes over it. */
+function broken(xs, columns, gaps) {
+  const inner = gaps.map(([from, to]) => (from + to) / 2).filter((x) => xs.length && x > xs[0] && x < xs.at(-1));
+  if (!inner.length) return [xs, columns];
+  const rows = [...xs.map((x, at) => [x, at]), ...inner.map((x) => [x, -1])].sort((a, b) => a[0] - b[0]);
+  const pick = (values) => values && rows.map(([, at]) => (at < 0 ? null : values[at]));
+  return [rows.map(([x]) => x), columns.map(pick)];
+}
+
+const gapText = ([from, to]) => `No record for ${duration(to - from)}, from ${dayClockUtc(from * 1e6)}. `;
+
 /** What the charts have in common: a figure with title, legend with values, canvas, marks, and words. */
 class Chart {
-  constructor(title, note, { height = HEIGHT, unit = "bps" } = {}) {
-    this.unit = unit;
+  constructor(title, note, { height = HEIGHT, unit = "bps", isSigned = true } = {}) {
+    Object.assign(this, { unit, isSigned, gaps: [] });
     this.height = height;
     this.legend = el("ul", { class: "legend" });
     this.at = el("span", { class: "at" });
@@ -165,7 +189,7 @@ class Chart {
       ],
       hooks: {
         setCursor: [(plot) => this.values(plot.cursor.idx)],
-        draw: [(plot) => this.drawMarks(plot)],
+        draw: [(plot) => this.drawGaps(plot), (plot) => this.drawMarks(plot)],
       },
     };
   }
@@ -177,7 +201,8 @@ class Chart {
   }
 
   text(value) {
-    return this.unit === "share" ? percent(value, 1) : bps(value);
+    if (this.unit === "share") return percent(value, 1);
+    return this.isSigned ? bps(value) : bps(value).replace("+", "");
   }
 
   /** The legend's numbers: where the pointer is, else the newest. */
@@ -223,6 +248,28 @@ class Chart {
     );
   }
 
+  /** Says in each gap that there is nothing, and for how long. */
+  drawGaps(plot) {
+    const context = plot.ctx;
+    const { left, top, width, height } = plot.bbox;
+    context.save();
+    context.font = `${11 * devicePixelRatio}px ${FONT.slice(5)}`;
+    context.textAlign = "center";
+    for (const [from, to] of this.gaps) {
+      const [begin, end] = [from, to].map((at) =>
+        Math.min(left + width, Math.max(left, plot.valToPos(at, "x", true))),
+      );
+      if (end - begin < 2) continue;
+      context.fillStyle = colour("--soft");
+      context.fillRect(begin, top, end - begin, height);
+      const text = `no record ${duration(to - from)}`;
+      if (context.measureText(text).width > end - begin - 4 * devicePixelRatio) continue;
+      context.fillStyle = colour("--dim");
+      context.fillText(text, (begin + end) / 2, top + height / 2);
+    }
+    context.restore();
+  }
+
   drawMarks(plot) {
     const context = plot.ctx;
     const { left, top, width, height } = plot.bbox;
@@ -259,11 +306,13 @@ export class WeightsChart extends Chart {
     super(title, note, { unit: "share", ...options });
   }
 
-  set({ ts, arms, series, marks = [] }) {
-    const xs = secondsOf(ts);
-    const shares = arms.map((_, arm) => series[arm].map((value) => value ?? 0));
+  set({ ts, arms, series: given, marks = [], gaps = [] }) {
+    this.gaps = gaps;
+    const [xs, series] = broken(secondsOf(ts), given, gaps);
+    const isThere = xs.map((_, at) => series.some((values) => known(values[at])));
+    const shares = series.map((values) => values.map((value, at) => (isThere[at] ? (value ?? 0) : null)));
     const tops = [];
-    shares.forEach((values, arm) => tops.push(values.map((value, at) => value + (arm ? tops[arm - 1][at] : 0))));
+    shares.forEach((values, arm) => tops.push(values.map((value, at) => value === null ? null : value + (arm ? tops[arm - 1][at] : 0))));
     const key = arms.join("\n");
     if (key !== this.named) {
       this.named = key;
@@ -290,7 +339,7 @@ export class WeightsChart extends Chart {
     this.describe(
       xs.length < 2
         ? "Nothing to draw yet."
-        : `From ${dayClockUtc(ts[0])} to ${dayClockUtc(ts.at(-1))}: ${arms
+        : `From ${dayClockUtc(ts[0])} to ${dayClockUtc(ts.at(-1))}: ${gaps.map(gapText).join("")}${arms
             .map(
               (arm, index) => `${arm} from ${percent(series[index].find(known))} to ${percent(series[index].at(-1))}`,
             )
@@ -302,9 +351,16 @@ export class WeightsChart extends Chart {
 /** Lines of one unit, each with its name at its end, and a band where it has an interval. */
 export class LinesChart extends Chart {
   /** lines: [{name, values, arm | tone, low, high}] with tone "first" or "second" where it is not an arm's. */
-  set({ ts, lines: given, marks = [], nothing = "Nothing to draw yet." }) {
-    const xs = secondsOf(ts);
-    const lines = given.filter(({ values }) => values.some(known));
+  set({ ts, lines: given, marks = [], gaps = [], nothing = "Nothing to draw yet." }) {
+    this.gaps = gaps;
+    const whole = secondsOf(ts);
+    const [xs] = broken(whole, [], gaps);
+    const lines = given
+      .filter(({ values }) => values.some(known))
+      .map((line) => {
+        const [, [values, low, high]] = broken(whole, [line.values, line.low, line.high], gaps);
+        return { ...line, values, low, high };
+      });
     const key = lines.map(({ name, arm, tone, low }) => [name, arm, tone, Boolean(low)].join("\t")).join("\n");
     if (key !== this.named) {
       this.named = key;
@@ -349,7 +405,7 @@ export class LinesChart extends Chart {
     this.describe(
       xs.length < 2
         ? nothing
-        : `From ${dayClockUtc(ts[0])} to ${dayClockUtc(ts.at(-1))}. ${lines
+        : `From ${dayClockUtc(ts[0])} to ${dayClockUtc(ts.at(-1))}. ${gaps.map(gapText).join("")}${lines
             .map(
               (line) =>
                 `${line.name}: ${this.text(line.values.findLast(known))}${this.unit === "share" ? "" : " bps"}${

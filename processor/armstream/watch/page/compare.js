@@ -2,7 +2,7 @@
 
 import { ruleOf } from "./bandits.js";
 import { box, card, readBandit } from "./bandit.js";
-import { LinesChart, WeightsChart } from "./charts.js";
+import { LinesChart, WeightsChart, gapsOf, spanning } from "./charts.js";
 import { csvButton, isoTime } from "./csv.js";
 import { el, name, number, show, table } from "./elements.js";
 import { bps, digitsFor, fixed, known, percent, signed } from "./format.js";
@@ -24,6 +24,7 @@ class Compare {
     this.sides.forEach((side, index) => this.chooser(side, index));
     this.names = el("datalist", { id: "bandits" });
     this.note = el("div", { class: "empty" });
+    this.says = el("p", { class: "says", "aria-live": "off" });
     this.facts = table(
       "Side by side",
       [{ title: "" }, { title: "A", number: true }, { title: "B", number: true }, { title: "A less B", number: true }],
@@ -41,6 +42,7 @@ class Compare {
     this.body = el(
       "div",
       { hidden: true },
+      this.says,
       ranges(this.charts),
       el("div", { class: "grid two" }, card(this.earned.element), (this.aboveCard = card(this.above.element))),
       this.weightCard,
@@ -79,7 +81,7 @@ class Compare {
       onchange: () => this.choose(side, side.input.value.trim(), ""),
     });
     side.arms = el("select", {
-      "aria-label": `Arm of ${letter}`,
+      "aria-label": `Bandit or model of ${letter}`,
       onchange: () => this.choose(side, side.id, side.arms.value),
     });
     side.element = el(
@@ -87,7 +89,7 @@ class Compare {
       { class: "side" },
       el("b", { class: `letter tone-${side.tone}` }, letter),
       side.input,
-      side.arms,
+      el("label", {}, el("span", { class: "dim" }, "bandit or model"), " ", side.arms),
     );
   }
 
@@ -107,7 +109,7 @@ class Compare {
     if (document.activeElement !== side.input) side.input.value = side.id;
     const arms = this.feed.rows.get(side.id)?.arms ?? [];
     side.arms.replaceChildren(
-      el("option", { value: "" }, "whole bandit"),
+      el("option", { value: "" }, "the whole bandit"),
       ...arms.map((arm) => el("option", { value: arm }, arm)),
     );
     side.arms.value = arms.includes(side.arm) ? side.arm : "";
@@ -176,10 +178,14 @@ class Compare {
   write() {
     const lines = this.sides.map((side, index) => ({ ...side, letter: "AB"[index], of: of(side) }));
     const drawn = (values) => joined(lines.map((line) => ({ ts: values(line.of).ts, values: values(line.of).values })));
+    const all = this.sides.flatMap(({ whole }) => [...whole.weights.ts, ...whole.reward.ts]);
+    const gaps = gapsOf(all);
+    const [from, to] = [Math.min(...all), Math.max(...all)];
     const named = (one) => `${one.letter} ${one.arm || one.id}`;
     const earned = drawn(({ earned: values, ts }) => ({ ts, values: [values] }));
     this.earned.set({
       ts: earned.ts,
+      gaps,
       lines: lines.map((line, index) => ({ name: named(line), tone: line.tone, values: earned.sides[index][0] })),
     });
     const isArms = lines.some(({ arm }) => arm);
@@ -189,6 +195,7 @@ class Compare {
       const weights = drawn(({ weight, weight_ts: ts }) => ({ ts, values: [weight] }));
       this.weight.set({
         ts: weights.ts,
+        gaps,
         lines: lines
           .map((line, index) => ({ name: named(line), tone: line.tone, values: weights.sides[index][0] }))
           .filter(({ values }) => values.some(known)),
@@ -197,20 +204,27 @@ class Compare {
       const above = drawn(({ above: part, ts }) => ({ ts, values: [part.bps, part.low, part.high] }));
       this.above.set({
         ts: above.ts,
+        gaps,
         lines: lines.map((line, index) => {
           const [values, low, high] = above.sides[index];
           return { name: named(line), tone: line.tone, values, low, high };
         }),
       });
       this.stacks.forEach((chart, index) =>
-        chart.set({ ...this.sides[index].whole.weights, marks: this.sides[index].whole.marks }),
+        chart.set({
+          arms: this.sides[index].whole.weights.arms,
+          marks: this.sides[index].whole.marks,
+          gaps,
+          ...spanning(this.sides[index].whole.weights, from, to),
+        }),
       );
     }
+    this.says.replaceChildren(...verdictOf(lines));
     this.writeFacts(lines);
   }
 
   writeFacts(lines) {
-    const rows = facts(lines);
+    const rows = facts(lines).filter(({ values }) => values.some((value) => value !== null && value !== undefined));
     this.facts.element.tHead.rows[0].cells[1].replaceChildren("A ", name(lines[0].arm || lines[0].id));
     this.facts.element.tHead.rows[0].cells[2].replaceChildren("B ", name(lines[1].arm || lines[1].id));
     this.facts.body.replaceChildren(
@@ -219,8 +233,8 @@ class Compare {
           "tr",
           {},
           el("th", { scope: "row" }, title),
-          ...values.map((value) => number(text(value))),
-          number(difference && values.every(known) ? difference(values[0] - values[1]) : ""),
+          ...values.map((value, index) => labelled("AB"[index], text(value))),
+          labelled("A less B", difference && values.every(known) ? difference(values[0] - values[1]) : ""),
         ),
       ),
     );
@@ -257,6 +271,52 @@ function of({ whole, arm }) {
     weight_ts: weights.ts,
     weight: weights.series[weights.arms.indexOf(arm)] ?? [],
   };
+}
+
+/** A number with the heading of its column, which a phone shows beside it. */
+function labelled(heading, text) {
+  const cell = number(text);
+  cell.dataset.of = heading;
+  return cell;
+}
+
+/** Which side earned more a trade, and whether that can be told from chance, in a sentence. */
+function verdictOf(lines) {
+  const isArms = lines.some(({ arm }) => arm);
+  const means = lines.map(({ whole, arm }) => {
+    const one = whole.arms.find(({ name: named }) => named === arm);
+    return arm ? (one?.mean_bps ?? null) : whole.row.ever.count ? whole.row.ever.mean_bps : null;
+  });
+  if (!means.every(known)) return ["One side has earned nothing yet: there is nothing to compare."];
+  const [better, worse] = means[0] >= means[1] ? [0, 1] : [1, 0];
+  const more = means[better] - means[worse];
+  const side = (index) => el("span", {}, `${"AB"[index]} (`, el("bdi", {}, lines[index].arm || lines[index].id), ")");
+  const earns = fixed(more, 1) === "0.0" ? [`A and B earn the same a trade`] : [side(better), ` earns ${fixed(more, 1)} bps a trade more than `, side(worse)];
+  const pair = isArms
+    ? lines.map(({ whole, arm }) => {
+        const one = whole.arms.find(({ name: named }) => named === arm);
+        return one && known(one.error_bps) ? [one.mean_bps, one.error_bps] : null;
+      })
+    : lines.map(({ whole }) =>
+        whole.row.above_uniform
+          ? [whole.row.above_uniform.per_trade_bps, whole.row.above_uniform.per_trade_error_bps]
+          : null,
+      );
+  const what = isArms ? "their rewards" : "their advantages over uniform";
+  if (!pair.every(Boolean)) return [el("b", {}, ...earns), `; ${what} cannot be compared yet.`];
+  const difference = pair[0][0] - pair[1][0];
+  const within = Math.hypot(pair[0][1], pair[1][1]);
+  const digits = digitsFor(within);
+  const numbers = `${fixed(Math.abs(difference), digits)} ± ${fixed(within, digits)}`;
+  const isTold = Math.abs(difference) > within;
+  return [
+    el("b", {}, ...earns),
+    isTold
+      ? isArms
+        ? `; that is beyond chance (${numbers}).`
+        : `; ${"AB"[difference > 0 ? 0 : 1]} has the larger advantage over uniform (by ${numbers}).`
+      : `; ${what} are not told apart (${numbers}).`,
+  ];
 }
 
 /** Series of different times on one axis: each holds its last value until its next. */

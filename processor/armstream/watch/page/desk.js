@@ -13,7 +13,7 @@ import { fixed, known, percent, plural } from "./format.js";
 import { armClass } from "./palette.js";
 
 const WIDE_ROW = 48;
-const NARROW_ROW = 92;
+const NARROW_ROW = 132;
 const SPARE_ROWS = 6;
 const ORDER_MS = 5_000;
 const LEGEND_ARMS = 16;
@@ -106,9 +106,11 @@ class Desk {
 
   heading(column) {
     if (!column.value) return el("th", { scope: "col", role: "columnheader", class: column.kind }, column.title);
+    this.scale ??= ["least", "zero", "most"].map((end) => el("span", { class: end }));
     return el(
       "th",
       { scope: "col", role: "columnheader", class: column.kind },
+      column.key === "above_uniform" ? el("span", { class: "scale", "aria-hidden": "true" }, ...this.scale) : null,
       el(
         "button",
         { type: "button", class: "sort", title: column.hint, onclick: () => this.sort(column) },
@@ -184,6 +186,8 @@ class Desk {
     }
     this.isStale = false;
     this.reach = reachOf(kept);
+    const end = fixed(this.reach, this.reach < 1 ? 2 : 0);
+    [`−${end}`, "0", `+${end}`].forEach((text, index) => write(this.scale[index], text));
     this.say();
     this.headings.forEach((heading, index) =>
       attribute(

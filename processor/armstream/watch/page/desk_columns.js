@@ -22,7 +22,7 @@ export const COLUMNS = [
     title: "In use",
     value: (row) => row.effective_models,
     kind: "number use",
-    hint: "Effective number of models: 1 / sum of squared weights",
+    hint: "Effective number of models: 1 / sum of squared weights. Near 1: one arm has nearly all",
   },
   {
     key: "above_uniform",
@@ -54,9 +54,16 @@ export const COLUMNS = [
     value: (row) => row.clipped_share,
     kind: "number bound",
     falling: true,
-    hint: "Rewards beyond the bound are clipped to it. Sorts by the share that was clipped.",
+    hint: "Rewards beyond the bound are clipped to it. Clipped: of the last 500 learned from. Sorts by that share.",
   },
-  { key: "last_change", title: "Last change", value: change, kind: "change", falling: true },
+  {
+    key: "last_change",
+    title: "Last change",
+    value: change,
+    kind: "change",
+    falling: true,
+    hint: "The arm whose weight moved most, and the close or command that moved it. Sorts by when",
+  },
 ];
 export const SHOWN = [
   ["all", "All", () => true],
@@ -87,10 +94,17 @@ export function howToRead() {
       "Above uniform",
       "What was earned more, net of costs, than equal weights on the same trades would have earned. " +
         "± is a 95 % interval. ▲ and ▼: it does not reach 0. ≈: it does, so the difference may be chance. " +
+        "An arrow at the end of a bar: it goes on beyond the scale. " +
         "Of forty bandits that do not differ from uniform, one shows ▲ and one ▼ by chance.",
     ],
     ["Above base", "The same against the desk's own fixed weights, where a setting names them."],
-    ["Bound", "Rewards beyond it are clipped to it. More than 20 % clipped: the bound is too small."],
+    [
+      "Bound",
+      "Rewards beyond it are clipped to it. Clipped is the share of the last 500 rewards that it learned from. " +
+        "More than 20 %: the bound is too small.",
+    ],
+    ["Last change", "The arm whose weight moved most, and what a close earned or lost, a trade."],
+    ["Blended in", "How much of the learned weights engines get; the rest are the base weights, or equal ones."],
     ["Warming", "Too little was learned yet. Engines get the base weights, or equal ones, until it is LIVE."],
   ];
   return el(

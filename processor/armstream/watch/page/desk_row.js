@@ -3,7 +3,7 @@
 import { Above, Bar, IntervalMark, addressOf, clippedOften, heaviest, pills, rewardText, ruleOf } from "./bandits.js";
 import { drawSpark } from "./charts.js";
 import { COLUMNS, change } from "./desk_columns.js";
-import { attribute, el, name, write } from "./elements.js";
+import { attribute, el, name, show, write } from "./elements.js";
 import { age, bps, day, fixed, known, percent, plural, prose } from "./format.js";
 
 export class DeskRow {
@@ -23,17 +23,23 @@ export class DeskRow {
     this.reward = new Reward();
     this.bound = pair();
     this.change = el("div", { class: "first" });
-    this.changeAge = el("div", { class: "second" });
+    this.moved = el("span", { class: "moved-most" });
+    this.clipped = el("span", { class: "pill clipped", title: "Beyond the bound: it was learned from as if it were this" });
+    this.change.append(this.moved, this.clipped);
+    this.changeAge = el("span", { class: "age" });
+    this.cause = el("span");
+    this.changeWhy = el("div", { class: "second" }, this.changeAge, this.cause);
+    this.uniformUnit = el("div", { class: "second narrow-only" }, "bps a trade above uniform");
     const cells = [
       [el("div", { class: "first" }, this.link), el("div", { class: "second" }, this.pills, this.rule)],
       [this.bar.element, this.leaders],
       [this.spark],
       this.use.nodes,
-      [this.mark.element, el("div", {}, el("div", { class: "first" }, this.uniform.element), this.uniformSum)],
+      [this.mark.element, el("div", {}, el("div", { class: "first" }, this.uniform.element), this.uniformUnit, this.uniformSum)],
       [el("div", { class: "first" }, this.base.element), this.baseSum],
       this.reward.nodes,
       this.bound.nodes,
-      [this.change, this.changeAge],
+      [this.change, this.changeWhy],
     ];
     this.element = el(
       "tr",
@@ -77,7 +83,11 @@ export class DeskRow {
     this.writeSpark(row);
     this.use.write(fixed(row.effective_models, 1), row.arms.length ? `of ${row.arms.length}` : "");
     this.uniform.set(row.above_uniform);
-    write(this.uniformSum, row.above_uniform ? `${bps(row.above_uniform.cumulative_bps)} in all` : "no estimate yet");
+    write(
+      this.uniformSum,
+      row.above_uniform ? `${bps(row.above_uniform.cumulative_bps)} in all` : "no estimate yet",
+    );
+    show(this.uniformUnit, Boolean(row.above_uniform));
     this.base.set(row.above_base);
     write(this.baseSum, row.above_base ? `${bps(row.above_base.cumulative_bps)} in all` : "");
     this.reward.set(row);
@@ -86,8 +96,18 @@ export class DeskRow {
       known(row.clipped_share) ? `${percent(row.clipped_share)} clipped` : "",
       clippedOften(row) ? "warn" : "",
     );
-    write(this.change, prose(row.last_change?.text) || row.last_change?.kind || "—");
-    attribute(this.change, "title", row.last_change?.text ?? null);
+    this.writeChange(row.last_change);
+  }
+
+  /** The move of weights first, then what brought it. */
+  writeChange(change) {
+    const { text, kind, move, cause, clipped_to_bps: clippedTo } = change ?? {};
+    write(this.moved, prose(move || text) || kind || "—");
+    show(this.clipped, known(clippedTo));
+    write(this.clipped, known(clippedTo) ? `clipped to ${fixed(clippedTo)}` : "");
+    write(this.cause, move ? ` · ${prose(cause)}` : "");
+    const whole = prose(text) || null;
+    [this.change, this.changeWhy].forEach((element) => attribute(element, "title", whole));
   }
 
   /** The heaviest, and the second where there is room for it whole. */

@@ -65,13 +65,16 @@ export function table(caption, columns, attributes = {}) {
 export const cell = (content, kind = null) => el("td", { class: kind }, content ?? "");
 export const number = (text, kind = "") => el("td", { class: `number ${kind}`.trim() }, text);
 
-/** Named numbers in a line: [[title, value, note, kind]]. */
+/** Named numbers in a line: [[title, value, note, kind, hint]]. */
 export function figures(list, label) {
   return el(
     "dl",
     { class: "figures", "aria-label": label },
-    ...list.map(([title, value, note, kind]) =>
-      el("div", { class: kind || null }, el("dt", {}, title), el("dd", {}, value, note ? el("small", {}, note) : null)),
+    ...list.map(([title, value, note, kind, hint]) =>
+      el(
+        "div",
+        { class: [kind, hint && "hinted"].filter(Boolean).join(" ") || null, title: hint },
+        el("dt", {}, title), el("dd", {}, value, note ? el("small", {}, note) : null)),
     ),
   );
 }

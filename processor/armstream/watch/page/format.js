@@ -35,8 +35,12 @@ export function percent(share, digits = 0) {
 /** How many digits of a mean its error leaves: 0.62 ± 0.14, 39.9 ± 65.9, 1,204 ± 310. */
 export const digitsFor = (error) => (!known(error) || error < 10 ? 2 : error < 100 ? 1 : 0);
 
-/** A sentence of the server with the minus signs of this page. */
-export const prose = (text) => (text ?? "").replace(/(^|\s)-(?=\d)/g, `$1${MINUS}`);
+/** A sentence of the server with the numbers of this page: −1,045.3 for -1045.3; a part of a name is left. */
+export const prose = (text) =>
+  (text ?? "").replace(/(^|[\s(±])(-?)(\d+)(\.\d+)?(?=$|[\s,;:)]|\.(?:\s|$))/g, (_, before, minus, whole, part) => {
+    const grouped = whole.length > 4 || (minus && whole.length > 3) || (part && whole.length > 3);
+    return before + (minus && MINUS) + (grouped ? formats[0].format(Number(whole)) : whole) + (part ?? "");
+  });
 
 /** As many digits as such a number is read with: 123,456 · 1,234 · 12.3 · 1.23. */
 export function bps(value) {

@@ -1,9 +1,12 @@
 /** Whether it runs: lag, owners, commits, dead letters. Law: what is wrong stands first, with what to do. */
 
+import { PROCESSORS_SECONDS, lagRecords, rateDigits, rates } from "./cluster.js";
 import { csvLink } from "./csv.js";
-import { cell, el, figures, name, number, show, table } from "./elements.js";
-import { UNKNOWN, age, clock, day, dayClock, dayClockUtc, duration, fixed, known, plural } from "./format.js";
+import { attribute, cell, el, figures, name, number, show, table, write } from "./elements.js";
+import { UNKNOWN, age, clock, day, dayClock, dayClockUtc, duration, fixed, known, plural, prose } from "./format.js";
 import { box } from "./bandit.js";
+
+const IDLE_MICROS = 60e6;
 
 export function openOperate(feed, main) {
   return new Operate(feed, main);
@@ -13,6 +16,9 @@ class Operate {
   constructor(feed, main) {
     Object.assign(this, { feed, title: "Operate", only: null });
     this.alerts = el("div", { class: "alerts" });
+    this.rulesCount = el("span");
+    this.rulesList = el("ul");
+    this.rules = el("details", { class: "rules" }, el("summary", {}, this.rulesCount), this.rulesList);
     this.figures = el("div");
     this.partitions = table("Partitions", [
       { title: "Partition" },
@@ -34,7 +40,7 @@ class Operate {
       { title: "Version", wide: true },
       { title: "Events / s", number: true, wide: true },
       { title: "Commits / s", number: true, wide: true },
-      { title: "Commit p50 · p99", number: true },
+      { title: "Commit p50 · p99, ms", number: true, hint: "Half of its commits, and 99 of 100, took no longer" },
       { title: "To restore", number: true, wide: true },
       { title: "Failed", number: true, hint: "Transactions that failed since it started" },
       { title: "Up", number: true, wide: true },
@@ -53,6 +59,7 @@ class Operate {
     main.replaceChildren(
       el("h1", { class: "unseen" }, "Operate"),
       this.alerts,
+      this.rules,
       this.figures,
       el(
         "div",
@@ -65,7 +72,11 @@ class Operate {
           box("Tasks", "Each task's state, by its last snapshot", this.tasks.element),
         ),
       ),
-      box("Processors", null, this.processors.element, this.noProcessor),
+      box(
+        "Processors",
+        `Rates and times of the last ${PROCESSORS_SECONDS}\u202fs`,
+        this.processors.element, this.noProcessor,
+      ),
       box(
         "Dead letters",
         "Input that could not be applied. The last ones, whole; open one to see why and what it was",
@@ -82,6 +93,7 @@ class Operate {
   update(kind) {
     if (kind === "rows" || kind === "gone") return;
     this.writeFigures();
+    this.writeRules();
     if (kind === "pulse" || !this.feed.operate) return;
     const { operate } = this.feed;
     this.writeAlerts();
@@ -96,7 +108,7 @@ class Operate {
             {},
             el("th", { scope: "row" }, String(task.task)),
             cell(task.version ?? UNKNOWN),
-            el("td", { class: "number", title: dayClockUtc(task.snapshot_ts) }, age(task.snapshot_ts, this.feed.now())),
+            el("td", { class: "number", title: dayClockUtc(task.snapshot_ts) }, this.snapshotText(task)),
           ),
         )),
     );
@@ -119,15 +131,47 @@ class Operate {
               el("p", { class: "remedy" }, el("b", {}, "Do: "), remedy),
             ),
           )
-        : [
-            el(
-              "p",
-              { class: "calm" },
-              el("span", { class: "glyph above", "aria-hidden": "true" }, "✓"),
-              " No alert stands. What each would say is looked at every 2 s.",
-            ),
-          ]),
+        : []),
     );
+  }
+
+  /** How many rules were looked at, and when; opened, each with what it looks for. */
+  writeRules() {
+    const { operate, pulse } = this.feed;
+    const rules = operate?.rules ?? [];
+    show(this.rules, rules.length > 0);
+    if (!rules.length) return;
+    const watched = rules.filter((rule) => rule.is_watched);
+    const stands = this.feed.alerts().length;
+    const what = stands ? `${plural(stands, "alert stands", "alerts stand")}` : "✓ No alert stands";
+    const looked = age(pulse?.alerts_looked_ts, this.feed.now());
+    write(this.rulesCount, `${what}: ${plural(watched.length, "rule")} looked at ${looked}`);
+    attribute(this.rulesCount, "class", stands ? null : "calm");
+    const key = JSON.stringify([rules, this.feed.alerts()]);
+    if (key === this.rulesKey) return;
+    this.rulesKey = key;
+    const standing = new Set(this.feed.alerts().map((alert) => alert.name));
+    this.rulesList.replaceChildren(
+      ...rules.map((rule) =>
+        el(
+          "li",
+          { class: rule.is_watched ? null : "dim" },
+          el("b", {}, rule.name),
+          ` ${rule.looks_for}`,
+          standing.has(rule.name) ? el("span", { class: "bad" }, " · stands") : "",
+          rule.is_watched ? "" : " · not looked at: no processor's metrics are named",
+        ),
+      ),
+    );
+  }
+
+  /** When a task wrote its state; one that has nothing to do says so. */
+  snapshotText({ task, snapshot_ts: ts }) {
+    const inputs = this.feed.operate.partitions.filter(({ partition }) => partition === task);
+    const old = age(ts, this.feed.now());
+    if (!inputs.length || inputs.some((one) => one.lag_records !== 0)) return old;
+    if (inputs.every(({ end }) => !end)) return "idle: no input yet";
+    return known(ts) && this.feed.now() - ts > IDLE_MICROS ? `idle: all input is read · ${old}` : old;
   }
 
   writeFigures() {
@@ -139,17 +183,20 @@ class Operate {
       processors.some((one) => known(one[field]))
         ? processors.reduce((total, one) => total + (one[field] ?? 0), 0)
         : null;
+    const lag = lagRecords(this.feed);
+    const { events, commits, note, commitsTitle } = rates(this.feed);
     const unowned = operate?.partitions.filter(({ owner }) => !owner).length ?? 0;
     this.figures.replaceChildren(
       figures(
         [
-          ["Events", `${fixed(pulse.events_per_second, pulse.events_per_second < 10 ? 1 : 0)} / s`],
-          ["Commits", `${fixed(pulse.commits_per_second, 1)} / s`],
+          ["Events", `${fixed(events, rateDigits(events))} / s`, note],
+          [commitsTitle, `${fixed(commits, 1)} / s`, note],
           [
             "Lag",
-            plural(pulse.lag_records ?? NaN, "record"),
+            known(lag) ? plural(lag, "record") : UNKNOWN,
             lags.length ? `at most ${duration(Math.max(...lags))}` : "",
-            pulse.lag_records > 10_000 ? "warn" : "",
+            lag > 10_000 ? "warn" : "",
+            "The sum of the partitions below, of one reading; how long the oldest of them waits",
           ],
           [
             "Group",
@@ -239,7 +286,7 @@ class Operate {
           number(fixed(one.events_per_second, 1), "wide"),
           number(fixed(one.commits_per_second, 1), "wide"),
           number(
-            known(one.commit_p99_ms) ? `${fixed(one.commit_p50_ms, 1)} · ${fixed(one.commit_p99_ms, 1)} ms` : UNKNOWN,
+            known(one.commit_p99_ms) ? `${milliseconds(one.commit_p50_ms)} · ${milliseconds(one.commit_p99_ms)}` : UNKNOWN,
           ),
           number(fixed(one.restore_remaining_records), "wide"),
           number(fixed(one.failed_transactions), one.failed_transactions ? "warn" : ""),
@@ -302,7 +349,9 @@ class Operate {
         {},
         el("time", { title: dayClockUtc(letter.ts) }, today ? clock(letter.ts) : dayClock(letter.ts)),
         el("b", { class: "class" }, letter.class),
-        el("bdi", { class: "error-text" }, letter.error),
+        el("bdi", { class: "at dim" }, at),
+        el("bdi", { class: "error-text" }, prose(letter.error)),
+        letter.remedy ? el("span", { class: "remedy" }, el("b", {}, "Do: "), letter.remedy) : null,
       ),
       el(
         "dl",
@@ -317,10 +366,19 @@ class Operate {
       ),
       el("pre", { tabindex: 0, "aria-label": "The record's value" }, valueText(letter.value)),
       el("p", { class: "dim" }, "In a terminal: ", el("code", {}, `armstream dead-letters show ${at}`)),
+      el(
+        "p",
+        { class: "dim" },
+        "Once the cause is mended: ",
+        el("code", {}, `armstream dead-letters resend ${at} --reason "…" --dry-run`),
+      ),
     );
     return whole;
   }
 }
+
+/** Buckets of a histogram tell no more than two digits: 7.2, 19, 490. */
+const milliseconds = (value) => (value < 10 ? fixed(value, 1) : fixed(Number(value.toPrecision(2))));
 
 /** ["trades:0", "trades:1", "trades:2", "trades:5"] -> "trades 0–2, 5". */
 function partitionsText(partitions) {

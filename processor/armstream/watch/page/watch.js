@@ -1,6 +1,7 @@
 /** The page: which view is open, and the line at the top that says whether all is well. Law: it only reads. */
 
 import { openBandit } from "./bandit.js";
+import { lagRecords, rateDigits, rates } from "./cluster.js";
 import { openCompare } from "./compare.js";
 import { openDesk } from "./desk.js";
 import { attribute, el, show, write } from "./elements.js";
@@ -84,13 +85,12 @@ function writePulse() {
   attribute(state, "class", `state ${kind}`);
   write(state, text);
   write(pulse.get("last"), last ? age(last.last_record_ts, now) : UNKNOWN);
-  write(
-    pulse.get("events"),
-    last ? `${fixed(last.events_per_second, last.events_per_second < 10 ? 1 : 0)}/s` : UNKNOWN,
-  );
-  write(pulse.get("lag"), fixed(last?.lag_records));
+  const { events } = rates(feed);
+  write(pulse.get("events"), known(events) ? `${fixed(events, rateDigits(events))}/s` : UNKNOWN);
+  write(pulse.get("lag"), fixed(lagRecords(feed)));
   write(pulse.get("dead"), fixed(last?.dead_letters_today));
   attribute(pulse.get("dead"), "class", last?.dead_letters_today ? "warn" : null);
+  place("pulse").classList.toggle("has-dead", Boolean(last?.dead_letters_today));
   write(pulse.get("utc"), clock(now));
 }
 
@@ -180,7 +180,7 @@ function hear(kind, ids) {
     missed.add(kind);
   } else {
     view?.update(kind, ids);
-    if (kind === "pulse" || kind === "snapshot" || kind === "connection") writePulse();
+    if (["pulse", "snapshot", "operate", "connection"].includes(kind)) writePulse();
   }
   if (kind === "snapshot") writeFoot();
   if (kind !== "rows") {
