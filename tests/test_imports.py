@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "rules": {"rules", "learning", "oracle", "events"},
     "stages": {"stages", "facts", "rules", "learning", "events", "codec", "keys"},
     "facts": {"facts", "learning"},
-    "core": {"core", "_native", "stages", "facts", "rules", "learning", "events", "codec", "keys"},
+    "core": {"core", "_native", "intake", "stages", "facts", "rules", "learning", "events", "codec", "keys"},
     "intake": {"intake", "events", "codec", "keys"},
     "verify": {
         *("verify", "oracle", "rules", "stages", "facts", "intake"),

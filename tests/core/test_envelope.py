@@ -70,6 +70,26 @@ def test_an_early_close_keeps_its_headers() -> None:
     assert b"desk 7" in published([early])[TOPICS.position_snapshots, 0][0]["value"]
 
 
+class NoText(ReadRecord):
+    """Its header's name is no UTF-8: the client says so once, and then gives what is not to be touched."""
+
+    def headers(self) -> list[tuple[str, str | bytes | None]] | None:
+        if self.header_list:
+            return super().headers()
+        self.header_list = (("holes", b"never to be read"),)
+        raise SystemError("returned a result with an exception set")
+
+
+def test_an_early_close_whose_headers_cannot_be_read_is_kept_with_what_says_so() -> None:
+    early = record(close("c1", "p1"))
+    (by_stages, *_), (by_core, *_) = (
+        task.publish([NoText(early.topic_name, 0, 2, early.key_bytes, early.value_bytes, early.appended_ms)])
+        for task in tasks(TaskLimits(), learning_rules())
+    )
+    assert by_core == by_stages
+    assert b"they cannot be read" in by_core[TOPICS.position_snapshots, 0][0]["value"]
+
+
 def test_an_array_in_two_blocks_is_the_array() -> None:
     fact = fill("f1", "p1", **LOGGED)
     whole = encode(fact)

@@ -29,4 +29,6 @@ def which_runs(choice: Choice) -> str:
         return "the native core runs; what is unusual goes to the Python stages"
     if choice == "python":
         return "the Python stages run, as core: python says"
-    return "the Python stages run: the native core, several times as fast, was not built, since there was no cargo"
+    return (
+        "the Python stages run: the native core, several times as fast, was not built; where cargo is, `make` builds it"
+    )

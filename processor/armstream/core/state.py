@@ -26,6 +26,7 @@ from armstream.events import (
 from armstream.keys import page_key, position_key
 from armstream.learning import Learner
 from armstream.rules import rule_named
+from armstream.runtime.intake import mark_unreadable
 from armstream.stages.facts import BanditRegistry, TaskLimits
 from armstream.stages.state import NEVER_YET, Bandit, H, Hints, TaskState, is_flat
 
@@ -108,7 +109,7 @@ class CoreState(TaskState):
             "max_future_micros": max_future_micros,
         }
         headers = {event_type.__name__: HEADERS[event_type] for event_type in _SENT}
-        self.core = _native.Core(number, partitions, given, headers, encode, numbers_of)
+        self.core = _native.Core(number, partitions, given, headers, encode, numbers_of, mark_unreadable)
         self._looked: dict[str, CoreBandit] = {}
         self._views: dict[str, CoreBandit] = {}
         self._owned: set[str] = set()

@@ -38,6 +38,7 @@ pub struct Core {
     headers: Headers,
     encode: Py<PyAny>,
     numbers: Py<PyAny>,
+    mark_unreadable: Py<PyAny>,
     batch: Option<Batch>,
     partition: i64,
     max_record_bytes: usize,
@@ -51,7 +52,8 @@ const OUT: u8 = 3; // it waits for its bandit, which Python has
 
 #[pymethods]
 impl Core {
-    /// `encode` gives an event's record; `numbers` what a Python learner of the core's kind holds.
+    /// `encode` gives an event's record; `numbers` what a Python learner of the core's kind holds; `mark_unreadable`
+    /// puts headers that can be read in the place of a record's that cannot.
     #[new]
     fn new(
         number: u32,
@@ -60,6 +62,7 @@ impl Core {
         headers: &Bound<PyDict>,
         encode: Py<PyAny>,
         numbers: Py<PyAny>,
+        mark_unreadable: Py<PyAny>,
     ) -> PyResult<Self> {
         let integer = |name: &str| item(limits, name)?.extract::<i64>();
         let header = |name: &str| item(headers, name)?.extract::<Vec<u8>>();
@@ -88,6 +91,7 @@ impl Core {
             },
             encode,
             numbers,
+            mark_unreadable,
             batch: None,
             partition: i64::from(number),
             max_record_bytes: item(limits, "max_record_bytes")?.extract()?,
@@ -634,7 +638,7 @@ impl Core {
                 key,
                 value,
                 may_be_kept: 2 * key.len() + value.len() <= self.max_record_bytes
-                    && record.call_method0(pyo3::intern!(py, "headers"))?.is_none(),
+                    && !has_headers(record, &self.mark_unreadable)?,
             };
             let with = With { read: &read, reward_header: &self.headers.reward, cut: batch.cut() };
             (slot, close.ts_event, take_close(state, slot, &close, &envelope, &with)?)
@@ -888,4 +892,13 @@ fn no_hint() -> PyErr {
 
 fn no_learner(_: Unusual) -> PyErr {
     PyRuntimeError::new_err("the bandit has no learner of the core's")
+}
+
+/// Where a name is no UTF-8 the client gives a list with holes and an error, and the second time no error: so the
+/// intake, which will ask again, must find others.
+fn has_headers(record: &Bound<PyAny>, mark_unreadable: &Py<PyAny>) -> PyResult<bool> {
+    match record.call_method0(pyo3::intern!(record.py(), "headers")) {
+        Ok(headers) => Ok(!headers.is_none()),
+        Err(_) => mark_unreadable.call1(record.py(), (record,)).map(|_| true),
+    }
 }
