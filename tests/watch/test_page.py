@@ -99,10 +99,13 @@ def test_a_row_says_what_has_weight_and_whether_learning_earns(opened: Open) -> 
         assert part.replace(" ", "") in says.replace(" ", ""), (part, says)
     assert "ridge 28 → 29 %clipped to 60" in says
     assert "ago · ridge lost 1,033.9 bps" in says
-    arrows = "[...document.querySelectorAll('tr[data-id=\"gamma\"] .beyond')].map(it => it.getAttribute('visibility'))"
     ends = "[...document.querySelectorAll('.scale span')].map(it => it.textContent)"
-    assert page.evaluate(ends) == [f"{MINUS}1", "0", "+1"]
-    assert page.evaluate(arrows) == [None, "hidden"], "its bar goes on below the scale"
+    assert page.evaluate(ends) == [f"{MINUS}1.5", "0", "+1.5"]
+    beyond = "import('/assets/bandits.js').then(it => { const one = new it.IntervalMark(); one.set(INTERVAL, 1); "
+    beyond += "return [...one.element.querySelectorAll('.beyond')].map(it => it.getAttribute('visibility')); })"
+    below, within = json.dumps(gain(-0.9, 0.2)), json.dumps(gain(-0.7, 0.2))
+    assert page.evaluate(beyond.replace("INTERVAL", below)) == [None, "hidden"], "it goes on below -1"
+    assert page.evaluate(beyond.replace("INTERVAL", within)) == ["hidden", "hidden"]
     assert "≈" in row(page, "beta")
     assert "▼" in row(page, "gamma")
     assert "no estimate yet" in row(page, "delta")
