@@ -292,7 +292,7 @@ def operate(alerts: Sequence[dict[str, str]] = ()) -> dict[str, Any]:
         },
         "alerts": list(alerts),
         "rules": [
-            {"name": name, "severity": "red", "looks_for": "nothing is committed", "is_watched": is_watched}
+            {"name": name, "severity": "red", "looks_for": "nothing is committed", "is_watched": bool(is_watched)}
             for name, is_watched in (("ArmstreamNoCommit", 1), ("ArmstreamDown", 1), ("ArmstreamTargetDown", 0))
         ],
     }  # fmt: skip

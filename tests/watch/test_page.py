@@ -97,6 +97,15 @@ def test_a_row_says_what_has_weight_and_whether_learning_earns(opened: Open) -> 
     parts = ["ridge 75 % carry 25 %", "1.6 of 2", "▲+0.62 ± 0.14", "+620.0 in all", "+1.25 day", f"{MINUS}0.50 ever"]
     for part in (*parts, "60 3 % clipped"):
         assert part.replace(" ", "") in says.replace(" ", ""), (part, says)
+    assert "ridge 28 → 29 %clipped to 60" in says
+    assert "ago · ridge lost 1,033.9 bps" in says
+    ends = "[...document.querySelectorAll('.scale span')].map(it => it.textContent)"
+    assert page.evaluate(ends) == [f"{MINUS}1.5", "0", "+1.5"]
+    beyond = "import('/assets/bandits.js').then(it => { const one = new it.IntervalMark(); one.set(INTERVAL, 1); "
+    beyond += "return [...one.element.querySelectorAll('.beyond')].map(it => it.getAttribute('visibility')); })"
+    below, within = json.dumps(gain(-0.9, 0.2)), json.dumps(gain(-0.7, 0.2))
+    assert page.evaluate(beyond.replace("INTERVAL", below)) == [None, "hidden"], "it goes on below -1"
+    assert page.evaluate(beyond.replace("INTERVAL", within)) == ["hidden", "hidden"]
     assert "≈" in row(page, "beta")
     assert "▼" in row(page, "gamma")
     assert "no estimate yet" in row(page, "delta")
@@ -209,6 +218,14 @@ def test_a_bandit_shows_its_charts_in_words_its_marks_its_arms_and_asks_why_on_a
     )
     assert labels[0].startswith("Weights over time. From 2026-10-29 14:32:07 UTC to 2026-11-28 08:32:07 UTC: lightgbm")
     assert "95 % interval from" in labels[1]
+    says = text(page, ".says")
+    assert "About 3.40 bps a trade below its best model, ridge (estimated)." in says
+    assert "leader since" in says
+    tiles = text(page, ".figures")
+    assert "41,290\n41,210 learned from + 80 withheld (warming up)" in tiles, tiles
+    ends = page.evaluate("[...document.querySelectorAll('.chart .value')].map(one => one.textContent)")
+    assert page.evaluate("document.querySelector('.figures dd').firstChild.textContent") in ends
+    assert page.evaluate("document.querySelectorAll('.rewards [rowspan=\"3\"]').length") == 10, "a time and a move each"
     assert "transformer added by an operator" in text(page, ".marks")
     weights = page.evaluate(
         "[...document.querySelectorAll('.arms tbody tr')].map(it => parseFloat(it.cells[1].innerText.replace('<', '')))"
@@ -248,6 +265,13 @@ def test_operate_shows_the_red_alert_first_with_its_remedy_and_dead_letters_whol
     )
     page = opened(server, "operate")
     page.until("document.querySelector('.alert')")
+    lags = "[...document.querySelectorAll('.most-first tbody tr')].map(it => Number(it.cells[1]?.textContent))"
+    assert page.evaluate(f"{lags}.slice(0, 8).reduce((sum, lag) => sum + lag)") == 36
+    assert "36 records" in text(page, ".figures")
+    assert text(page, ".pulse .lag").split() == ["lag", "36"]
+    assert text(page, ".pulse .events").split() == ["events", "203/s"], "the sum of the processors'"
+    assert "2 alerts stand: 2 rules looked at 2 s ago" in text(page, ".rules")
+    assert "Do: Look at the sender's clock." in text(page, ".letters summary")
     assert text(page, ".alert").split("\n")[0] == "Alert ArmstreamNoCommit"
     assert "Restart it." in text(page, ".alert")
     assert page.evaluate("document.title").startswith("(1)")
@@ -261,6 +285,7 @@ def test_operate_shows_the_red_alert_first_with_its_remedy_and_dead_letters_whol
 def test_compare_puts_two_arms_side_by_side_at_an_address_of_their_own(opened: Open) -> None:
     page = opened(FakeWatch(invented.desk()), "compare?a=us-equities&b=eu-equities")
     page.until("document.querySelectorAll('.chart canvas').length === 4")
+    assert "bps a trade more than" in text(page, ".says")
     choose = "(one => { one.value = 'ridge'; one.dispatchEvent(new Event('change')); })"
     page.evaluate(f"[...document.querySelectorAll('.side select')].forEach({choose})")
     assert page.evaluate("location.hash") == "#/compare?a=us-equities&arm_a=ridge&b=eu-equities&arm_b=ridge"
@@ -296,6 +321,24 @@ def test_a_cell_that_a_spreadsheet_would_take_for_a_formula_is_text(opened: Open
     assert csv == '\'=1+1,\'@x,\'-a,-1.5,"a,""b""",,\'\tq\r\n'
 
 
+def test_where_no_record_came_for_long_is_a_gap_and_a_steady_flow_has_none(opened: Open) -> None:
+    """Ten records a second apart, none for 100 s, ten more: 100 s are more than 30 s and than 20 usual steps."""
+    page = opened(FakeWatch([]))
+    gaps = "import('/assets/charts.js').then(it => it.gapsOf({}))"
+    steady = [at * 1_000_000 for at in range(10)]
+    later = [(at + 109) * 1_000_000 for at in range(10)]
+    assert page.evaluate(gaps.format(json.dumps([*later, *steady]))) == [[9, 109]]
+    assert page.evaluate(gaps.format(json.dumps([at * 3_600_000_000 for at in range(20)]))) == []
+
+
+def test_a_sentence_of_the_server_gets_the_numbers_of_the_page_and_names_stay(opened: Open) -> None:
+    page = opened(FakeWatch([]))
+    said = page.evaluate(
+        "import('/assets/format.js').then(it => it.prose('-1045.3 bps by desk-20 of 2026-11-28, 5 -2.'))"
+    )
+    assert said == f"{MINUS}1,045.3 bps by desk-20 of 2026-11-28, 5 {MINUS}2."
+
+
 # How it looks
 
 
@@ -322,6 +365,8 @@ def test_a_screen_reader_meets_rows_and_cells_on_a_phone_too(opened: Open) -> No
     page.until("document.querySelectorAll('.desk .open').length === 9")
     page.call("Accessibility.enable")
     roles = [node["role"]["value"] for node in page.call("Accessibility.getFullAXTree")["nodes"] if "role" in node]
+    assert "bps a trade above uniform" in text(page, "tr[data-id]")
+    assert page.evaluate("document.querySelector('.pulse .dead').clientWidth") > 0, "dead letters stand"
     assert roles.count("row") == 10
     assert roles.count("cell") >= 9 * 4
     nameless = "[...document.querySelectorAll('input, select, button, a, [role=img]')].filter(one => "

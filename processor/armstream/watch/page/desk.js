@@ -186,7 +186,7 @@ class Desk {
     }
     this.isStale = false;
     this.reach = reachOf(kept);
-    const end = fixed(this.reach, this.reach < 1 ? 2 : 0);
+    const end = fixed(this.reach, this.reach < 1 ? 3 : Number.isInteger(this.reach) ? 0 : 1).replace(/(\.\d*?)0+$/, "$1");
     [`−${end}`, "0", `+${end}`].forEach((text, index) => write(this.scale[index], text));
     this.say();
     this.headings.forEach((heading, index) =>
