@@ -595,9 +595,9 @@ def _dead_letters_resend(arguments: argparse.Namespace) -> int:
             raise ValueError(str(refused)) from refused
 
     try:
-        by = getpass.getuser() if arguments.by is None else arguments.by
+        by = _text(getpass.getuser()) if arguments.by is None else arguments.by
         whole = None if arguments.value_file is None else json.loads(read_text(arguments.value_file))
-    except (KeyError, OSError):  # which one, Python's version decides
+    except (KeyError, OSError, argparse.ArgumentTypeError):  # which of the first two, Python's version decides
         return _failed("the user has no name here: say who asks, --by NAME")
     except (ValueError, RecursionError) as error:
         return _failed(f"--value-file {arguments.value_file}: {error}")
