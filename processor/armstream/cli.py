@@ -67,6 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = parsed.command(parsed)
     except KeyboardInterrupt:
         return _failed("interrupted")
+    except BrokenPipeError:  # of who reads our lines; what of them was not read, nobody knows
+        _write_no_more()
+        return 1
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in DEMO_PACKAGES:
             raise
@@ -314,7 +317,7 @@ def _add_explain(commands: "argparse._SubParsersAction[Parser]") -> None:
     which = explain.add_mutually_exclusive_group(required=True)
     which.add_argument("--version", type=_version, metavar="N", help="the vector that this version was published with")
     which.add_argument(
-        "--at", type=_moment, metavar="TIME", help="the newest vector by then: 2026-11-28T14:32:07, UTC if not said"
+        "--at", type=_moment, metavar="TIME", help="the newest vector by then: 2026-11-28T14:32:07 (UTC if not said), or 5m for five minutes ago"
     )
     explain.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     explain.add_argument(
@@ -543,7 +546,7 @@ def _cat(arguments: argparse.Namespace) -> int:
             _write(line, flush=arguments.follow)
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes there at the exit
+        _write_no_more()
     except KeyboardInterrupt:
         if not arguments.follow:
             raise
@@ -595,9 +598,9 @@ def _dead_letters_resend(arguments: argparse.Namespace) -> int:
             raise ValueError(str(refused)) from refused
 
     try:
-        by = getpass.getuser() if arguments.by is None else arguments.by
+        by = _text(getpass.getuser()) if arguments.by is None else arguments.by
         whole = None if arguments.value_file is None else json.loads(read_text(arguments.value_file))
-    except (KeyError, OSError):  # which one, Python's version decides
+    except (KeyError, OSError, argparse.ArgumentTypeError):  # which of the first two, Python's version decides
         return _failed("the user has no name here: say who asks, --by NAME")
     except (ValueError, RecursionError) as error:
         return _failed(f"--value-file {arguments.value_file}: {error}")
@@ -742,6 +745,10 @@ def _settings(arguments: argparse.Namespace, overrides: dict[str, str] | None = 
     for line in settings.renamed:
         _tell(line)
     return settings
+
+
+def _write_no_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes there at the exit
 
 
 def _say(line: str) -> None:

@@ -27,6 +27,7 @@ def build() -> bool:
     cargo = shutil.which("cargo")
     if cargo is None:
         return _without("there is no cargo")
+    sys.stderr.write("building the native core with cargo: a minute or two the first time\n")
     command = [cargo, "build", "--release", "--locked", "--quiet", "--manifest-path", str(CRATE / "Cargo.toml")]
     try:
         subprocess.run(command, check=True, timeout=_SECONDS, stdin=subprocess.DEVNULL)
@@ -49,8 +50,9 @@ class NativeCore(BuildHookInterface):  # type: ignore[misc]
 
     PLUGIN_NAME = "custom"
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's names
-        if self.target_name != "wheel" or not build():
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        # An editable install is a checkout's: make builds the core there, once.
+        if self.target_name != "wheel" or version == "editable" or not build():
             return
         build_data["pure_python"] = False
         build_data["tag"] = f"{TAG}-{_platform()}"

@@ -10,8 +10,10 @@ import pytest
 pytest.importorskip("armstream._native", reason="the native core is not built here")
 
 from armstream.codec import decode, encode
+from armstream.core.state import CoreState
 from armstream.events import DeadLetter, Input
 from armstream.stages.facts import TaskLimits
+from armstream.stages.pipeline import ApplyFailure
 from tests.core.task import MAX_FUTURE_MICROS, MAX_RECORD_BYTES, TOPICS, OnCore, OnStages, Records, records_of
 from tests.core.test_equality import tasks
 from tests.runtime.records import ReadRecord
@@ -103,3 +105,20 @@ def test_an_array_in_two_blocks_is_the_array() -> None:
 def test_ids_of_two_hundred_bytes_are_taken_and_longer_ones_refused() -> None:
     assert (TOPICS.dead_letters, 0) not in published([record(fill("e" * 200, "é" * 100))])
     assert dead_letter([record(fill("e" * 201, "p1"))])[0] == "VALIDATION"
+
+
+@pytest.mark.parametrize(("module", "is_named"), [("pyo3_runtime", True), ("somewhere", False)])
+def test_a_panic_names_its_record_as_any_fault_does_and_a_signal_passes(
+    module: str, is_named: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To Python a panic is a BaseException of a module that cannot be imported."""
+    panic = type("PanicException", (BaseException,), {"__module__": module})
+
+    def fail(*_: object) -> None:
+        raise panic("index out of bounds")
+
+    _, core = tasks(TaskLimits(), learning_rules(), hands_over=True)
+    monkeypatch.setattr(CoreState, "look_away", fail)
+    with pytest.raises((ApplyFailure, panic)) as failure:
+        core.publish(records_of([fill("f0", "p0")]))
+    assert type(failure.value) is (ApplyFailure if is_named else panic)

@@ -216,3 +216,11 @@ def test_what_is_open_is_bounded_and_no_reward_is_lost() -> None:
 def test_base_weights_that_are_none_are_refused(base: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="base weights must be finite"):
         Evaluation(base)
+
+
+def test_base_weights_of_any_size_are_parted_among_the_arms() -> None:
+    """Their sum alone would be infinite."""
+    rewards = [reward_of(each) for each in EVEN]
+    large = told(rewards, base={"ridge": 1.5e308, "mlp": 1.5e308}).above_base()
+    assert large is not None
+    assert large == told(rewards, base={"ridge": 1.0, "mlp": 1.0}).above_base()

@@ -170,6 +170,7 @@ def test_what_cannot_be_read_is_sent_whole_from_a_file_under_the_letters_id() ->
         ({"type": "Fill", "record": {}}, "type must be Close"),
         ({"type": "Close", "record": {"qty": 1}}, "a Close has no qty"),
         ({"type": "Close", "record": {"quantity": "many"}}, "--value-file: Expected `float`"),
+        ({"type": "Close", "record": {"quantity": "\ud800"}}, "surrogates not allowed"),
     ],
 )
 def test_a_file_that_is_no_record_of_the_kind_is_refused(whole: object, said: str) -> None:

@@ -12,6 +12,7 @@ from armstream.events import BanditSnapshot, TaskSnapshot
 from armstream.keys import TASK_KEY
 from armstream.runtime.committed import FirstRecord, last_task_snapshots
 from armstream.runtime.failures import Stopped
+from armstream.runtime.snapshots import writer_of
 from tests.runtime.records import ReadRecord
 
 
@@ -143,3 +144,13 @@ def test_how_far_it_is_known_can_be_told() -> None:
     first = FirstRecord(cast(Consumer, Script(cast(Message, end(3, 3)))), "state", 3, (2, 4))  # type: ignore[arg-type]
     assert first.is_there(0.0) is None
     assert (first.reached, first.end) == (3, 4)
+
+
+def test_a_task_snapshot_whose_headers_cannot_be_read_says_no_writer() -> None:
+    """As the client does where a name is no UTF-8; without the care of headers_of it may end the process."""
+
+    class Unreadable(ReadRecord):
+        def headers(self) -> list[tuple[str, str | bytes | None]] | None:
+            raise SystemError("headers with an error set")
+
+    assert writer_of(cast(Message, Unreadable("state", 0, 0, TASK_KEY, b""))) == ""

@@ -30,6 +30,7 @@ ODD: dict[str, tuple[str, Event]] = {
     "no arm": (NAMES.weights, vector(version=9, weights=(), arms=())),
     "a bound without a number": (NAMES.weights, vector(version=9, bound_bps=nan)),
     "a reward without a number": (NAMES.rewards, reward(version=9, reward_bps=nan)),
+    "a withheld one without a number": (NAMES.rewards, reward(version=9, reward_bps=nan, applied=False)),
     "a large reward": (NAMES.rewards, reward(version=9, reward_bps=1e308)),
     "a large part": (NAMES.rewards, reward(version=9, weight=1e308)),
     "a part without a number": (NAMES.rewards, reward(version=9, weight=nan)),
@@ -111,9 +112,12 @@ def test_an_odd_record_stops_nothing_and_poisons_no_sum(name: str) -> None:
     board = board_of(first, task, ODD[name])
     assert_is_shown(board)
     (row,) = board.rows()
-    last_bps = 10.0 if name in ("an estimate that lacks",) else 0.0
+    last_bps = 10.0 if name in ("an estimate that lacks", "a share without a number") else 0.0
     assert row.ever.sum_bps == 10.0 + last_bps
     assert row.weights == [0.5, 0.5]
+    view = board.bandit("book")
+    assert view is not None
+    assert len(view.rewards) == 1 + (ODD[name][0] == NAMES.rewards and "settings" not in name)
 
 
 @pytest.mark.parametrize("time_ms", [-1, 2**53, 2**62, 253_402_300_800_000])

@@ -104,11 +104,13 @@ class _CoreBatch:
                     else:
                         self._by_stages(index, what == _EVENT)
                     self._state.look_away()
-                except Exception as failure:
+                except BaseException as failure:
+                    _demand_fault(failure)
                     raise ApplyFailure(index) from failure
         except ApplyFailure:
             raise
-        except Exception as failure:
+        except BaseException as failure:
+            _demand_fault(failure)
             raise ApplyFailure(core.at) from failure
         return self._published()
 
@@ -206,3 +208,9 @@ class _CoreBatch:
             if advanced:
                 vectors.append({"key": key, "value": encode(weight_vector(bandit))})
         return vectors, snapshots
+
+
+def _demand_fault(failure: BaseException) -> None:
+    """Raises it again where it is no fault but a signal. A panic of the core is one, and no Exception to Python."""
+    if not isinstance(failure, Exception) and type(failure).__module__ != "pyo3_runtime":
+        raise failure

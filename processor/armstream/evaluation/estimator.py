@@ -305,4 +305,5 @@ def _estimate(name: str, arm: _Arm, mean: Mean | None) -> ArmEstimate:
 def _legal_base(base: Mapping[str, float]) -> Mapping[str, float]:
     if not all(isfinite(weight) and weight >= 0.0 for weight in base.values()) or not any(base.values()):
         raise ValueError(f"base weights must be finite, at least 0 and one of them above 0, got {dict(base)}")
-    return dict(base)
+    most = max(base.values())
+    return {name: weight / most for name, weight in base.items()}  # whose sum stays a number

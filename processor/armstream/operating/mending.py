@@ -138,7 +138,7 @@ def changed(event: InputEvent, changes: Mapping[str, str]) -> InputEvent:
             raise NotResendable(f"a {type(event).__name__} has no {name}; it has {', '.join(types)}")
         try:
             found[name] = _value_of(text, types[name])
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        except (msgspec.ValidationError, msgspec.DecodeError, UnicodeEncodeError) as error:
             raise NotResendable(f"{name}: {text!r}: {error}") from None
     return replace(event, **found)
 
@@ -192,7 +192,7 @@ def _given(whole: object, original: InputEvent | None) -> InputEvent:
         raise NotResendable(f"--value-file: a {kind.__name__} has no {', '.join(strange)}")
     try:
         return msgspec.convert(record, kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # JSON may escape what is no character
         raise NotResendable(f"--value-file: {error}") from None
 
 

@@ -3,13 +3,14 @@ the version that wrote it and how to go on; that version stands in a header, whi
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, cast
 
 from confluent_kafka import Message
 
 from armstream import __version__
 from armstream.codec import DecodeError, Event, decode
 from armstream.runtime.identity import ANEW
+from armstream.runtime.intake import Record, headers_of
 
 WRITER: Final = "armstream.version"
 HEADERS: Final[dict[str, str | bytes | None]] = {WRITER: __version__}  # of each task snapshot
@@ -30,8 +31,8 @@ def decoded(value: bytes) -> Event:
 
 def writer_of(message: Message) -> str:
     """The version that wrote a task snapshot; "" where it does not say."""
-    said = dict(message.headers() or ()).get(WRITER)
-    return said.decode(errors="replace") if isinstance(said, bytes) else ""
+    said = next((one.value for one in headers_of(cast(Record, message)) if one.name == WRITER), None)
+    return "" if said is None else said.decode(errors="replace")
 
 
 def unreadable(place: str, error: Exception, writer: str = "") -> str:

@@ -14,6 +14,7 @@ CUMULATIVE: Final = "\0cumulative"
 UNIFORM, UNIFORM_LOW, UNIFORM_HIGH = "\0uniform", "\0uniform low", "\0uniform high"
 BASE, BASE_LOW, BASE_HIGH = "\0base", "\0base low", "\0base high"
 REGRET: Final = "\0regret"
+_MOST_BPS: Final = 1e15
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class Earned:
         for one in reward.arms:
             if one.share:
                 earned_bps = one.share * reward.weight * reward.reward_bps
-                self._by_arm_bps[one.name] = self._by_arm_bps.get(one.name, 0.0) + earned_bps
+                if abs(earned_bps) <= _MOST_BPS:  # a withheld one may be NaN
+                    self._by_arm_bps[one.name] = self._by_arm_bps.get(one.name, 0.0) + earned_bps
 
     def row(self, cumulative_bps: float) -> dict[str, float]:
         """What a series keeps of this moment."""

@@ -190,21 +190,21 @@ class BanditHistory:
         return True
 
     def take_reward(self, reward: Reward, ts: int, value: bytes) -> bool:
-        """Whether it is newer. Raises Odd."""
+        """Whether it is newer. What no sum can hold, a withheld NaN, is kept and goes into none."""
         if not self._is_next(reward.version, ts):
             return False
-        _demand_numbers(reward)
         self.last_reward, self.last_reward_ts = reward, self.audit_ts
         self.last_rewards.append(KeptReward(self.audit_ts, value))
         self.since_ts = self.audit_ts if self.since_ts is None else self.since_ts
         self._note_use(reward)
-        sum_bps = reward.weight * reward.reward_bps
-        self.ever = self.ever.plus(sum_bps, reward.weight)
+        weight = reward.weight if _is_summable(reward) else 0.0
+        sum_bps = weight * reward.reward_bps if weight else 0.0
+        self.ever = self.ever.plus(sum_bps, weight)
         bucket = self.audit_ts // _BUCKET_MICROS
         if self._days and self._days[-1][0] == bucket:
-            self._days[-1] = bucket, self._days[-1][1].plus(sum_bps, reward.weight)
+            self._days[-1] = bucket, self._days[-1][1].plus(sum_bps, weight)
         else:
-            self._days.append((bucket, Sum(sum_bps, reward.weight)))
+            self._days.append((bucket, Sum(sum_bps, weight)))
             self._forget_days(bucket)
         shape = self.shape_at(reward.version)
         if reward.applied and shape.bound_bps:
@@ -362,7 +362,7 @@ class History:
                 self.is_more_gone = True
 
     def take_audit(self, partition: int, record: Reward | CommandApplied, ts: int, value: bytes | None = None) -> None:
-        """`value` is the record as it stood, where the caller has it. Raises Odd."""
+        """`value` is the record as it stood, where the caller has it."""
         self._note_time(ts)
         bandit = self._bandit(record.bandit_id, partition)
         if bandit is None:
@@ -539,12 +539,9 @@ def _demand_weights(vector: WeightVector) -> None:
             raise Odd(f"the weight {arm.weight!r} with the probability {arm.probability!r}")
 
 
-def _demand_numbers(reward: Reward) -> None:
-    """Raises Odd where one reward would make each later sum infinite, or NaN."""
-    if not (abs(reward.reward_bps) <= _MOST_NUMBER and abs(reward.weight) <= _MOST_NUMBER):
-        raise Odd(f"a reward of {reward.reward_bps!r} bps with the weight {reward.weight!r}")
-    if not all(abs(one.share) <= _MOST_NUMBER for one in reward.arms):
-        raise Odd("an arm's share that is no number")
+def _is_summable(reward: Reward) -> bool:
+    """Whether each later sum is a number still."""
+    return abs(reward.reward_bps) <= _MOST_NUMBER and abs(reward.weight) <= _MOST_NUMBER
 
 
 def _cut(text: str) -> str:

@@ -190,7 +190,7 @@ class RewardView(Struct, frozen=True):
     fill_event_id: str
     close_event_id: str
     quantity: float
-    reward_bps: float
+    reward_bps: float | None
     applied: bool
     counted: bool
     detail: str
@@ -554,7 +554,7 @@ def _reward(kept: KeptReward, vectors: Sequence[KeptVector]) -> RewardView:
         fill_event_id=reward.fill_event_id,
         close_event_id=reward.close_event_id,
         quantity=reward.quantity,
-        reward_bps=round(reward.reward_bps, 4),
+        reward_bps=_rounded(reward.reward_bps, 4),
         applied=reward.applied,
         counted=reward.counted,
         detail=reward.detail,
