@@ -317,7 +317,10 @@ def _add_explain(commands: "argparse._SubParsersAction[Parser]") -> None:
     which = explain.add_mutually_exclusive_group(required=True)
     which.add_argument("--version", type=_version, metavar="N", help="the vector that this version was published with")
     which.add_argument(
-        "--at", type=_moment, metavar="TIME", help="the newest vector by then: 2026-11-28T14:32:07 (UTC if not said), or 5m for five minutes ago"
+        "--at",
+        type=_moment,
+        metavar="TIME",
+        help="the newest vector by then: 2026-11-28T14:32:07 (UTC if not said), or 5m for five minutes ago",
     )
     explain.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     explain.add_argument(
