@@ -444,3 +444,13 @@ print([name for name in {banned} if name in sys.modules])
             check=True,
         )
         assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_who_stops_reading_the_lines_ends_a_command_without_a_word() -> None:
+    """As `| head` does; check-config is one that writes without a broker."""
+    command = [sys.executable, "-m", "armstream.cli", "check-config"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert (process.wait(60), process.stderr.read()) == (1, "")
