@@ -36,7 +36,7 @@ class Core:
         headers: Mapping[str, bytes],
         encode: Callable[[Any], bytes],
         numbers: Callable[[Any], Numbers],
-        mark_unreadable: Callable[[Any], None],
+        mark_unreadable: Callable[[Any], object],
     ) -> None: ...
     def start(
         self, records: Sequence[object], topics: Sequence[str], offsets: Sequence[int], hands_over: bool

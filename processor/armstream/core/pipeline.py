@@ -13,24 +13,15 @@ from armstream.core.state import CoreState
 from armstream.events import Close, CommandApplied, Fill, Input, Reward, Source
 from armstream.keys import page_key
 from armstream.stages.bandit import weight_vector
-from armstream.stages.pipeline import ApplyFailure, Batch
+from armstream.stages.pipeline import ApplyFailure, Batch, BatchByBatch
 
 # Where the core stops: at a record that is unusual; at what is due after one; at one whose bandit the stages have.
 _EVENT, _DUE, _OUT = 1, 2, 3
 _SOURCES: Final = ("", "LOGGED", "CURRENT", "NONE")  # of a reward's propensity, "" where it was not applied
 
 
-class CorePipeline:
-    """Applies batches of records to one task's state in the core; each is committed or rolled back before the next."""
-
-    def __init__(self, state: CoreState) -> None:
-        self._state = state
-        self._is_open = False
-
-    @property
-    def state(self) -> CoreState:
-        """To look at between batches."""
-        return self._state
+class CorePipeline(BatchByBatch[CoreState]):
+    """Applies batches of records to one task's state in the core."""
 
     def apply(
         self,
@@ -46,31 +37,8 @@ class CorePipeline:
         Raises ApplyFailure from whatever went wrong, RuntimeError before the last batch has ended. After a failure
         only `rollback` is left.
         """
-        if self._is_open:
-            raise RuntimeError("the last batch was neither committed nor rolled back")
-        self._is_open = True
-        self._state.begin()
+        self._begin()
         return _CoreBatch(self._state, records, next_offset, read, source_of, hands_over).run()
-
-    def commit(self) -> None:
-        """The batch was published: it is state now."""
-        self._end()
-        self._state.commit()
-
-    def rollback(self) -> None:
-        """The batch was not published: state is as it was before `apply`."""
-        self._end()
-        self._state.rollback()
-
-    def drop(self) -> None:
-        """As rollback, where there may be no batch to end."""
-        if self._is_open:
-            self.rollback()
-
-    def _end(self) -> None:
-        if not self._is_open:
-            raise RuntimeError("there is no batch to end")
-        self._is_open = False
 
 
 class _CoreBatch:

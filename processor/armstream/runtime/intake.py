@@ -50,14 +50,15 @@ def headers_of(record: Record) -> tuple[Header, ...]:
     try:
         given = _ask_for_headers(record) or ()
     except Exception:  # which one, Python's version decides
-        mark_unreadable(record)
-        given = record.headers() or ()
+        given = mark_unreadable(record)
     return tuple(Header(name, content.encode() if isinstance(content, str) else content) for name, content in given)
 
 
-def mark_unreadable(record: Record) -> None:
-    """Headers that say that its own cannot be read."""
-    record.set_headers([(_UNREADABLE.name, _UNREADABLE.value)])
+def mark_unreadable(record: Record) -> Headers:
+    """The headers that it has from now on: they say that its own cannot be read."""
+    given: Headers = [(_UNREADABLE.name, _UNREADABLE.value)]
+    record.set_headers(given)
+    return given
 
 
 class Intake:

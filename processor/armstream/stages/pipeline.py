@@ -6,6 +6,7 @@ or ends changes nothing but which snapshots and vectors are coalesced. Nothing i
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from armstream.events import (
     BanditSnapshot,
@@ -29,6 +30,8 @@ from armstream.stages.state import TaskState
 from armstream.stages.validation import Refused
 
 APPLIED, DUPLICATE, DEAD_LETTER = 0, 1, 2
+
+S = TypeVar("S", bound=TaskState)
 
 
 class ApplyFailure(Exception):
@@ -72,17 +75,48 @@ class Applied:
         return [record for record in self.audit if isinstance(record, CommandApplied)]
 
 
-class Pipeline:
-    """Applies batches to one task's state; each is committed or rolled back before the next."""
+class BatchByBatch(Generic[S]):
+    """One task's state that batches change; each is committed or rolled back before the next."""
 
-    def __init__(self, state: TaskState) -> None:
+    def __init__(self, state: S) -> None:
         self._state = state
         self._is_open = False
 
     @property
-    def state(self) -> TaskState:
+    def state(self) -> S:
         """To look at between batches."""
         return self._state
+
+    def commit(self) -> None:
+        """The batch was published: it is state now."""
+        self._end()
+        self._state.commit()
+
+    def rollback(self) -> None:
+        """The batch was not published: state is as it was before."""
+        self._end()
+        self._state.rollback()
+
+    def drop(self) -> None:
+        """As rollback, where there may be no batch to end."""
+        if self._is_open:
+            self.rollback()
+
+    def _begin(self) -> None:
+        """Raises RuntimeError before the last batch has ended."""
+        if self._is_open:
+            raise RuntimeError("the last batch was neither committed nor rolled back")
+        self._is_open = True
+        self._state.begin()
+
+    def _end(self) -> None:
+        if not self._is_open:
+            raise RuntimeError("there is no batch to end")
+        self._is_open = False
+
+
+class Pipeline(BatchByBatch[TaskState]):
+    """Applies batches to one task's state by the stages."""
 
     def apply(self, events: Sequence[Input], source_of: Callable[[int], Source]) -> Applied:
         """One task's part of a batch, in order. `source_of` gives the record behind a batch index.
@@ -90,10 +124,7 @@ class Pipeline:
         Raises ApplyFailure from whatever went wrong, RuntimeError before the last batch has ended. After a failure
         only `rollback` is left.
         """
-        if self._is_open:
-            raise RuntimeError("the last batch was neither committed nor rolled back")
-        self._is_open = True
-        self._state.begin()
+        self._begin()
         batch = Batch(self._state, len(events), source_of)
         index = 0
         try:
@@ -104,26 +135,6 @@ class Pipeline:
         except Exception as failure:
             raise ApplyFailure(index) from failure
         return batch.result()
-
-    def commit(self) -> None:
-        """The batch was published: it is state now."""
-        self._end()
-        self._state.commit()
-
-    def rollback(self) -> None:
-        """The batch was not published: state is as it was before `apply`."""
-        self._end()
-        self._state.rollback()
-
-    def drop(self) -> None:
-        """As rollback, where there may be no batch to end."""
-        if self._is_open:
-            self.rollback()
-
-    def _end(self) -> None:
-        if not self._is_open:
-            raise RuntimeError("there is no batch to end")
-        self._is_open = False
 
 
 class Batch:
