@@ -26,7 +26,7 @@ def test_a_record_that_no_code_survives_and_one_that_no_topic_takes_are_named_sk
     job: Job, tmp_path: Path
 ) -> None:
     """Together the small dead letters are above what their topic takes, each of them below: they go in parts."""
-    job.set({"topics.partitions": "2"})
+    job.set({"topics.partitions": "2", "core": "python"})  # where the pills lie
     job.create_topics()
     names, sender = job.settings.topics.names, job.sender()
     limit_bytes(job, names.dead_letters, 100_000)
