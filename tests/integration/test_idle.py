@@ -15,12 +15,12 @@ from tests.integration.load import history
 from tests.integration.processor import Job
 
 FORGETFUL = {
-    "transactional.id.expiration.ms": "1000",  # 7 days
+    "transactional.id.expiration.ms": "3000",  # 7 days; a start on busy cores takes longer than a second
     "transaction.remove.expired.transaction.cleanup.interval.ms": "500",
-    "producer.id.expiration.ms": "1000",  # a day
+    "producer.id.expiration.ms": "3000",  # a day
     "producer.id.expiration.check.interval.ms": "500",
 }
-IDLE_SECONDS = 5.0
+IDLE_SECONDS = 8.0
 
 
 @pytest.fixture(scope="module")
