@@ -33,6 +33,8 @@ _REQUEST_SECONDS = 10.0
 _LAST_REQUEST_SECONDS = 5.0
 _LOOK_EVERY_SECONDS = 10.0
 _LOOK_AGAIN_SECONDS = 2.0
+_PROBE_SECONDS = 0.5
+_AWAY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT})
 _HINTS = frozenset(
     {
         KafkaError.INCONSISTENT_TOPIC_ID,
@@ -117,7 +119,7 @@ class Watch:
         self._admin = admin_client(settings)
         self._asked: Asked | None = None
         self._missing: set[str] = set()
-        self._is_failing = False
+        self._is_failing = self._is_away = False
         self._asked_at = self._looked_at = time.monotonic()
         self._next_at = self._asked_at + _LOOK_EVERY_SECONDS
         try:
@@ -133,6 +135,7 @@ class Watch:
 
     def hear(self, error: KafkaError) -> None:
         """Looks at once where an error hints at a topic that is not what it was."""
+        self._is_away = self._is_away or error.code() in _AWAY
         if error.code() in _HINTS:
             self.hurry()
 
@@ -145,15 +148,30 @@ class Watch:
         return self._looked_at >= at
 
     def step(self) -> None:
-        """Asks when it is time, and judges what was answered; waits for nothing. Raises Stopped."""
+        """Asks when it is time, and judges what was answered; waits only, and shortly, where no broker may be there.
+        Raises Stopped."""
         if self._asked is None:
             now = time.monotonic()
-            if now >= self._next_at:
+            if now < self._next_at:
+                return
+            if self._is_away and not self._is_back():
+                self._next_at = now + _LOOK_AGAIN_SECONDS
+            else:
                 self._asked, self._asked_at = ask(self._admin, self._names.all), now
                 self._next_at = now + _LOOK_EVERY_SECONDS
         elif all(future.done() for future in self._asked.values()):
             asked, self._asked = self._asked, None
             self._judge(asked)
+
+    def _is_back(self) -> bool:
+        """Whether a broker answers. An admin request that waits for one in vain can end the process with SIGABRT
+        (librdkafka 4605); one for metadata cannot."""
+        try:
+            self._admin.list_topics(timeout=_PROBE_SECONDS)
+        except KafkaException:
+            return False
+        self._is_away = False
+        return True
 
     def _judge(self, asked: Asked) -> None:
         try:
@@ -161,7 +179,7 @@ class Watch:
         except (KafkaException, FutureTimeoutError) as failure:
             if not self._is_failing:
                 log.warning("the topics' ids could not be asked for: %s", _text(failure))
-            self._is_failing = True
+            self._is_failing = self._is_away = True
             self._next_at = min(self._next_at, time.monotonic() + _LOOK_AGAIN_SECONDS)
             return
         self._is_failing = False
