@@ -7,9 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from armstream.codec import DecodeError, decode
 from armstream.events import CommandApplied, Reward
-from armstream.explain.backwards import Backwards, Chunks, Kept
+from armstream.explain.backwards import Backwards, Chunks, Kept, read_as
 from armstream.explain.facts import NotThere
 from armstream.oracle.comparison import Difference
 from armstream.stages.facts import SETTINGS_CHANGE
@@ -36,20 +35,17 @@ class Audit:
 
     def __init__(self, topics: Chunks, bandit_id: str) -> None:
         self._bandit_id = bandit_id
+        self._number = topics.number
         self._place = f"{topics.names.rewards}:{topics.number}"
         self._log = Backwards(topics.backwards(topics.names.rewards), self._entry)
         self._newest = 0
         self.oldest_change: Entry | None = None  # of settings, of all that was read
 
     def _entry(self, kept: Kept) -> Entry:
-        where = f"{kept.topic}:{self._place.rpartition(':')[2]}:{kept.offset}"
-        try:
-            event = decode(kept.value)
-        except DecodeError as error:
-            raise Difference(where, f"bytes that cannot be read: {error}", "an audit record") from error
-        if not isinstance(event, Audited):
-            raise Difference(where, f"a {type(event).__name__}", "an audit record")
-        entry = Entry(event, f"{where}, version {event.version}", kept.offset, kept.rank, kept.ts_micros)
+        event = read_as(kept, self._number, (Reward, CommandApplied), "an audit record")
+        assert isinstance(event, Audited)  # as it was asked for
+        where = f"{kept.place(self._number)}, version {event.version}"
+        entry = Entry(event, where, kept.offset, kept.rank, kept.ts_micros)
         self._newest = self._newest or event.version
         if isinstance(event, CommandApplied) and event.command_id == SETTINGS_CHANGE:
             self.oldest_change = entry

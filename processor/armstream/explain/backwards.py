@@ -4,8 +4,11 @@ nothing twice; only the bandit's own records are kept."""
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from armstream.codec import DecodeError, Event, decode
+from armstream.oracle.comparison import Difference
 from armstream.settings import Topics
 
+E = TypeVar("E", bound=Event)
 T = TypeVar("T")
 
 
@@ -18,6 +21,21 @@ class Kept(NamedTuple):
     rank: int
     ts_micros: int  # of the record: when it was published or appended
     value: bytes | None
+
+    def place(self, number: int) -> str:
+        """TOPIC:PARTITION:OFFSET."""
+        return f"{self.topic}:{number}:{self.offset}"
+
+
+def read_as(kept: Kept, number: int, kinds: tuple[type[E], ...], expected: str) -> E:
+    """The event of a record. Raises Difference where it is none of those kinds."""
+    try:
+        event = decode(kept.value)
+    except DecodeError as error:
+        raise Difference(kept.place(number), f"bytes that cannot be read: {error}", expected) from error
+    if not isinstance(event, kinds):
+        raise Difference(kept.place(number), f"a {type(event).__name__}", expected)
+    return event
 
 
 class Chunks(Protocol):

@@ -6,12 +6,10 @@ Law: the nearest snapshot that is not younger than the vector before; where comp
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from armstream.codec import DecodeError, decode
 from armstream.events import BanditSnapshot, CommandApplied, WeightVector
 from armstream.explain.audit import Audit, Entry
-from armstream.explain.backwards import Backwards, Chunks, Kept
+from armstream.explain.backwards import Backwards, Chunks, Kept, read_as
 from armstream.operating.reader import UPGRADE
-from armstream.oracle.comparison import Difference
 from armstream.oracle.settings import told
 from armstream.rules import formula_of
 from armstream.verify.published import settings_changed
@@ -89,14 +87,7 @@ def _snapshot(kept: Kept, number: int) -> BanditSnapshot | None:
     """None for a tombstone. Raises Difference."""
     if kept.value is None:
         return None
-    where = f"{kept.topic}:{number}:{kept.offset}"
-    try:
-        event = decode(kept.value)
-    except DecodeError as error:
-        raise Difference(where, f"bytes that cannot be read: {error}", "a BanditSnapshot") from error
-    if not isinstance(event, BanditSnapshot):
-        raise Difference(where, f"a {type(event).__name__}", "a BanditSnapshot")
-    return event
+    return read_as(kept, number, (BanditSnapshot,), "a BanditSnapshot")
 
 
 def vectors_of(topics: Chunks, before: int, version: int) -> Mapping[int, Vector]:
@@ -116,11 +107,5 @@ def vectors_of(topics: Chunks, before: int, version: int) -> Mapping[int, Vector
 def _vector(kept: Kept, number: int) -> Vector | None:
     if kept.value is None:
         return None
-    where = f"{kept.topic}:{number}:{kept.offset}"
-    try:
-        event = decode(kept.value)
-    except DecodeError as error:
-        raise Difference(where, f"bytes that cannot be read: {error}", "a WeightVector") from error
-    if not isinstance(event, WeightVector):
-        raise Difference(where, f"a {type(event).__name__}", "a WeightVector")
-    return Vector(event, f"{where}, version {event.version}")
+    event = read_as(kept, number, (WeightVector,), "a WeightVector")
+    return Vector(event, f"{kept.place(number)}, version {event.version}")

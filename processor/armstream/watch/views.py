@@ -82,16 +82,6 @@ class Change(Struct, frozen=True):
     clipped_to_bps: float | None = None
 
 
-class Gain(Struct, frozen=True):
-    trades: int
-    per_trade_bps: float
-    cumulative_bps: float
-    low_bps: float
-    high_bps: float
-    per_trade_error_bps: float
-    effective_sample: float
-
-
 class Row(Struct, frozen=True):
     """A bandit in one line. `spark` is None where it has not changed since it was told."""
 
@@ -112,8 +102,8 @@ class Row(Struct, frozen=True):
     day: Trades
     ever: Trades
     closes: Closes
-    above_uniform: Gain | None
-    above_base: Gain | None
+    above_uniform: Interval | None
+    above_base: Interval | None
     spark: Spark | None
     last_change: Change | None
     version: int | None
@@ -483,11 +473,11 @@ def _trades(found: Sum, since_ts: int | None = None) -> Trades:
     return Trades(round(found.weight), _rounded(found.mean_bps, 4), round(found.sum_bps, 3), since_ts)
 
 
-def _gain(interval: Interval | None) -> Gain | None:
+def _gain(interval: Interval | None) -> Interval | None:
     if interval is None:
         return None
     trades, *numbers = structs.astuple(interval)
-    return Gain(trades, *(round(number, 4) for number in numbers)) if all(map(isfinite, numbers)) else None
+    return Interval(trades, *(round(number, 4) for number in numbers)) if all(map(isfinite, numbers)) else None
 
 
 def _regret(bandit: BanditHistory) -> RegretView | None:
