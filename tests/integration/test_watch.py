@@ -139,9 +139,10 @@ def test_the_page_shows_what_is_published_what_is_wrong_and_goes_on_by_itself_wh
 def it_says_who_owns_what_and_how_far_behind_they_are(page: Page) -> None:
     def known() -> bool:
         operate = page.snapshot()["operate"]
-        return bool(operate["partitions"]) and all(one["lag_records"] == 0 for one in operate["partitions"])
+        asked = all(one["ready"] is not False for one in operate["processors"])  # it was asked since it was ready
+        return asked and bool(operate["partitions"]) and all(one["lag_records"] == 0 for one in operate["partitions"])
 
-    eventually(known, 20, "no lag")
+    eventually(known, 20, "no lag, and a processor that is ready")
     operate = page.snapshot()["operate"]
     assert {(one["topic"], one["partition"]) for one in operate["partitions"]} == {
         (topic, number) for topic in ("w-trades", "w-commands") for number in range(4)

@@ -8,13 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 PROCESS = """
-import ctypes, logging, sys
+import ctypes, logging, os, signal, sys
 from armstream.runtime import signals
 
 logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
 signals._IN_ORDER_SECONDS = float(sys.argv[2])
 stopping = signals.stop_on_signals()
 print("turning", flush=True)
+if sys.argv[1] == "ending":
+    class Last:
+        def __del__(self, kill=os.kill, pid=os.getpid(), number=signal.SIGTERM):
+            kill(pid, number)
+    last = Last()  # the interpreter takes it down with its module, after it gave the signals back
 if sys.argv[1] == "stuck":
     mutex = ctypes.create_string_buffer(64)
     for _ in range(2):
@@ -45,6 +50,13 @@ def test_who_turns_stops_in_order_also_where_it_is_told_twice_at_once() -> None:
     with running("turning", 60.0) as process:
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert said(process)[-1] == "stopped in order"
+
+
+def test_a_signal_that_comes_while_the_interpreter_ends_does_not_make_an_orderly_end_a_death() -> None:
+    with running("ending", 60.0) as process:
+        process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
         assert said(process)[-1] == "stopped in order"
 

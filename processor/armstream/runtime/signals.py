@@ -4,6 +4,7 @@ Python runs a signal's handler when the main thread is back from the call that i
 for long, or for good: so a thread hears of signals through a socket, which the interpreter writes at once.
 """
 
+import atexit
 import logging
 import os
 import signal
@@ -29,8 +30,15 @@ def stop_on_signals() -> threading.Event:
     signal.set_wakeup_fd(told.detach(), warn_on_full_buffer=False)
     for number in _NUMBERS:
         signal.signal(number, lambda *_: None)
+    atexit.register(_ignore)
     threading.Thread(target=_heed, args=(heard, stopping), name="signals", daemon=True).start()
     return stopping
+
+
+def _ignore() -> None:
+    """Python gives signals back to the system while it ends, and one that came then would kill what ended in order."""
+    for number in _NUMBERS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _heed(heard: socket.socket, stopping: threading.Event) -> None:
