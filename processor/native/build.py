@@ -3,9 +3,11 @@ wheel. Law: without cargo, or where it fails, everything works on the Python sta
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +24,62 @@ WITHOUT = "the Python stages will do all the work, at a third of the speed or le
 _SECONDS = 1_800
 
 
+class _NotBuilt(Exception):
+    """Why, in one line."""
+
+
 def build() -> bool:
     """Whether the module is there now; says in one line why not."""
+    try:
+        _build(_recent_cargo())
+    except _NotBuilt as why:
+        MODULE.unlink(missing_ok=True)  # one of an older checkout may not give what the stages give now
+        sys.stderr.write(f"the native core is not built: {why}; {WITHOUT}\n")
+        return False
+    return True
+
+
+def _recent_cargo() -> str:
     cargo = shutil.which("cargo")
     if cargo is None:
-        return _without("there is no cargo")
+        raise _NotBuilt("there is no cargo")
+    crate = tomllib.loads((CRATE / "Cargo.toml").read_text(encoding="utf-8"))["package"]
+    said = _run(cargo, "--version", seconds=60)
+    version = re.search(r"\d+\.\d+", said)
+    if version is None or _numbers(version.group()) < _numbers(crate["rust-version"]):
+        raise _NotBuilt(f"it needs Rust {crate['rust-version']}, and there is {said.strip()}")
+    return cargo
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in version.split("."))
+
+
+def _build(cargo: str) -> None:
     sys.stderr.write("building the native core with cargo: a minute or two the first time\n")
-    command = [cargo, "build", "--release", "--locked", "--quiet", "--manifest-path", str(CRATE / "Cargo.toml")]
-    try:
-        subprocess.run(command, check=True, timeout=_SECONDS, stdin=subprocess.DEVNULL)
-    except (subprocess.SubprocessError, OSError) as failure:
-        return _without(f"cargo could not build it ({failure})")
+    command = ("build", "--release", "--locked", "--quiet", "--manifest-path", str(CRATE / "Cargo.toml"))
+    _run(cargo, *command, seconds=_SECONDS)
     built = BUILT if BUILT.exists() else BUILT.with_suffix(".dylib")
     newer = MODULE.with_suffix(".new")
     shutil.copy2(built, newer)
     newer.replace(MODULE)  # a process that runs keeps the one that it has
-    return True
 
 
-def _without(why: str) -> bool:
-    sys.stderr.write(f"the native core is not built: {why}; {WITHOUT}\n")
-    return False
+def _run(cargo: str, *arguments: str, seconds: float) -> str:
+    """What it printed. Of what it says when it fails, the first line and the last tell why."""
+    name = f"cargo {arguments[0]}"
+    try:
+        done = subprocess.run(
+            [cargo, *arguments], capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise _NotBuilt(f"{name} took more than {seconds:.0f} s") from None
+    except OSError as failure:
+        raise _NotBuilt(f"{name}: {failure}") from failure
+    if done.returncode != 0:
+        errors = [line.strip() for line in done.stderr.splitlines() if line.strip() and "warning:" not in line]
+        raise _NotBuilt(f"{name}: {' .. '.join(dict.fromkeys(errors[:1] + errors[-1:])) or done.returncode}")
+    return done.stdout
 
 
 class NativeCore(BuildHookInterface):  # type: ignore[misc]
