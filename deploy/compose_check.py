@@ -61,7 +61,7 @@ TAIL_LINES = 15
 CONFINED = """
 import os, shutil, sys
 writable = [path for path in ("/", "/etc", "/opt/armstream", "/var/tmp") if os.access(path, os.W_OK)]
-tools = [tool for tool in ("cc", "gcc", "make", "pip", "pip3") if shutil.which(tool)]
+tools = [tool for tool in ("cc", "gcc", "cargo", "rustc", "make", "pip", "pip3") if shutil.which(tool)]
 sys.exit(f"it can write to {writable} and has {tools}" if writable or tools else 0)
 """
 

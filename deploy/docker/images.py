@@ -1,7 +1,8 @@
 """Builds images: `python -m deploy.docker.images [armstream] [armstream-demo] [armstream-prometheus]`.
 
 Law: pip in the build reaches packages as pip here does, and nothing of how stays in an image. BASE in the environment
-is the image to build on; without it python:3.11-slim where it can be had, else a base made of Debian's packages.
+is the image to build on; without it python:3.11-slim where it can be had, else a base made of Debian's packages. A line
+tells which core the processor of an image runs.
 """
 
 import ast
@@ -18,6 +19,8 @@ PYTHON_BASE = "python:3.11-slim"
 LOCAL_BASE = "armstream-base:bookworm"
 PULL_SECONDS = 120
 LOCAL_CERTIFICATES = Path("/usr/local/share/ca-certificates")  # where Debian and others keep what an operator added
+NOT_BUILT = "the native core is not built"  # as processor/native/build.py says it
+WHICH_RUNS = "from armstream.core import which_runs; print(which_runs('auto'))"
 PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "default-timeout")
 
 IMAGES: Mapping[str, Sequence[str]] = {
@@ -30,7 +33,7 @@ IMAGES: Mapping[str, Sequence[str]] = {
 def build(name: str) -> None:
     """Builds one of IMAGES. Raises CalledProcessError where Docker does not, its output being on the screen."""
     started = time.monotonic()
-    base = os.environ.get("BASE") or _base(wants_python=name != "armstream-prometheus")
+    base = os.environ.get("BASE") or base_for(wants_python=name != "armstream-prometheus")
     arguments = pip_arguments(_pip_configuration(), os.environ)
     certificates = "".join(path.read_text() for path in sorted(LOCAL_CERTIFICATES.glob("*.crt")))
     command: list[str | Path] = [
@@ -49,6 +52,16 @@ def build(name: str) -> None:
         done.check_returncode()
     size = _docker("image", "inspect", "--format", "{{.Size}}", name).stdout
     sys.stdout.write(f"{name} on {base}: {int(size) / 1e6:.0f} MB, {time.monotonic() - started:.0f} s\n")
+    if name != "armstream-prometheus":
+        sys.stdout.write("".join(f"{name}: {line}\n" for line in _which_core(name, done.stdout)))
+
+
+def _which_core(image: str, build_log: str) -> list[str]:
+    """Why the image has no native core, as the build said it, else what its processor says itself."""
+    # Docker colours the line; there is none where the layer was there already.
+    why = [line[line.index(NOT_BUILT) :] for line in build_log.splitlines() if NOT_BUILT in line]
+    run = ("run", "--rm", "--network", "none", "--entrypoint", "python", image, "-c", WHICH_RUNS)
+    return why or [_docker(*run).stdout.strip()]
 
 
 def pip_arguments(configuration: str, environment: Mapping[str, str]) -> dict[str, str]:
@@ -71,7 +84,8 @@ def _pip_configuration() -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def _base(wants_python: bool) -> str:
+def base_for(wants_python: bool) -> str:
+    """What an image is built on where BASE does not say; made here where it cannot be pulled."""
     if wants_python and _can_have(PYTHON_BASE):
         return PYTHON_BASE
     subprocess.run([DOCKER / "base.sh"], check=True)

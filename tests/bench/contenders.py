@@ -3,7 +3,7 @@ topics and arms and nothing else of the load; what it leaves out of Armstream's 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from armstream.settings import Settings
 from tests.bench.backlog import LAYOUTS, NO_MORE, Run, Settled
 from tests.bench.child import python
 from tests.bench.naive import COMMIT_SECONDS
-from tests.bench.programs import JavaProgram, NotHere, Say, kafka_streams, python_with
+from tests.bench.programs import JavaProgram, NotHere, Say, client_floor, kafka_streams, python_with
 
 QUIX = ("quixstreams==3.28.1", "fastavro==1.13.1")
 FAUST = ("faust-streaming==0.15.3", "fastavro==1.13.1")
@@ -19,7 +19,8 @@ STREAMS_COMMIT_MS = 100
 PACED_COMMIT_MS = 10  # a commit is what latency waits for
 STREAMS_THREADS = 1
 
-BY_NAME_ONLY = ("faust",)  # 1.9 ms of CPU an event: it would take most of the bench
+# 1.9 ms of CPU an event: it would take most of the bench; and what only the floor is compared to.
+BY_NAME_ONLY = ("faust", "client-floor")
 
 ALL_LAYOUTS = tuple(LAYOUTS)
 ONE_TOPIC = ("one topic",)
@@ -87,6 +88,24 @@ def floor() -> Contender:
         publishes_rewards=False,
         publishes_vectors=False,
     )
+
+
+def floor_in_c(program: str) -> Contender:
+    """No work and no Python: what is left of the floor is librdkafka's."""
+
+    def command(run: Run, is_paced: bool) -> Sequence[str]:  # noqa: ARG001 - it is not paced
+        settings = run.settings
+        told = {
+            "bootstrap.servers": settings.kafka.bootstrap_servers,
+            "group": settings.kafka.group_id,
+            "input": settings.topics.names.trades[0],
+            "output": settings.topics.names.rewards,
+            "batch": settings.limits.batch_records,
+        }
+        return [program, *(f"{name}={value}" for name, value in told.items())]
+
+    says = "the floor in C against the same librdkafka, its settings, calls and batches the floor's"
+    return replace(floor(), name="floor in C", tag="client-floor", says=says, command=command, layouts=ONE_TOPIC)
 
 
 def in_kafka_streams(program: JavaProgram, commit_ms: int, paced_commit_ms: int) -> list[Contender]:
@@ -188,6 +207,7 @@ def here(
         ],
         "naive": lambda: [naive()],
         "floor": lambda: [floor()],
+        "client-floor": lambda: [floor_in_c(client_floor(say))],
     }
     found: list[Contender] = []
     for family, make in makers.items():

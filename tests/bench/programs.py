@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import confluent_kafka
+
 from deploy.kafka.broker import CACHE
 from deploy.kafka.java import find_jars, find_java
 from deploy.kafka.node import WayError
 
 KAFKA_STREAMS = Path(__file__).parent / "kafka_streams"
+CLIENT_FLOOR = Path(__file__).with_name("client_floor.c")
 LIMIT_SECONDS = 300.0
 
 Say = Callable[[str], None]
@@ -50,6 +53,24 @@ def kafka_streams(say: Say) -> JavaProgram:
         _run([*compiler, "-cp", classpath, "-d", str(part), *map(str, sources)], "it does not compile")
         part.rename(classes)
     return JavaProgram(java, f"{classpath}:{classes}")
+
+
+def client_floor(say: Say) -> str:
+    """The path of the floor in C, on the librdkafka that confluent-kafka brought. Raises NotHere."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    packages = Path(confluent_kafka.__file__).parents[1]
+    library = next(packages.glob("confluent_kafka.libs/librdkafka*.so*"), None)
+    if compiler is None or library is None:
+        raise NotHere("there is no C compiler" if compiler is None else "confluent-kafka brought no librdkafka")
+    program = CACHE / f"client-floor-{_digest([CLIENT_FLOOR.read_bytes(), library.name.encode()])}"
+    if not program.exists():
+        say("compiling the floor in C")
+        CACHE.mkdir(exist_ok=True)
+        part = program.with_suffix(".part")
+        place = ["-o", str(part), str(CLIENT_FLOOR), str(library), f"-Wl,-rpath,{library.parent}"]
+        _run([compiler, "-O2", "-std=gnu11", *place], "it does not compile; its header is librdkafka-dev's")
+        part.rename(program)
+    return str(program)
 
 
 def python_with(packages: Sequence[str], say: Say) -> str:

@@ -1,4 +1,7 @@
-"""What a build leaves on a machine: the image, and no dangling layer. Law: needs Docker, and no registry."""
+"""What a build leaves on a machine: the image, and no dangling layer; and what the processor's has in it.
+
+Law: needs Docker, and no registry of images.
+"""
 
 import os
 import subprocess
@@ -8,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy.compose_check import CONFINED
+from deploy.docker import images
 from deploy.docker.images import DOCKER
 
 pytestmark = pytest.mark.containers
@@ -21,6 +26,9 @@ LABEL org.armstream.image=test
 COPY --from=build /built /
 """
 SOMEBODY_ELSES = "FROM scratch\nCOPY content /\n"
+
+
+BUILD_SECONDS = 900
 
 
 @pytest.fixture
@@ -68,3 +76,34 @@ def test_what_somebody_else_left_stays(tag: str, tmp_path: Path) -> None:
         assert dangling() - before == {theirs}
     finally:
         docker("image", "rm", theirs)
+
+
+@pytest.mark.timeout(BUILD_SECONDS)
+def test_the_processor_of_the_image_runs_the_native_core_and_no_compiler_came_with_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert images.main(["armstream"]) == 0
+    assert "the native core runs" in capsys.readouterr().out
+    alone = ("run", "--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp")
+    without_kafka = ("--env", "ARMSTREAM__CORE=native", "armstream", "run")
+    assert "the native core runs" in docker(*alone, *without_kafka).splitlines()[0]
+    confined = ["docker", *alone, "--entrypoint", "python", "armstream", "-c", CONFINED]
+    subprocess.run(confined, check=True, timeout=60)
+
+
+@pytest.mark.timeout(BUILD_SECONDS)
+def test_where_the_core_cannot_be_built_a_line_says_why_and_the_image_runs_the_python_stages(
+    tag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = os.environ.get("BASE") or images.base_for(wants_python=True)
+    old_cargo = r"RUN printf '#!/bin/sh\necho cargo 1.63.0\n' >/usr/local/bin/cargo && chmod a+x /usr/local/bin/cargo"
+    assert build(tmp_path, f"FROM {base}\n{old_cargo}\n", "--tag", f"{tag}-base") == 0
+    monkeypatch.setenv("BASE", f"{tag}-base")
+    monkeypatch.setattr(images, "IMAGES", {tag: images.IMAGES["armstream"]})
+    try:
+        assert images.main([tag]) == 0
+    finally:
+        docker("image", "rm", "--force", f"{tag}-base")
+    said = capsys.readouterr().out
+    assert f"{tag}: the native core is not built: it needs Rust 1.85, and there is cargo 1.63.0" in said, said
+    assert "the Python stages run" in docker("run", "--rm", "--network", "none", tag, "run").splitlines()[0]
