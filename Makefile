@@ -51,7 +51,9 @@ lint: $(ENVIRONMENT) ## ruff: rules and format
 	@$(BIN)/ruff format --check
 
 core-check: $(CORE) ## clippy, and the native core against the Python stages
-	@if command -v cargo >/dev/null; then cargo clippy --quiet --locked --manifest-path $(CRATE)/Cargo.toml -- --deny warnings; fi
+	@if command -v cargo >/dev/null; then \
+		cargo clippy --quiet --locked --manifest-path $(CRATE)/Cargo.toml -- --deny warnings; \
+		$(BIN)/python -c 'import armstream._native'; fi # without it these tests are skipped
 	@$(BIN)/python -m pytest tests/core $(ARGS)
 
 typecheck: $(ENVIRONMENT) ## mypy --strict, tests too

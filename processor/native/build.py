@@ -24,30 +24,31 @@ WITHOUT = "the Python stages will do all the work, at a third of the speed or le
 _SECONDS = 1_800
 
 
-class _NotBuilt(Exception):
+class NotBuilt(Exception):
     """Why, in one line."""
 
 
 def build() -> bool:
     """Whether the module is there now; says in one line why not."""
     try:
-        _build(_recent_cargo())
-    except _NotBuilt as why:
+        _build(recent_cargo())
+    except NotBuilt as why:
         MODULE.unlink(missing_ok=True)  # one of an older checkout may not give what the stages give now
         sys.stderr.write(f"the native core is not built: {why}; {WITHOUT}\n")
         return False
     return True
 
 
-def _recent_cargo() -> str:
+def recent_cargo() -> str:
+    """The path of a cargo that the crate will do with. Raises NotBuilt."""
     cargo = shutil.which("cargo")
     if cargo is None:
-        raise _NotBuilt("there is no cargo")
+        raise NotBuilt("there is no cargo")
     crate = tomllib.loads((CRATE / "Cargo.toml").read_text(encoding="utf-8"))["package"]
     said = _run(cargo, "--version", seconds=60)
     version = re.search(r"\d+\.\d+", said)
     if version is None or _numbers(version.group()) < _numbers(crate["rust-version"]):
-        raise _NotBuilt(f"it needs Rust {crate['rust-version']}, and there is {said.strip()}")
+        raise NotBuilt(f"it needs Rust {crate['rust-version']}, and there is {said.strip()}")
     return cargo
 
 
@@ -73,12 +74,12 @@ def _run(cargo: str, *arguments: str, seconds: float) -> str:
             [cargo, *arguments], capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL, check=False
         )
     except subprocess.TimeoutExpired:
-        raise _NotBuilt(f"{name} took more than {seconds:.0f} s") from None
+        raise NotBuilt(f"{name} took more than {seconds:.0f} s") from None
     except OSError as failure:
-        raise _NotBuilt(f"{name}: {failure}") from failure
+        raise NotBuilt(f"{name}: {failure}") from failure
     if done.returncode != 0:
         errors = [line.strip() for line in done.stderr.splitlines() if line.strip() and "warning:" not in line]
-        raise _NotBuilt(f"{name}: {' .. '.join(dict.fromkeys(errors[:1] + errors[-1:])) or done.returncode}")
+        raise NotBuilt(f"{name}: {' .. '.join(dict.fromkeys(errors[:1] + errors[-1:])) or done.returncode}")
     return done.stdout
 
 

@@ -29,6 +29,7 @@ SOMEBODY_ELSES = "FROM scratch\nCOPY content /\n"
 
 
 BUILD_SECONDS = 900
+ALONE = ("run", "--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp")
 
 
 @pytest.fixture
@@ -42,6 +43,12 @@ def docker(*arguments: str) -> str:
     return subprocess.run(
         ["docker", *arguments], capture_output=True, text=True, timeout=60, check=False
     ).stdout.strip()
+
+
+def first_line_of_its_log(image: str, *options: str) -> str:
+    """Of a processor that finds no Kafka, and ends after some seconds."""
+    command = ["docker", *ALONE, *options, image, "run"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stderr.splitlines()[0]
 
 
 def dangling() -> set[str]:
@@ -84,10 +91,8 @@ def test_the_processor_of_the_image_runs_the_native_core_and_no_compiler_came_wi
 ) -> None:
     assert images.main(["armstream"]) == 0
     assert "the native core runs" in capsys.readouterr().out
-    alone = ("run", "--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp")
-    without_kafka = ("--env", "ARMSTREAM__CORE=native", "armstream", "run")
-    assert "the native core runs" in docker(*alone, *without_kafka).splitlines()[0]
-    confined = ["docker", *alone, "--entrypoint", "python", "armstream", "-c", CONFINED]
+    assert "the native core runs" in first_line_of_its_log("armstream", "--env", "ARMSTREAM__CORE=native")
+    confined = ["docker", *ALONE, "--entrypoint", "python", "armstream", "-c", CONFINED]
     subprocess.run(confined, check=True, timeout=60)
 
 
@@ -106,4 +111,4 @@ def test_where_the_core_cannot_be_built_a_line_says_why_and_the_image_runs_the_p
         docker("image", "rm", "--force", f"{tag}-base")
     said = capsys.readouterr().out
     assert f"{tag}: the native core is not built: it needs Rust 1.85, and there is cargo 1.63.0" in said, said
-    assert "the Python stages run" in docker("run", "--rm", "--network", "none", tag, "run").splitlines()[0]
+    assert "the Python stages run" in first_line_of_its_log(tag)

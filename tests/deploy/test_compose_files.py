@@ -123,7 +123,8 @@ def test_the_build_sees_all_that_the_wheel_is_made_of() -> None:
     assert needed <= copied
     allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     for path in copied:
-        assert any(fnmatch(path, pattern) for pattern in allowed), f"{path} is not in .dockerignore"
+        seen = (fnmatch(path, pattern) or path.startswith(f"{pattern}/") for pattern in allowed)
+        assert any(seen), f"{path} is not in .dockerignore"
         assert (ROOT / path).exists(), path
 
 

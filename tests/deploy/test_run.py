@@ -29,6 +29,7 @@ class Started:
         others = ("ARMSTREAM__", "KAFKA_BOOTSTRAP_SERVERS")  # a broker of its own, which may be killed
         environment = {name: value for name, value in os.environ.items() if not name.startswith(others)}
         environment |= {"PYTHONPATH": str(ROOT / "processor"), "PYTHONUNBUFFERED": "1"}
+        environment |= {name: os.environ[name] for name in ("ARMSTREAM__CORE",) if name in os.environ}  # .ci/run's
         command = [sys.executable, "-m", "deploy.run", "--plain", "--data", str(folder / "data"), *arguments]
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
