@@ -28,7 +28,7 @@ COPY --from=build /built /
 SOMEBODY_ELSES = "FROM scratch\nCOPY content /\n"
 
 
-BUILD_SECONDS = 900
+BUILD_SECONDS = 1_200
 ALONE = ("run", "--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp")
 
 
