@@ -17,6 +17,8 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from armstream.core import which_runs
+from armstream.settings import load
 from deploy.kafka.broker import Broker, start_kafka
 from deploy.kafka.java_cluster import start_cluster
 from deploy.kafka.node import Proxied, free_port
@@ -29,7 +31,8 @@ from tests.faults.trial import Fault, attempt
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.faults",
-        description="Faults by a seeded schedule; each trial is derived again from the log.",
+        description="Faults by a seeded schedule; each trial is derived again from the log. Processors run on the "
+        "native core where it is built, with ARMSTREAM__CORE=python on the Python stages.",
         epilog="example: python -m tests.faults --minutes 10 --seed 1",
     )
     parser.add_argument("--minutes", type=float, default=10.0, help="no new trial after that; 0 makes one trial")
@@ -44,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     faults = [NAMES[name] for name in options.fault] if options.fault else list(FAULTS)
     _say(f"seed {seed}")
+    core = {name: value for name, value in os.environ.items() if name == "ARMSTREAM__CORE"}
+    _say(which_runs(load(None, core).core))
     with ExitStack() as started:
         sites = _start(faults, started)
         until = time.monotonic() + options.minutes * 60
