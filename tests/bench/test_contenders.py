@@ -35,3 +35,11 @@ def test_a_tag_that_names_nobody_is_refused_and_a_beginning_takes_all_that_begin
         contenders.here(unsaid, ["storm"])
     assert [one.tag for one in contenders.here(unsaid, ["nai", "floor"])] == ["naive", "floor"]
     assert all(one.is_armstream for one in contenders.here(unsaid, ["armstream"]))
+
+
+def test_the_floor_in_c_is_not_measured_where_there_is_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(NotHere, match="no contender client-floor here: there are floor"):
+        contenders.here(said.append, ["floor", "client-floor"])
+    assert said == ["not measured: client-floor: there is no C compiler"]
