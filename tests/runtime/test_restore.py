@@ -1,6 +1,7 @@
 """What a restore makes of snapshots, without Kafka: a position has the pages that it says, or nothing goes on."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -56,12 +57,16 @@ def test_pages_that_are_missing_or_of_nobody_stop_the_restore(snapshots: list[An
         pages.refuse()
 
 
-@pytest.fixture
-def restorer() -> Iterator[Restorer]:
+IS_BUILT = find_spec("armstream._native") is not None
+NATIVE = pytest.param("native", marks=pytest.mark.skipif(not IS_BUILT, reason="the native core is not built here"))
+
+
+@pytest.fixture(params=["python", NATIVE])
+def restorer(request: pytest.FixtureRequest) -> Iterator[Restorer]:
     client = {"bootstrap.servers": "127.0.0.1:1", "group.id": "g", "log_level": 0}
     consumer = Consumer(client)
     watch = cast(Watch, SimpleNamespace(identity=Identity("g", {}, 4)))
-    restorer = Restorer(Settings(), consumer, watch, client)
+    restorer = Restorer(Settings(core=request.param), consumer, watch, client)
     yield restorer
     restorer.close()
     consumer.close()
