@@ -60,8 +60,10 @@ def _which_core(image: str, build_log: str) -> list[str]:
     """Why the image has no native core, as the build said it, else what its processor says itself."""
     # Docker colours the line; there is none where the layer was there already.
     why = [line[line.index(NOT_BUILT) :] for line in build_log.splitlines() if NOT_BUILT in line]
-    run = ("run", "--rm", "--network", "none", "--entrypoint", "python", image, "-c", WHICH_RUNS)
-    return why or [_docker(*run).stdout.strip()]
+    if why:
+        return why
+    said = _docker("run", "--rm", "--network", "none", "--entrypoint", "python", image, "-c", WHICH_RUNS)
+    return [(said.stdout or said.stderr).strip()]
 
 
 def pip_arguments(configuration: str, environment: Mapping[str, str]) -> dict[str, str]:
