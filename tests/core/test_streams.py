@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("armstream._native", reason="the native core is not built here")
 
-from armstream.core import rules, state
+from armstream.core import rules
 from armstream.stages.facts import BanditRegistry
 from tests.core.streams import NOTHING_USUAL, SOME_USUAL
 from tests.core.task import OnCore, OnStages, records_of
@@ -44,7 +44,7 @@ def test_where_nothing_is_usual_the_stages_get_long_runs_and_no_bandit_changes_i
         return count
 
     monkeypatch.setattr(rules.Rulebook, "fields_of", counted("to the core", rules.Rulebook.fields_of))
-    monkeypatch.setattr(state, "bandit_of", counted("to the stages", state.bandit_of))
+    monkeypatch.setattr("armstream.core.state.bandit_of", counted("to the stages", rules.bandit_of))
     core = OnCore(stream.limits, BanditRegistry(stream.rules))
     monkeypatch.setattr(core.intake, "read", counted("runs", core.intake.read))
     records = records_of(stream.whole(6_000))
