@@ -197,8 +197,8 @@ def test_a_record_is_read_as_the_event_that_was_written(name: str, data: st.Data
 def test_the_usual_record_is_read_in_straight_lines(name: str, read: Any, data: st.DataObject) -> None:
     """Else the comparisons with the slow path would compare it with itself."""
     values = data.draw(USUAL_RECORDS[name])
-    if name == "PositionSnapshot":
-        values |= {"waiting": [], "paged": None, "final_close_id": None}
+    for waits in values.get("waiting", ()):
+        waits["source"]["headers"] = []
     assert exact(read(framed(name, avro(PARSED[name], values)))) == exact(event_of(SCHEMAS[name], values))
 
 

@@ -22,6 +22,7 @@ from armstream.events import (
     DecisionSnapshot,
     ExecType,
     Fill,
+    Paged,
     Phase,
     PositionClose,
     PositionFill,
@@ -32,6 +33,7 @@ from armstream.events import (
     RewardArm,
     Side,
     Signal,
+    Source,
     WaitingClose,
     WeightVector,
 )
@@ -63,6 +65,7 @@ _CLOSE: Final = struct.Struct("<ddHHIddBB")  # quantity, price, ts_event, fees, 
 _POSITION: Final = struct.Struct("<HHIBddB")  # ts_last, counted, filled_quantity, filled_weight, side
 _POSITION_FILL: Final = struct.Struct("<ddddHHI")  # quantity, price, fees, weight, ts_event
 _REWARD_READ: Final = struct.Struct("<dddBB")  # quantity, reward_bps, weight, applied, counted
+_WAITING_CLOSE: Final = struct.Struct("<dddddHHI")  # quantity, price, fees, slippage, left, ts_event
 _TIME: Final = struct.Struct("<HHI")
 _SOURCES: Final[Mapping[bytes, PropensitySource]] = {
     b"\2\0": "UNKNOWN",
@@ -71,6 +74,7 @@ _SOURCES: Final[Mapping[bytes, PropensitySource]] = {
     b"\2\6": "NONE",
 }
 _SHIFTS: Final = (0, 7, 14, 21, 28, 35, 42, 49)
+_NO_WAITING: Final[tuple[WaitingClose, ...]] = ()
 _DOUBLE: Final = struct.Struct("<d")
 _FOUR_DOUBLES: Final = struct.Struct("<4d")
 _DOUBLES: Final = tuple(struct.Struct(f"<{count}d") for count in range(1_001))  # as many as a decision may list
@@ -241,8 +245,8 @@ def read_reward(record: bytes) -> Reward:
 
 
 def read_position_snapshot(record: bytes) -> PositionSnapshot:
-    """The PositionSnapshot in `record`, whose header is not looked at. Raises UNUSUAL, also where a close waits, it has
-    pages or a close was final."""
+    """The PositionSnapshot in `record`, whose header is not looked at. Raises UNUSUAL, also where a close came early
+    with headers."""
     bandit_id, at = _name_at(record, 10)
     position_id, at = _text_at(record, at)
     low, middle, high, counted, filled_quantity, filled_weight, side = _POSITION.unpack_from(record, at)
@@ -257,9 +261,14 @@ def read_position_snapshot(record: bytes) -> PositionSnapshot:
         decision, at = _decision_at(record, at)
     elif some:
         raise Unusual
-    if record[at : at + 3] != b"\0\0\0":
-        raise Unusual
-    schema_version, at = _long_at(record, at + 3)
+    waiting, paged, final_close_id = _NO_WAITING, None, None
+    if record[at : at + 3] == b"\0\0\0":
+        at += 3
+    else:
+        waiting, at = _waiting_at(record, at)
+        paged, at = _paged_at(record, at)
+        final_close_id, at = _optional_text_at(record, at)
+    schema_version, at = _long_at(record, at)
     if at != len(record) or schema_version >= 1 << 31 or open_from >= 1 << 31:
         raise Unusual
     return PositionSnapshot(
@@ -275,11 +284,52 @@ def read_position_snapshot(record: bytes) -> PositionSnapshot:
         open_from,
         open_left,
         decision,
-        (),
-        None,
-        None,
+        waiting,
+        paged,
+        final_close_id,
         schema_version,
     )
+
+
+def _waiting_at(record: bytes, at: int) -> tuple[tuple[WaitingClose, ...], int]:
+    count, at = _long_at(record, at)
+    if count == 0:
+        return _NO_WAITING, at
+    waiting = []
+    for _ in range(count):
+        event_id, at = _text_at(record, at)
+        quantity, price, fees, slippage, left, low, middle, high = _WAITING_CLOSE.unpack_from(record, at)
+        topic, at = _name_at(record, at + 48)
+        partition, at = _long_at(record, at)
+        offset, at = _long_at(record, at)
+        key, at = _optional_bytes_at(record, at)
+        value, at = _optional_bytes_at(record, at)
+        (slippage_in_price,) = _DOUBLE.unpack_from(record, at + 1)
+        if record[at] or partition >= 1 << 31:  # it has headers, or no partition
+            raise Unusual
+        at += 9
+        source = Source(topic, partition, offset, key, value)
+        ts_event = _LOW[low] + _MIDDLE[middle] + (_highs.get(high) or _learn_high(high))
+        waiting.append(
+            WaitingClose(event_id, quantity, price, fees, slippage, left, ts_event, source, slippage_in_price)
+        )
+    if record[at]:
+        raise Unusual
+    return tuple(waiting), at + 1
+
+
+def _paged_at(record: bytes, at: int) -> tuple[Paged | None, int]:
+    some = record[at]
+    if some == 0:
+        return None, at + 1
+    if some != 2:
+        raise Unusual
+    pages, at = _long_at(record, at + 1)
+    fills, at = _long_at(record, at)
+    closes, at = _long_at(record, at)
+    if max(pages, fills, closes) >= 1 << 31:
+        raise Unusual
+    return Paged(pages, fills, closes), at
 
 
 def read_position_page(record: bytes) -> PositionPage:
@@ -420,6 +470,17 @@ def _optional_text_at(record: bytes, at: int) -> tuple[str | None, int]:
     if some != 2:
         raise Unusual
     return _text_at(record, at + 1)
+
+
+def _optional_bytes_at(record: bytes, at: int) -> tuple[bytes | None, int]:
+    some = record[at]
+    if some == 0:
+        return None, at + 1
+    if some != 2:
+        raise Unusual
+    size, at = _long_at(record, at + 1)
+    end = at + size
+    return record[at:end], end
 
 
 def _text_at(record: bytes, at: int) -> tuple[str, int]:

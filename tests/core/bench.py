@@ -1,4 +1,5 @@
-"""What the native core costs beside the Python stages, without Kafka: `python -m tests.core.bench`.
+"""What the native core costs beside the Python stages, without Kafka: `python -m tests.core.bench`; with `--unusual`,
+where nothing is usual, or little.
 
 Law: both get the same records in the same batches and give the same bytes, which is compared first; time is the
 processor's, in turns; memory is what the process holds, each in a process of its own.
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 
 from armstream.events import Close, Fill, Input
 from armstream.stages.facts import BanditRegistry, TaskLimits
+from tests.core.streams import NOTHING_USUAL, SOME_USUAL, Stream
 from tests.core.task import OnCore, OnStages, records_of
 from tests.runtime.records import ReadRecord
 from tests.stages.bench import BATCH, recorded
@@ -41,11 +43,11 @@ CONTENDERS: dict[str, Callable[[], Task]] = {
 }
 
 
-def apply(task: Task, batches: Sequence[list[ReadRecord]]) -> float:
+def apply(task: Task, batches: Sequence[list[ReadRecord]], untimed: int = 1) -> float:
     """CPU seconds of reading, applying and writing all but the first batch, which makes the bandits; each committed."""
     started = process_time()
     for number, batch in enumerate(batches):
-        if number == 1:
+        if number == untimed:
             started = process_time()
         _, task.next_offset, _ = task.publish(batch)
         task.pipeline.commit()
@@ -111,7 +113,31 @@ def recorded_from(first: int, pairs: int) -> list[Input]:
     return moved
 
 
+def ratio(stream: Stream, count: int, rounds: int) -> float:
+    """How many times the rate of the Python stages the core has, by the least CPU time of each over rounds in turns:
+    what else runs on a machine only ever adds to it. In the second batch bandits become what the stages have, once."""
+    records = records_of(stream.whole(count))
+    batches = [records[at : at + BATCH] for at in range(0, len(records), BATCH)]
+    registry = BanditRegistry(stream.rules)
+    ours, theirs = [], []
+    for _ in range(rounds):
+        theirs.append(apply(OnStages(stream.limits, registry), batches, 2))
+        ours.append(apply(OnCore(stream.limits, registry), batches, 2))
+    return min(theirs) / min(ours)
+
+
+def unusual() -> None:
+    """Prints the ratio of each stream."""
+    for title, streams in (("nothing usual", NOTHING_USUAL), ("some usual", SOME_USUAL)):
+        for name, stream in streams.items():
+            sys.stdout.write(f"{title}: {name}: {ratio(stream, 5 * BATCH, ROUNDS):.2f} times the Python stages\n")
+            sys.stdout.flush()
+
+
 def main() -> None:
+    if sys.argv[1:] == ["--unusual"]:
+        unusual()
+        return
     if len(sys.argv) > 1:
         hold(sys.argv[1])
         return

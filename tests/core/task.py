@@ -5,6 +5,7 @@ from typing import Any
 
 from armstream.codec import decode, encode
 from armstream.core.pipeline import CorePipeline
+from armstream.core.runs import Runs
 from armstream.core.state import CoreState
 from armstream.events import (
     BanditSnapshot,
@@ -99,12 +100,14 @@ class OnStages(Lives):
 
 
 class OnCore(Lives):
-    """`hands_over`: every event goes through the stages, over the core's state."""
+    """`hands_over`: every event goes through the stages, over the core's state. `runs`: how many go at once."""
 
-    def __init__(self, limits: TaskLimits, registry: BanditRegistry, hands_over: bool = False) -> None:
+    def __init__(
+        self, limits: TaskLimits, registry: BanditRegistry, hands_over: bool = False, runs: Runs | None = None
+    ) -> None:
         super().__init__(limits, registry)
-        self.hands_over = hands_over
-        self.pipeline = CorePipeline(self._state())
+        self.hands_over, self.runs = hands_over, runs
+        self.pipeline = CorePipeline(self._state(), runs)
 
     def _state(self) -> CoreState:
         return CoreState(self.limits, self.registry, 0, 1, MAX_RECORD_BYTES, MAX_FUTURE_MICROS)
@@ -120,7 +123,7 @@ class OnCore(Lives):
         return publication.records, after, (outcomes, measured.clipped, sorted(measured.rewards_bps))
 
     def restart(self) -> None:
-        self.pipeline = CorePipeline(self._state())
+        self.pipeline = CorePipeline(self._state(), self.runs)
         for value in self.values():
             if not self.pipeline.state.restore_record(value):
                 restore(self.pipeline.state, value)

@@ -118,7 +118,7 @@ def test_a_panic_names_its_record_as_any_fault_does_and_a_signal_passes(
         raise panic("index out of bounds")
 
     _, core = tasks(TaskLimits(), learning_rules(), hands_over=True)
-    monkeypatch.setattr(CoreState, "look_away", fail)
+    monkeypatch.setattr(CoreState, "give_back", fail)
     with pytest.raises((ApplyFailure, panic)) as failure:
         core.publish(records_of([fill("f0", "p0")]))
     assert type(failure.value) is (ApplyFailure if is_named else panic)

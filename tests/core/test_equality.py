@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from armstream.codec import decode
+from armstream.core.runs import Runs
 from armstream.events import Input, WeightVector
 from armstream.learning import LearningSettings
 from armstream.stages.facts import BanditRegistry, TaskLimits
@@ -79,14 +80,23 @@ def assert_same_batch(stages: OnStages, core: OnCore, events: Sequence[Input], s
     return by_stages
 
 
-def tasks(limits: TaskLimits, rules: LearningSettings, hands_over: bool = False) -> tuple[OnStages, OnCore]:
+def tasks(
+    limits: TaskLimits, rules: LearningSettings, hands_over: bool = False, runs: Runs | None = None
+) -> tuple[OnStages, OnCore]:
     registry = BanditRegistry(rules)
-    return OnStages(limits, registry), OnCore(limits, registry, hands_over)
+    return OnStages(limits, registry), OnCore(limits, registry, hands_over, runs)
 
 
 @examples(300)
 @given(
-    histories() | crowds(), splits, steps, st.sampled_from(MORE_RULES), limits(), st.sampled_from((False, False, True))
+    histories() | crowds(),
+    splits,
+    steps,
+    st.sampled_from(MORE_RULES),
+    limits(),
+    st.sampled_from((False, False, True)),
+    st.integers(1, 5),
+    st.sampled_from((1, 3, 7)),
 )
 def test_the_core_publishes_what_the_stages_publish(
     events: list[Input],
@@ -95,19 +105,21 @@ def test_the_core_publishes_what_the_stages_publish(
     rules: LearningSettings,
     near: dict[str, Any],
     hands_over: bool,
+    many: int,
+    run: int,
 ) -> None:
-    stages, core = tasks(short_rules(**near), rules, hands_over)
+    stages, core = tasks(short_rules(**near), rules, hands_over, Runs(many=many, least=run, most=2 * run))
     for number, batch in enumerate(cut(events, sizes)):
         assert_same_batch(stages, core, batch, steps[number] if number < len(steps) else "")
 
 
 @examples(200)
-@given(st.binary(min_size=40, max_size=900), steps, st.sampled_from(MORE_RULES), st.integers(1, 9))
+@given(st.binary(min_size=40, max_size=900), steps, st.sampled_from(MORE_RULES), st.integers(1, 9), st.integers(1, 5))
 def test_decisions_with_signals_teach_the_core_what_they_teach_the_stages(
-    drawn: bytes, steps: list[str], rules: LearningSettings, size: int
+    drawn: bytes, steps: list[str], rules: LearningSettings, size: int, many: int
 ) -> None:
     rules = replace(rules, reward_bound_bps=20.0) if rules.reward_bound_bps == 100.0 else rules
-    stages, core = tasks(TaskLimits(), rules)
+    stages, core = tasks(TaskLimits(), rules, runs=Runs(many=many, least=3))
     engine, choices = Engine(list(ARMS), ("new", "newer")), Choices(drawn)
     for number in range(12):
         batch = [engine.next(choices) for _ in range(size)]

@@ -9,19 +9,22 @@ from typing import Any, Final
 
 from armstream.codec import encode, encode_audited, encode_dead_letter
 from armstream.core.published import BEGUN_ANEW, Measured, Output, Published
+from armstream.core.runs import Runs
 from armstream.core.state import CoreState
 from armstream.events import Close, CommandApplied, Fill, Input, Reward, Source
 from armstream.keys import page_key
 from armstream.stages.bandit import weight_vector
 from armstream.stages.pipeline import ApplyFailure, Batch, BatchByBatch
 
-# Where the core stops: at a record that is unusual; at what is due after one; at one whose bandit the stages have.
-_EVENT, _DUE, _OUT = 1, 2, 3
 _SOURCES: Final = ("", "LOGGED", "CURRENT", "NONE")  # of a reward's propensity, "" where it was not applied
 
 
 class CorePipeline(BatchByBatch[CoreState]):
     """Applies batches of records to one task's state in the core."""
+
+    def __init__(self, state: CoreState, runs: Runs | None = None) -> None:
+        super().__init__(state)
+        self._runs = runs or Runs()
 
     def apply(
         self,
@@ -38,7 +41,8 @@ class CorePipeline(BatchByBatch[CoreState]):
         only `rollback` is left.
         """
         self._begin()
-        return _CoreBatch(self._state, records, next_offset, read, source_of, hands_over).run()
+        hands_over = hands_over or bool(self._state.to_begin_anew)
+        return _CoreBatch(self._state, self._runs, records, next_offset, read, source_of).run(hands_over)
 
 
 class _CoreBatch:
@@ -47,34 +51,34 @@ class _CoreBatch:
     def __init__(
         self,
         state: CoreState,
+        runs: Runs,
         records: Sequence[Any],
         next_offset: Mapping[str, int],
         read: Callable[[Sequence[Any]], Sequence[Input]],
         source_of: Callable[[Any], Source],
-        hands_over: bool,
     ) -> None:
-        self._state, self._core = state, state.core
+        self._state, self._core, self._runs = state, state.core, runs
         self._records, self._topics, self._read = records, list(next_offset), read
         self._stages = Batch(state, len(records), lambda index: source_of(records[index]))
         self._audited = self._buried = self._clipped = 0  # of what the stages gave, that is published
         self._dead_letters: list[Output] = []
         self._measured = Measured()
-        self._core.start(records, self._topics, [*next_offset.values()], hands_over or bool(state.to_begin_anew))
+        self._at = 0  # the record that the stages have
+        self._core.start(records, self._topics, [*next_offset.values()])
 
-    def run(self) -> Published:
+    def run(self, hands_over: bool) -> Published:
         core = self._core
         try:
+            behind = self._by_stages(0, len(self._records)) if hands_over else 0
             while (stopped := core.go_on()) is not None:
-                index, what = stopped
-                try:
-                    if what == _OUT:
-                        self._state.settle()
-                    else:
-                        self._by_stages(index, what == _EVENT)
-                    self._state.look_away()
-                except BaseException as failure:
-                    _demand_fault(failure)
-                    raise ApplyFailure(index) from failure
+                index, is_due = stopped
+                self._runs.note_usual(index - behind)
+                count = self._runs.next()
+                if is_due:
+                    self._end_due(index)
+                    index, count = index + 1, count - 1
+                behind = self._by_stages(index, count)
+            self._runs.note_usual(len(self._records) - behind)
         except ApplyFailure:
             raise
         except BaseException as failure:
@@ -82,40 +86,63 @@ class _CoreBatch:
             raise ApplyFailure(core.at) from failure
         return self._published()
 
-    def _by_stages(self, index: int, is_event: bool) -> None:
-        state, stages, record = self._state, self._stages, self._records[index]
-        state.forget_pages()
-        if not is_event:
-            stages.expire(index, record.key().decode())
-        else:
-            if index == 0:
+    def _by_stages(self, first: int, count: int) -> int:
+        """They apply so many records, or as many as there are. Gives the place behind them."""
+        state, stages, records = self._state, self._stages, self._records[first : first + count]
+        if not records:
+            return first
+        self._at = first
+        try:
+            self._core.hand_over(count)
+            state.look()
+            if first == 0:
                 stages.begin_anew()
-            (event,) = self._read([record])
-            stages.apply(index, event)
-            reached = event.ts_event if isinstance(event, Fill | Close) else None
-            self._core.note_outcome(index, stages.outcomes[index], reached)
-        self._take_over(record)
+            events = self._read(records)
+            for self._at, event in enumerate(events, first):
+                stages.apply(self._at, event)
+            behind = first + len(records)
+            times = [event.ts_event if isinstance(event, Fill | Close) else None for event in events]
+            self._core.note_outcomes(first, bytes(stages.outcomes[first:behind]), times)
+            self._give_back()
+        except BaseException as failure:
+            _demand_fault(failure)
+            raise ApplyFailure(self._at) from failure
+        return behind
 
-    def _take_over(self, record: Any) -> None:
-        """What the stages gave since is published at its place."""
+    def _end_due(self, index: int) -> None:
+        """What is due after a record that the core applied."""
+        try:
+            self._state.look()
+            self._stages.expire(index, self._records[index].key().decode())
+            self._give_back()
+        except BaseException as failure:
+            _demand_fault(failure)
+            raise ApplyFailure(index) from failure
+
+    def _give_back(self) -> None:
+        """The core goes on with what the stages left, and what they gave is published at its place."""
+        self._state.give_back()
         stages, core, measured = self._stages, self._core, self._measured
         audit, letters = stages.audit[self._audited :], stages.dead_letters[self._buried :]
         if not (audit or letters):
             return
-        cut = core.cut()
+        audit_indexes = stages.audit_indexes[self._audited :]
+        letter_indexes = stages.dead_letter_indexes[self._buried :]
+        cuts = {index: core.cut(index) for index in sorted({*audit_indexes, *letter_indexes})}
         clipped = {place - self._audited for place in stages.clipped[self._clipped :]}
-        for place, audited in enumerate(audit):
-            core.rewards.append({"key": audited.bandit_id.encode(), "value": encode_audited(audited, cut)})
+        publish = core.rewards.append
+        for place, (index, audited) in enumerate(zip(audit_indexes, audit, strict=True)):
+            publish({"key": audited.bandit_id.encode(), "value": encode_audited(audited, cuts[index])})
             if isinstance(audited, Reward):
                 measured.rewards_bps.append(audited.reward_bps)
-                measured.appended_ms.append(record.timestamp()[1])
+                measured.appended_ms.append(self._records[index].timestamp()[1])
                 measured.sources[audited.propensity_source or ""] += 1
                 if audited.applied:
                     core.note_window(audited.bandit_id, place in clipped)
             else:
                 self._note_command(audited)
-        for letter in letters:
-            self._dead_letters.append({"key": letter.source.key, "value": encode_dead_letter(letter, cut)})
+        for index, letter in zip(letter_indexes, letters, strict=True):
+            self._dead_letters.append({"key": letter.source.key, "value": encode_dead_letter(letter, cuts[index])})
             measured.dead_letters[letter.error_class] += 1
         measured.clipped += len(clipped)
         self._audited, self._buried = len(stages.audit), len(stages.dead_letters)
@@ -128,7 +155,6 @@ class _CoreBatch:
 
     def _published(self) -> Published:
         state, core, measured = self._state, self._core, self._measured
-        state.settle()
         offsets, reached, outcomes, topic_of = core.ends()
         pages, forgotten_pages = state.changed_pages()
         positions, forgotten = core.changed_positions()

@@ -1,18 +1,16 @@
 """The core's state behind the interface of TaskState, so that the Python stages apply what is unusual over it.
 
-Law: there is one state and one overlay, the core's. Objects are made when a stage asks for them; what a stage changed
-is the core's again when its event has ended.
+Law: there is one state and one overlay, the core's. Objects are made when a stage asks for them, and what the stages
+changed is given back before the core goes on.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
-
-from msgspec import structs
+from typing import Any, cast
 
 from armstream import _native
 from armstream.codec import HEADERS, decode, encode
-from armstream.core.rules import learner_of, numbers_of, rules_of
+from armstream.core.rules import Rulebook, bandit_of
 from armstream.events import (
     BanditSnapshot,
     Close,
@@ -23,69 +21,15 @@ from armstream.events import (
     WaitingClose,
     WeightVector,
 )
-from armstream.keys import page_key, position_key
-from armstream.learning import Learner
-from armstream.rules import rule_named
+from armstream.keys import page_key
 from armstream.runtime.intake import mark_unreadable
 from armstream.stages.facts import BanditRegistry, TaskLimits
-from armstream.stages.state import NEVER_YET, Bandit, H, Hints, TaskState, is_flat
-
-if TYPE_CHECKING:
-    from armstream._native import Fields, Numbers
+from armstream.stages.state import Bandit, H, Hints, TaskState, is_flat
 
 _SENT = (Fill, Close, Reward, WeightVector, BanditSnapshot, PositionSnapshot)
 _BANDIT_HEADER, _POSITION_HEADER = HEADERS[BanditSnapshot], HEADERS[PositionSnapshot]
 
-_LATEST = NEVER_YET - 1  # as 64 bits hold it: behind every event too
-
-T = TypeVar("T", bound=tuple[object, ...])
-
-
-class CoreHints(Generic[T]):
-    """A heap of the core's, of which the first is seen."""
-
-    __slots__ = ("_first", "_pop")
-
-    def __init__(self, first: Any, pop: Any) -> None:
-        self._first, self._pop = first, pop
-
-    def __len__(self) -> int:
-        return self._first() is not None
-
-    def __getitem__(self, index: int, /) -> T:
-        first = self._first()
-        if first is None or index:
-            raise IndexError("there is no such hint")
-        return cast(T, first)
-
-    def pop(self) -> T:
-        return cast(T, self._pop())
-
-
-class CoreBandit(Bandit):
-    """A bandit as the core has it, for one event; its learner is made when somebody looks at it."""
-
-    __slots__ = ("_learner", "arms_were", "numbers", "settings_were")
-
-    def __init__(self, bandit_id: str) -> None:
-        self._learner: Learner | None = None
-        self.numbers: Numbers | None = None  # of the learner, until it is made
-        super().__init__(bandit_id)
-        self.settings_were = self.settings
-        self.arms_were: tuple[object, object] = (self.arm_index, self.added_versions)
-
-    @property
-    def learner(self) -> Learner | None:
-        if self.numbers is not None:
-            assert self.settings is not None  # its learner was made by them
-            assert self.rule is not None
-            self._learner = learner_of(self.settings, self.rule, tuple(self.arm_index), self.numbers)
-            self.numbers = None
-        return self._learner
-
-    @learner.setter
-    def learner(self, learner: Learner | None) -> None:
-        self._learner, self.numbers = learner, None
+Counts = tuple[int, int, int, int, int, int]
 
 
 class CoreState(TaskState):
@@ -109,100 +53,71 @@ class CoreState(TaskState):
             "max_future_micros": max_future_micros,
         }
         headers = {event_type.__name__: HEADERS[event_type] for event_type in _SENT}
-        self.core = _native.Core(number, partitions, given, headers, encode, numbers_of, mark_unreadable)
-        self._looked: dict[str, CoreBandit] = {}
-        self._views: dict[str, CoreBandit] = {}
-        self._owned: set[str] = set()
-        self._rules: dict[int, tuple[object, _native.Rules]] = {}  # by id of settings, which are held
-        self._known_json: dict[tuple[str, str], _native.Rules | None] = {}
+        self._rulebook = Rulebook()
+        self.core = _native.Core(number, partitions, given, headers, encode, self._rulebook.fields_of, mark_unreadable)
         super().__init__(limits, registry)
-        self.waiting = CoreHints(self.core.first_task_waiting, self.core.pop_task_waiting)
+        self.waiting = self.core.task_hints()
 
-    # Counts.
-
-    @property
-    def bandit_count(self) -> int:
-        return self.core.bandit_count
-
-    @bandit_count.setter
-    def bandit_count(self, count: int) -> None:
-        self.core.bandit_count = count
-
-    @property
-    def learner_count(self) -> int:
-        return self.core.learner_count
-
-    @learner_count.setter
-    def learner_count(self, count: int) -> None:
-        self.core.learner_count = count
-
-    @property
-    def position_count(self) -> int:
-        return self.core.position_count
-
-    @position_count.setter
-    def position_count(self, count: int) -> None:
-        self.core.position_count = count
-
-    @property
-    def finished_count(self) -> int:
-        return self.core.finished_count
-
-    @finished_count.setter
-    def finished_count(self, count: int) -> None:
-        self.core.finished_count = count
-
-    @property
-    def open_position_count(self) -> int:
-        return self.core.open_position_count
-
-    @open_position_count.setter
-    def open_position_count(self, count: int) -> None:
-        self.core.open_position_count = count
-
-    @property
-    def waiting_close_count(self) -> int:
-        return self.core.waiting_close_count
-
-    @waiting_close_count.setter
-    def waiting_close_count(self, count: int) -> None:
-        self.core.waiting_close_count = count
-
-    # Reading.
+    # Reading. What is found is kept while the stages have the state: of bandits in _touched and _bandits, of positions
+    # in _changed and _positions.
 
     def bandit(self, bandit_id: str) -> Bandit | None:
-        view = self._views.get(bandit_id) or self._looked.get(bandit_id)
-        if view is None:
-            fields = self.core.bandit(bandit_id)
-            if fields is None:
-                return None
-            view = self._looked[bandit_id] = self._view(bandit_id, fields)
-        return view
+        return self._touched.get(bandit_id) or self._bandits.get(bandit_id) or self._found(bandit_id)
+
+    def _found(self, bandit_id: str) -> Bandit | None:
+        found = self.core.bandit(bandit_id)
+        if found is None:
+            return None
+        bandit = self._bandit_of(bandit_id, found)
+        if bandit is not found:
+            self.core.keep_bandit(bandit_id, bandit)
+        known = self._touched if self.core.is_touched(bandit_id) else self._bandits
+        known[bandit_id] = bandit
+        return bandit
+
+    def _bandit_of(self, bandit_id: str, found: Any) -> Bandit:
+        return found if isinstance(found, Bandit) else self._with_hints(bandit_of(bandit_id, found))
+
+    def _with_hints(self, bandit: Bandit) -> Bandit:
+        bandit.finished, bandit.waiting = self.core.hints(bandit.bandit_id)
+        return bandit
 
     def touched(self, bandit_id: str) -> Bandit | None:
-        view = self._views.get(bandit_id)
-        if view is not None:
-            return view
+        bandit = self._touched.get(bandit_id)
+        if bandit is not None:
+            return bandit
         return self.touch(bandit_id) if self.core.is_touched(bandit_id) else None
 
     def bandits(self) -> Iterator[Bandit]:
         for name in self.core.names():
-            bandit = self.bandit(name)
-            if bandit is not None:
-                yield bandit
+            yield self._bandit_of(name, self.core.bandit(name))  # which does not become an object for that
+
+    def with_most_finished(self) -> list[Bandit]:
+        found = [self.bandit(name) for name in self.core.names_with_most_finished()]
+        return [bandit for bandit in found if bandit is not None]
 
     def position(self, key: str) -> PositionSnapshot | None:
+        if key in self._changed:
+            return self._changed[key]
+        found = self._positions.get(key)
+        return self._read(key) if found is None else found
+
+    def _read(self, key: str) -> PositionSnapshot | None:
         found = self.core.position(key)
         if isinstance(found, bytes):
             found = decode(found)
-        assert found is None or isinstance(found, PositionSnapshot)
+        if found is None:
+            return None
+        assert isinstance(found, PositionSnapshot)
+        self._positions[key] = found
         return found
 
     def find(self, bandit_id: str, position_id: str) -> tuple[str, PositionSnapshot | None]:
-        key = position_key(bandit_id, position_id)
+        key = bandit_id + "\0" + position_id
         return key, self.position(key)
 
     def held(self, bandit_id: str) -> list[PositionSnapshot]:
+        self._give_positions()
         found = [self.position(key) for key in self.core.maybe_held(bandit_id)]
         held = [position for position in found if position is not None and not is_flat(position)]
         return sorted(held, key=lambda position: (position.ts_last, position.position_id))
@@ -210,35 +125,26 @@ class CoreState(TaskState):
     # Writing.
 
     def touch(self, bandit_id: str) -> Bandit:
-        view = self._views.get(bandit_id)
-        if view is None:
-            view = self._views[bandit_id] = self._view(bandit_id, self.core.touch(bandit_id))
-        return view
-
-    def own_learner(self, bandit: Bandit) -> Learner:
-        learner = super().own_learner(bandit)
-        self._owned.add(bandit.bandit_id)
-        return learner
-
-    def put(self, key: str, before: PositionSnapshot | None, after: PositionSnapshot) -> None:
-        super().put(key, before, after)  # which counts
-        self.core.put_position(key, after)
-
-    def keep_terms(self, position: PositionSnapshot, terms: Mapping[str, float]) -> None:
-        if position.decision is not None:
-            decision = structs.replace(position.decision, terms=terms)
-            key = position_key(position.bandit_id, position.position_id)
-            self.core.put_position(key, structs.replace(position, decision=decision))
-
-    def forget(self, key: str, before: PositionSnapshot) -> None:
-        super().forget(key, before)
-        self.core.put_position(key, None)
+        bandit = self._touched.get(bandit_id)
+        if bandit is not None:
+            return bandit
+        found = self.bandit(bandit_id)
+        if found is not None and bandit_id in self._touched:
+            return found
+        if found is None:
+            bandit = self._with_hints(Bandit(bandit_id))
+            self.bandit_count += 1
+        else:
+            bandit = found.copy()
+        self._touched[bandit_id] = bandit
+        self.core.touch(bandit_id, bandit, bandit.version)
+        return bandit
 
     def forget_bandit(self, bandit: Bandit) -> None:
         self.core.forget_bandit(bandit.bandit_id)
-        self._views.pop(bandit.bandit_id, None)
-        self._looked.pop(bandit.bandit_id, None)
-        self._owned.discard(bandit.bandit_id)
+        self.bandit_count -= 1
+        for known in (self._touched, self._bandits):
+            known.pop(bandit.bandit_id, None)
 
     def _note_finished(self, bandit: Bandit, position: PositionSnapshot) -> None:
         self.core.push_finished(bandit.bandit_id, position.ts_last, position.position_id)
@@ -247,21 +153,51 @@ class CoreState(TaskState):
         self.core.note_waiting(bandit.bandit_id, close.ts_event, close.event_id, position_id)
 
     def pop_hint(self, heap: Hints[H]) -> H:
-        assert isinstance(heap, CoreHints)  # it is this state's
+        assert isinstance(heap, _native.Hints)  # it is this state's
         return cast(H, heap.pop())
 
-    # Between a stage and the core.
+    # Between the stages and the core.
 
-    def settle(self) -> None:
-        """What events changed by the stages is the core's."""
-        for name, view in self._views.items():
-            self._put_back(name, view)
-        self._views.clear()
+    def look(self) -> None:
+        """The stages go on: what they knew may be other by now."""
+        self._forget_found()
+        self._take_counts()
+        self.forget_pages()
 
-    def look_away(self) -> None:
-        """The core goes on: what was only looked at may be other, what was changed is not until it is settled."""
-        self._looked.clear()
-        self._changed.clear()  # the core's, as `put` said
+    def give_back(self) -> None:
+        """The core goes on, with what the stages changed. A bandit stays the object that they had until the core needs
+        it, and so does a position until the batch ends."""
+        self._give_positions()
+        self.core.counts = self._counts()
+
+    def _give_positions(self) -> None:
+        if self._changed:
+            self.core.put_positions(self._changed)
+            self._positions = {}
+            self._changed = {}
+
+    def _counts(self) -> Counts:
+        return (
+            self.bandit_count,
+            self.learner_count,
+            self.position_count,
+            self.finished_count,
+            self.open_position_count,
+            self.waiting_close_count,
+        )
+
+    def _take_counts(self) -> None:
+        (
+            self.bandit_count,
+            self.learner_count,
+            self.position_count,
+            self.finished_count,
+            self.open_position_count,
+            self.waiting_close_count,
+        ) = self.core.counts
+
+    def _forget_found(self) -> None:
+        self._touched, self._bandits, self._positions = {}, {}, {}
 
     def forget_pages(self) -> None:
         """The pages of positions that the core forgot meanwhile."""
@@ -277,73 +213,10 @@ class CoreState(TaskState):
         pages = [page for page in self._changed_pages.values() if page is not None]
         return pages, [key for key, page in self._changed_pages.items() if page is None and key in self._page_keys]
 
-    def _view(self, bandit_id: str, fields: "Fields") -> CoreBandit:
-        numbers, paused, command_ids, cause_event_id, rules, (names, added_versions), learner, is_native = fields
-        view = CoreBandit(bandit_id)
-        (
-            view.version,
-            view.fill_watermark,
-            view.close_watermark,
-            view.floor,
-            view.ts_event,
-            view.forgotten_until,
-            view.finished_count,
-            view.held_until,
-            view.choices_version,
-        ) = numbers
-        view.paused, view.command_ids, view.cause_event_id = paused, command_ids, cause_event_id
-        if rules is not None:
-            settings = rules.settings
-            view.rule, view.settings = rule_named(settings.algorithm), settings
-            view.settings_json = rules.settings_json
-            view.estimator = view.rule.published_estimator(settings)
-            view.arm_index = {name: index for index, name in enumerate(names)}
-            view.added_versions = dict(zip(names, added_versions, strict=True))
-            if is_native:
-                view.numbers = learner
-            else:
-                view.learner = learner
-                view.owns_learner = bandit_id in self._owned
-        view.settings_were, view.arms_were = view.settings, (view.arm_index, view.added_versions)
-        core = self.core
-        view.finished = CoreHints(lambda: core.first_finished(bandit_id), lambda: core.pop_finished(bandit_id))
-        view.waiting = CoreHints(lambda: core.first_waiting(bandit_id), lambda: core.pop_waiting(bandit_id))
-        return view
-
-    def _put_back(self, name: str, view: CoreBandit) -> None:
-        numbers = (
-            view.version,
-            view.fill_watermark,
-            view.close_watermark,
-            view.floor,
-            view.ts_event,
-            view.forgotten_until,
-            view.finished_count,
-            min(view.held_until, _LATEST),
-            view.choices_version,
-        )
-        has_other_arms = (view.arm_index, view.added_versions) != view.arms_were
-        arms = (list(view.arm_index), list(view.added_versions.values())) if has_other_arms else None
-        rules = None if view.settings is view.settings_were else self._rules_of(view)
-        learner = view.learner if view.owns_learner else None
-        self.core.put_bandit(name, numbers, view.paused, view.command_ids, view.cause_event_id, rules, arms, learner)
-
-    def _rules_of(self, bandit: Bandit) -> _native.Rules:
-        settings, rule, learner = bandit.settings, bandit.rule, bandit.learner
-        assert settings is not None  # it was given a learner
-        assert rule is not None
-        assert learner is not None
-        known = self._rules.get(id(settings))
-        if known is None:
-            rules = rules_of(settings, rule, bandit.settings_json, learner)
-            known = self._rules[id(settings)] = settings, rules
-        return known[1]
-
     # A batch's beginning and its two ends.
 
     def begin(self) -> None:
         self.core.begin()
-        self._forget_views()
 
     def commit(self) -> None:
         self.forget_pages()
@@ -355,21 +228,19 @@ class CoreState(TaskState):
         to_begin = self.to_begin_anew.items()
         self.to_begin_anew = {name: was for name, was in to_begin if not self.core.is_touched(name)}
         self.core.commit()
-        self._drop_overlay()
-        self._forget_views()
+        self._end()
 
     def rollback(self) -> None:
         self.forget_pages()
         for key, pages in reversed(self._undo_pages):
             self._undo(key, pages)
         self.core.rollback()
-        self._drop_overlay()
-        self._forget_views()
+        self._end()
 
-    def _forget_views(self) -> None:
-        self._views.clear()
-        self._looked.clear()
-        self._owned.clear()
+    def _end(self) -> None:
+        self._drop_overlay()
+        self._forget_found()
+        self._take_counts()
 
     def shortest_window_micros(self) -> int:
         return self.core.shortest_window_micros()
@@ -382,38 +253,31 @@ class CoreState(TaskState):
         False where an object of it must be made first.
         """
         header = record[: len(_BANDIT_HEADER)]
+        restored: tuple[str, int] | bool = False
         if header == _POSITION_HEADER:
-            return self.core.restore_position(record) or False
-        if header != _BANDIT_HEADER or (said := self.core.settings_in(record)) is None:
-            return False
-        rules = self._known_json.get(said)
+            restored = self.core.restore_position(record) or False
+        elif header == _BANDIT_HEADER:
+            restored = self._restore_bandit_record(record)
+        self._take_counts()
+        return restored
+
+    def _restore_bandit_record(self, record: bytes) -> bool:
+        bandit_id = self.core.bandit_id_in(record)
+        settings = None if bandit_id is None else self.registry.of(bandit_id)
+        rules = None if settings is None else self._rulebook.rules_of(settings)
         return rules is not None and self.core.restore_bandit_record(record, rules)
 
     def restore_bandit(self, snapshot: BanditSnapshot) -> None:
-        bandit = Bandit(snapshot.bandit_id)
+        bandit = self.bandit(snapshot.bandit_id)  # there is one where positions came before it
+        if bandit is None:
+            bandit = self._with_hints(Bandit(snapshot.bandit_id))
+            self.bandit_count += 1
         self._read_back(bandit, snapshot)
-        rules = None if bandit.learner is None else self._rules_of(bandit)
-        numbers = (
-            bandit.version,
-            bandit.fill_watermark,
-            bandit.close_watermark,
-            bandit.ts_event,
-            bandit.forgotten_until,
-            bandit.choices_version,
-        )
-        self.core.restore_bandit(
-            bandit.bandit_id,
-            numbers,
-            bandit.paused,
-            bandit.command_ids,
-            bandit.cause_event_id,
-            rules,
-            (list(bandit.arm_index), list(bandit.added_versions.values())),
-            bandit.learner,
-        )
-        if rules is not None and bandit.settings is self.registry.template and not self.registry.overrides:
-            self._known_json[snapshot.algorithm, snapshot.settings] = rules
+        self.core.keep_bandit(snapshot.bandit_id, bandit)
+        self.core.counts = self._counts()
+        self._forget_found()
 
     def restore_position(self, position: PositionSnapshot) -> None:
         if self.core.restore_position(encode(position)) is None:
             raise ValueError(f"position {position.position_id!r} is of a form that this version does not know")
+        self._take_counts()

@@ -65,8 +65,7 @@ def make_room(state: TaskState, bandit: Bandit) -> None:
     has most of them."""
     position = _oldest_finished(state, bandit)
     if position is None:
-        most = max(one.finished_count for one in state.bandits())
-        oldest = [_oldest_finished(state, one) for one in state.bandits() if one.finished_count == most]
+        oldest = [_oldest_finished(state, one) for one in state.with_most_finished()]
         position = min(
             (one for one in oldest if one is not None), key=lambda one: (one.ts_last, one.bandit_id, one.position_id)
         )

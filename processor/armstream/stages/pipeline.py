@@ -145,9 +145,9 @@ class Batch:
         self._source_of = source_of
         self.outcomes = bytearray(size)
         self.audit: list[Reward | CommandApplied] = []
-        self._audit_indexes: list[int] = []
+        self.audit_indexes: list[int] = []
         self.dead_letters: list[DeadLetter] = []
-        self._dead_letter_indexes: list[int] = []
+        self.dead_letter_indexes: list[int] = []
         self.clipped: list[int] = []
 
     def apply(self, index: int, event: Input) -> None:
@@ -193,7 +193,7 @@ class Batch:
             reward, terms = learn(self._state, taken, segment, not counted, terms)
             counted = counted or reward.applied
             self.audit.append(reward)
-            self._audit_indexes.append(index)
+            self.audit_indexes.append(index)
             if is_clipped(bandit, reward):
                 self.clipped.append(len(self.audit) - 1)
         if terms is not before:
@@ -204,7 +204,7 @@ class Batch:
         """Right before the first event: its record stands for the moment."""
         for bandit_id, settings_before in self._state.to_begin_anew.items():
             self.audit.append(begin_anew(self._state, bandit_id, settings_before))
-            self._audit_indexes.append(0)
+            self.audit_indexes.append(0)
 
     def _obey(self, index: int, command: Command) -> None:
         audited = obey(self._state, command)
@@ -212,11 +212,11 @@ class Batch:
             self.outcomes[index] = DUPLICATE
             return
         self.audit.append(audited)
-        self._audit_indexes.append(index)
+        self.audit_indexes.append(index)
 
     def _bury(self, index: int, letter: DeadLetter) -> None:
         self.dead_letters.append(letter)
-        self._dead_letter_indexes.append(index)
+        self.dead_letter_indexes.append(index)
 
     def result(self) -> Applied:
         state = self._state
@@ -225,9 +225,9 @@ class Batch:
         return Applied(
             self.outcomes,
             self.audit,
-            self._audit_indexes,
+            self.audit_indexes,
             self.dead_letters,
-            self._dead_letter_indexes,
+            self.dead_letter_indexes,
             [weight_vector(bandit) for bandit, advanced in bandits if advanced],
             [state.bandit_snapshot(bandit) for bandit, _ in bandits],
             position_snapshots,

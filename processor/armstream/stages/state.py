@@ -206,6 +206,11 @@ class TaskState:
             if touched is not None:
                 yield touched
 
+    def with_most_finished(self) -> list[Bandit]:
+        """Those that have most finished positions, to look at. There is one."""
+        most = max(one.finished_count for one in self.bandits())
+        return [one for one in self.bandits() if one.finished_count == most]
+
     def position(self, key: str) -> PositionSnapshot | None:
         return self._changed[key] if key in self._changed else self._positions.get(key)
 

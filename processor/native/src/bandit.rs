@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
 
 use crate::avro::{
     Unusual, Usual, put_bytes, put_count, put_double, put_doubles, put_items, put_long, put_optional_double,
@@ -18,16 +19,16 @@ pub const NEVER_YET: i64 = i64::MAX;
 
 pub const WARMING_UP: &str = "the reward bound is not found yet";
 
-/// What a learner was made under, and what is published beside it. `parameters`: of a learner that the core has.
+/// What a learner of the core's was made under, and what is published beside it. Python is given `made_under`.
 pub struct Rules {
-    pub settings: Py<PyAny>,
+    pub made_under: Py<PyAny>,
     pub algorithm: Box<[u8]>,
     pub estimator: Box<[u8]>,
     pub settings_json: Box<[u8]>,
     pub blend_alpha: f64,
     pub warm_start_steps: i64,
     pub ramp_steps: i64,
-    pub parameters: Option<Parameters>,
+    pub parameters: Parameters,
 }
 
 #[derive(Default)]
@@ -42,12 +43,19 @@ impl Arms {
     }
 }
 
-/// A learner of the core's, or one that Python has until the core needs it.
-#[derive(Clone)]
-pub enum Held {
-    Nothing,
-    Native(Arc<Learner>),
-    Python(Arc<Py<PyAny>>),
+/// A bandit as the core has it, or as the object that the stages left, which it stays until the core needs it.
+pub enum Form {
+    Core(Bandit),
+    Python(Py<PyAny>),
+}
+
+impl Form {
+    pub fn core(&self) -> Option<&Bandit> {
+        match self {
+            Form::Core(bandit) => Some(bandit),
+            Form::Python(_) => None,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -57,7 +65,7 @@ pub struct Bandit {
     pub close_watermark: i64,
     pub floor: i64,
     pub paused: bool,
-    pub command_ids: Arc<Vec<Box<str>>>,
+    pub command_ids: Arc<Py<PyTuple>>, // of Python's strings, which only commands read
     pub cause_event_id: Box<[u8]>,
     pub ts_event: i64,
     pub forgotten_until: i64,
@@ -66,18 +74,18 @@ pub struct Bandit {
     pub choices_version: i64,
     pub rules: Option<Arc<Rules>>,
     pub arms: Arc<Arms>,
-    pub learner: Held,
+    pub learner: Option<Arc<Learner>>,
 }
 
 impl Bandit {
-    pub fn new() -> Self {
+    pub fn new(py: Python) -> Self {
         Self {
             version: 0,
             fill_watermark: NEVER,
             close_watermark: NEVER,
             floor: NEVER,
             paused: false,
-            command_ids: Arc::default(),
+            command_ids: Arc::new(PyTuple::empty(py).unbind()),
             cause_event_id: Box::default(),
             ts_event: 0,
             forgotten_until: NEVER,
@@ -86,7 +94,7 @@ impl Bandit {
             choices_version: 1,
             rules: None,
             arms: Arc::default(),
-            learner: Held::Nothing,
+            learner: None,
         }
     }
 
@@ -102,10 +110,7 @@ impl Bandit {
 
     pub fn native(&self) -> Option<(&Arc<Rules>, &Parameters, &Arc<Learner>)> {
         let rules = self.rules.as_ref()?;
-        match &self.learner {
-            Held::Native(learner) => Some((rules, rules.parameters.as_ref()?, learner)),
-            _ => None,
-        }
+        Some((rules, &rules.parameters, self.learner.as_ref()?))
     }
 }
 
@@ -358,7 +363,7 @@ fn effective_alpha(rules: &Rules, total_steps: i64) -> f64 {
 }
 
 /// All that a bandit needs to go on bit for bit, of a learner that the core has.
-pub fn bandit_snapshot(bandit_id: &[u8], bandit: &Bandit, header: &[u8]) -> Usual<Vec<u8>> {
+pub fn bandit_snapshot(py: Python, bandit_id: &[u8], bandit: &Bandit, header: &[u8]) -> Usual<Vec<u8>> {
     let (rules, parameters, learner) = bandit.native().ok_or(Unusual)?;
     let some = |time: i64| (time != NEVER).then_some(time);
     let mut written = Vec::with_capacity(192 + rules.settings_json.len() + 48 * bandit.arms.names.len());
@@ -384,10 +389,12 @@ pub fn bandit_snapshot(bandit_id: &[u8], bandit: &Bandit, header: &[u8]) -> Usua
     put_bytes(&mut written, &bandit.cause_event_id);
     put_long(&mut written, bandit.ts_event);
     let mut ids = Vec::new();
-    for id in bandit.command_ids.iter() {
-        put_bytes(&mut ids, id.as_bytes());
+    let command_ids = bandit.command_ids.bind(py);
+    for id in command_ids.iter() {
+        let id = id.cast::<PyString>().map_err(|_| Unusual)?;
+        put_bytes(&mut ids, id.to_str().map_err(|_| Unusual)?.as_bytes());
     }
-    put_items(&mut written, &ids, bandit.command_ids.len());
+    put_items(&mut written, &ids, command_ids.len());
     written.push(0);
     put_long(&mut written, bandit.choices_version);
     put_optional_double(&mut written, learner.bound_bps);

@@ -1,5 +1,6 @@
 //! One batch on its way through the core: where it is, and what it gives to publish and to count.
 
+use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -12,10 +13,10 @@ pub const DUPLICATE: u8 = 1;
 pub struct Batch {
     pub records: Py<PyList>,
     pub count: usize,
-    pub at: usize,
+    pub at: usize, // of the first record that is not yet in the cut
     pub topics: Vec<Box<str>>,
     pub offsets: Vec<i64>,
-    pub reached: Vec<Option<(usize, i64)>>,
+    pub reached: Vec<Option<i64>>,
     pub outcomes: Vec<u8>,
     pub topic_of: Vec<u8>,
     pub rewards: Py<PyList>,
@@ -23,7 +24,7 @@ pub struct Batch {
     pub appended_ms: Vec<i64>,
     pub sources: [usize; 4],
     pub clipped: usize,
-    pub hands_over: bool,
+    handed_over: Vec<(usize, i64)>, // topic and offset of each record from `at` on that the stages have
     cut: Vec<u8>,
     cut_at: Option<usize>,
 }
@@ -45,16 +46,53 @@ impl Batch {
             appended_ms: Vec::new(),
             sources: [0; 4],
             clipped: 0,
-            hands_over: false,
+            handed_over: Vec::new(),
             cut: Vec::new(),
             cut_at: None,
         }
     }
 
-    /// The next offsets as they are behind the record at `at`.
-    pub fn cut(&mut self) -> &[u8] {
-        if self.cut_at != Some(self.at) {
-            self.cut_at = Some(self.at);
+    /// The topic and the offset of a record, which are its own in the batch from now on.
+    pub fn place(&mut self, index: usize, record: &Bound<PyAny>) -> PyResult<(usize, i64)> {
+        let name = record.call_method0(pyo3::intern!(record.py(), "topic"))?;
+        let name: &str = name.extract()?;
+        let topic = self.topics.iter().position(|known| &**known == name);
+        let topic = topic.ok_or_else(|| PyKeyError::new_err(name.to_owned()))?;
+        self.topic_of[index] = topic as u8;
+        Ok((topic, record.call_method0(pyo3::intern!(record.py(), "offset"))?.extract()?))
+    }
+
+    /// So many records from here on are the stages'.
+    pub fn hand_over(&mut self, py: Python, count: usize) -> PyResult<()> {
+        self.handed_over.clear();
+        for index in self.at..(self.at + count).min(self.count) {
+            let record = self.records.bind(py).get_item(index)?;
+            let place = self.place(index, &record)?;
+            self.handed_over.push(place);
+        }
+        self.handed_over.reverse();
+        Ok(())
+    }
+
+    /// Goes on to right behind a record that the stages had.
+    pub fn go_behind(&mut self, index: usize) {
+        while self.at <= index
+            && let Some((topic, offset)) = self.handed_over.pop()
+        {
+            self.offsets[topic] = offset + 1;
+            self.at += 1;
+        }
+    }
+
+    /// Behind all that the stages had.
+    pub fn take_over(&mut self) {
+        self.go_behind(self.count);
+    }
+
+    /// The next offsets as they are, behind the record at `index`.
+    pub fn cut(&mut self, index: usize) -> &[u8] {
+        if self.cut_at != Some(index) {
+            self.cut_at = Some(index);
             self.cut.clear();
             if !self.topics.is_empty() {
                 put_count(&mut self.cut, self.topics.len());

@@ -7,21 +7,33 @@ use std::sync::Arc;
 
 use pyo3::exceptions::{PyKeyError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 
 use crate::avro::{Reader, Unusual, Usual, ids_of, position_key};
-use crate::bandit::{Arms, Bandit, Held, NEVER, bandit_snapshot, weight_vector};
+use crate::bandit::{Arms, Bandit, Form, bandit_snapshot, weight_vector};
 use crate::batch::{APPLIED, Batch, DUPLICATE, output};
-use crate::events::{read_close, read_fill};
+use crate::events::{TRADE, read_close, read_fill};
+use crate::hints::{Hints, Which};
 use crate::learning::Learner;
 use crate::position::Position;
+use crate::restored::Restored;
 use crate::reward::{Envelope, Event, Stop, With, expire, take_close, take_fill, tell_time};
 use crate::rules::NativeRules;
-use crate::state::{Change, Encoded, Limits, State, text, text_of};
+use crate::state::{Change, Counts, Encoded, Limits, State, text, text_of};
 
 const HEADER_SIZE: usize = 10;
 
-type Numbers = (Vec<f64>, Vec<i64>, Vec<f64>, i64, Option<f64>, Vec<f64>, f64);
+type Numbers = (Vec<f64>, Vec<i64>, Vec<f64>, i64, Option<f64>, Vec<f64>, f64); // a learner's
+type Fields<'py> = (
+    [i64; 9],
+    bool,
+    Bound<'py, PyTuple>,
+    String,
+    Bound<'py, NativeRules>,
+    (Vec<String>, Vec<i64>),
+    Numbers,
+);
 
 struct Headers {
     fill: Vec<u8>,
@@ -34,10 +46,10 @@ struct Headers {
 
 #[pyclass(module = "armstream._native")]
 pub struct Core {
-    state: State,
+    pub state: State,
     headers: Headers,
     encode: Py<PyAny>,
-    numbers: Py<PyAny>,
+    fields: Py<PyAny>,
     mark_unreadable: Py<PyAny>,
     batch: Option<Batch>,
     partition: i64,
@@ -45,15 +57,10 @@ pub struct Core {
     max_future_micros: i64,
 }
 
-/// Where `go_on` stops.
-const EVENT: u8 = 1; // the record is for Python, whole
-const DUE: u8 = 2; // it was applied, and what is due after it is for Python
-const OUT: u8 = 3; // it waits for its bandit, which Python has
-
 #[pymethods]
 impl Core {
-    /// `encode` gives an event's record; `numbers` what a Python learner of the core's kind holds; `mark_unreadable`
-    /// puts headers that can be read in the place of a record's that cannot.
+    /// `encode` gives an event's record; `fields` those of a bandit that the stages left, None where the core has not its
+    /// rule; `mark_unreadable` puts headers that can be read in the place of a record's that cannot.
     #[new]
     fn new(
         number: u32,
@@ -61,7 +68,7 @@ impl Core {
         limits: &Bound<PyDict>,
         headers: &Bound<PyDict>,
         encode: Py<PyAny>,
-        numbers: Py<PyAny>,
+        fields: Py<PyAny>,
         mark_unreadable: Py<PyAny>,
     ) -> PyResult<Self> {
         let integer = |name: &str| item(limits, name)?.extract::<i64>();
@@ -90,7 +97,7 @@ impl Core {
                 position_snapshot: header("PositionSnapshot")?,
             },
             encode,
-            numbers,
+            fields,
             mark_unreadable,
             batch: None,
             partition: i64::from(number),
@@ -101,25 +108,16 @@ impl Core {
 
     // --- batches ---------------------------------------------------------------------------------------------------
 
-    /// Begins a batch. `topics` and `offsets` are where the task stands; `hands_over`: Python takes every record.
-    fn start(
-        &mut self,
-        py: Python,
-        records: &Bound<PyList>,
-        topics: Vec<String>,
-        offsets: Vec<i64>,
-        hands_over: bool,
-    ) -> PyResult<()> {
+    /// Begins a batch. `topics` and `offsets` are where the task stands.
+    fn start(&mut self, py: Python, records: &Bound<PyList>, topics: Vec<String>, offsets: Vec<i64>) {
         let topics = topics.into_iter().map(String::into_boxed_str).collect();
-        let mut batch = Batch::new(py, records, topics, offsets);
-        batch.hands_over = hands_over;
-        self.batch = Some(batch);
-        Ok(())
+        self.batch = Some(Batch::new(py, records, topics, offsets));
     }
 
-    /// Applies records until one is for Python: (its index, EVENT or DUE). None at the end.
-    fn go_on(&mut self, py: Python) -> PyResult<Option<(usize, u8)>> {
+    /// Applies records until one is for Python: (its index, whether only what is due after it). None at the end.
+    fn go_on(&mut self, py: Python) -> PyResult<Option<(usize, bool)>> {
         let mut batch = self.batch.take().ok_or_else(no_batch)?;
+        batch.take_over();
         let stopped = self.advance(py, &mut batch);
         self.batch = Some(batch);
         stopped
@@ -131,13 +129,19 @@ impl Core {
         self.batch.as_ref().map_or(0, |batch| batch.at)
     }
 
-    /// The cut behind the record that Python has.
-    fn cut<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+    /// So many records from the next one on are Python's.
+    fn hand_over(&mut self, py: Python, count: usize) -> PyResult<()> {
+        self.batch.as_mut().ok_or_else(no_batch)?.hand_over(py, count)
+    }
+
+    /// The cut behind one of the records that Python has; of one that is before the last one asked for there is none.
+    fn cut<'py>(&mut self, py: Python<'py>, index: usize) -> PyResult<Bound<'py, PyBytes>> {
         let batch = self.batch.as_mut().ok_or_else(no_batch)?;
-        batch.at -= 1;
-        let cut = PyBytes::new(py, batch.cut());
-        batch.at += 1;
-        Ok(cut)
+        batch.go_behind(index);
+        if batch.at != index + 1 {
+            return Err(PyValueError::new_err("a cut behind a record that is not Python's"));
+        }
+        Ok(PyBytes::new(py, batch.cut(index)))
     }
 
     /// The records of the audit log so far, to add to.
@@ -146,12 +150,14 @@ impl Core {
         Ok(self.batch.as_ref().ok_or_else(no_batch)?.rewards.clone_ref(py))
     }
 
-    /// What became of a record that Python had, and its event's time where it had one.
-    fn note_outcome(&mut self, index: usize, outcome: u8, reached: Option<i64>) -> PyResult<()> {
+    /// What became of records from `first` on, that Python had, and each one's time where it is a fill or a close.
+    fn note_outcomes(&mut self, first: usize, outcomes: &[u8], times: Vec<Option<i64>>) -> PyResult<()> {
         let batch = self.batch.as_mut().ok_or_else(no_batch)?;
-        batch.outcomes[index] = outcome;
-        if let Some(ts_event) = reached {
-            batch.reached[usize::from(batch.topic_of[index])] = Some((index, ts_event));
+        for (index, (outcome, reached)) in (first..).zip(outcomes.iter().zip(times)) {
+            batch.outcomes[index] = *outcome;
+            if reached.is_some() {
+                batch.reached[usize::from(batch.topic_of[index])] = reached;
+            }
         }
         Ok(())
     }
@@ -178,10 +184,9 @@ impl Core {
         py: Python<'py>,
     ) -> PyResult<(Vec<i64>, Vec<Option<i64>>, Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
         let batch = self.batch.as_ref().ok_or_else(no_batch)?;
-        let reached = batch.reached.iter().map(|reached| reached.map(|(_, ts_event)| ts_event)).collect();
         Ok((
             batch.offsets.clone(),
-            reached,
+            batch.reached.clone(),
             PyBytes::new(py, &batch.outcomes),
             PyBytes::new(py, &batch.topic_of),
         ))
@@ -193,19 +198,25 @@ impl Core {
     fn touched_bandits<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         let mut found = Vec::with_capacity(self.state.touched.len());
         for touched in &self.state.touched {
-            let Some(bandit) = &touched.bandit else { continue };
             let slot = &self.state.slots[touched.slot];
-            let advanced = bandit.version != touched.version_before;
             let (mut vector, mut snapshot) = (None, None);
-            if bandit.native().is_some() {
-                let name = slot.name.as_bytes();
-                if advanced {
-                    let bytes = weight_vector(name, bandit, &self.headers.weight_vector).map_err(no_learner)?;
-                    vector = Some(output(py, slot.key.as_any(), Some(&bytes))?);
+            let advanced = match &touched.bandit {
+                None => continue,
+                Some(Form::Python(view)) => {
+                    view.bind(py).getattr("version")?.extract::<i64>()? != touched.version_before
                 }
-                let bytes = bandit_snapshot(name, bandit, &self.headers.bandit_snapshot).map_err(no_learner)?;
-                snapshot = Some(output(py, slot.key.as_any(), Some(&bytes))?);
-            }
+                Some(Form::Core(bandit)) => {
+                    let (name, advanced) = (slot.name.as_bytes(), bandit.version != touched.version_before);
+                    if advanced {
+                        let bytes = weight_vector(name, bandit, &self.headers.weight_vector).map_err(no_learner)?;
+                        vector = Some(output(py, slot.key.as_any(), Some(&bytes))?);
+                    }
+                    let header = &self.headers.bandit_snapshot;
+                    let bytes = bandit_snapshot(py, name, bandit, header).map_err(no_learner)?;
+                    snapshot = Some(output(py, slot.key.as_any(), Some(&bytes))?);
+                    advanced
+                }
+            };
             let window = PyBytes::new(py, &touched.window);
             found.push((&*slot.name, vector, snapshot, window, advanced).into_pyobject(py)?);
         }
@@ -273,143 +284,77 @@ impl Core {
 
     // --- the state's interface -------------------------------------------------------------------------------------
 
+    /// Of bandits, learners, positions, finished ones, open ones, and closes that wait.
     #[getter]
-    fn bandit_count(&self) -> i64 {
-        self.state.counts.bandits
+    fn counts(&self) -> [i64; 6] {
+        let Counts { bandits, learners, positions, finished, open, waiting } = self.state.counts;
+        [bandits, learners, positions, finished, open, waiting]
     }
 
     #[setter]
-    fn set_bandit_count(&mut self, count: i64) {
-        self.state.counts.bandits = count;
+    fn set_counts(&mut self, counts: [i64; 6]) {
+        let [bandits, learners, positions, finished, open, waiting] = counts;
+        self.state.counts = Counts { bandits, learners, positions, finished, open, waiting };
     }
 
-    #[getter]
-    fn learner_count(&self) -> i64 {
-        self.state.counts.learners
-    }
-
-    #[setter]
-    fn set_learner_count(&mut self, count: i64) {
-        self.state.counts.learners = count;
-    }
-
-    #[getter]
-    fn position_count(&self) -> i64 {
-        self.state.counts.positions
-    }
-
-    #[setter]
-    fn set_position_count(&mut self, count: i64) {
-        self.state.counts.positions = count;
-    }
-
-    #[getter]
-    fn finished_count(&self) -> i64 {
-        self.state.counts.finished
-    }
-
-    #[setter]
-    fn set_finished_count(&mut self, count: i64) {
-        self.state.counts.finished = count;
-    }
-
-    #[getter]
-    fn open_position_count(&self) -> i64 {
-        self.state.counts.open
-    }
-
-    #[setter]
-    fn set_open_position_count(&mut self, count: i64) {
-        self.state.counts.open = count;
-    }
-
-    #[getter]
-    fn waiting_close_count(&self) -> i64 {
-        self.state.counts.waiting
-    }
-
-    #[setter]
-    fn set_waiting_close_count(&mut self, count: i64) {
-        self.state.counts.waiting = count;
-    }
-
-    fn shortest_window_micros(&self) -> i64 {
-        self.state.shortest_window_micros()
+    fn shortest_window_micros(&self, py: Python) -> PyResult<i64> {
+        self.state.shortest_window_micros(py)
     }
 
     /// Names of all bandits that there are.
     fn names(&self) -> Vec<&str> {
         let slots = 0..self.state.slots.len();
-        slots.filter(|slot| self.state.bandit(*slot).is_some()).map(|slot| &*self.state.slots[slot].name).collect()
+        slots.filter(|slot| self.state.form(*slot).is_some()).map(|slot| &*self.state.slots[slot].name).collect()
     }
 
-    /// A bandit's fields, None where there is none.
-    fn bandit<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        let bandit = self.state.slot_of(name).and_then(|slot| self.state.bandit(slot));
-        bandit.map(|bandit| fields_of(py, bandit)).transpose()
+    /// Names of the bandits that have most finished positions.
+    fn names_with_most_finished(&self, py: Python) -> PyResult<Vec<&str>> {
+        let slots = self.state.with_most_finished(py)?;
+        Ok(slots.into_iter().map(|slot| &*self.state.slots[slot].name).collect())
+    }
+
+    /// A bandit: the object that the stages left, or its fields; None where there is none.
+    fn bandit<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(match self.state.slot_of(name).and_then(|slot| self.state.form(slot)) {
+            None => None,
+            Some(Form::Python(view)) => Some(view.bind(py).clone()),
+            Some(Form::Core(bandit)) => Some(fields_of(py, bandit)?.into_any()),
+        })
+    }
+
+    /// The bandit is this object until the core needs it, in the same state: nothing is touched by it. One that is read
+    /// back, and that there is not yet, is there from now on.
+    fn keep_bandit(&mut self, py: Python, name: &str, view: Py<PyAny>) {
+        let slot = self.state.slot(py, name);
+        match self.state.form_mut(slot) {
+            Some(form) => *form = Form::Python(view),
+            None => self.state.slots[slot].committed = Some(Form::Python(view)),
+        }
     }
 
     fn is_touched(&self, name: &str) -> bool {
-        self.state.slot_of(name).is_some_and(|slot| self.state.touched_bandit(slot).is_some())
+        self.state.slot_of(name).is_some_and(|slot| self.state.touched_form(slot).is_some())
     }
 
-    fn touch<'py>(&mut self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyTuple>> {
+    /// The bandit is this object in the batch from now on, which may change until the core needs it.
+    fn touch(&mut self, py: Python, name: &str, view: Py<PyAny>, version: i64) {
         let slot = self.state.slot(py, name);
-        self.state.slots[slot].is_out = true;
-        fields_of(py, self.state.touch(slot))
+        self.state.touch_with(slot, version, Form::Python(view));
     }
 
-    /// The touched bandit is as Python left it.
-    #[allow(clippy::too_many_arguments)] // they are a bandit's fields
-    fn put_bandit(
-        &mut self,
-        py: Python,
-        name: &str,
-        numbers: [i64; 9],
-        paused: bool,
-        command_ids: Vec<String>,
-        cause_event_id: &str,
-        rules: Option<&Bound<NativeRules>>,
-        arms: Option<(Vec<String>, Vec<i64>)>,
-        learner: Option<Py<PyAny>>,
-    ) -> PyResult<()> {
-        let slot = self.state.slot(py, name);
-        self.state.slots[slot].is_out = false;
-        let bandit = self.state.touch(slot);
-        [
-            bandit.version,
-            bandit.fill_watermark,
-            bandit.close_watermark,
-            bandit.floor,
-            bandit.ts_event,
-            bandit.forgotten_until,
-            bandit.finished_count,
-            bandit.held_until,
-            bandit.choices_version,
-        ] = numbers;
-        bandit.paused = paused;
-        let is_same = command_ids.len() == bandit.command_ids.len()
-            && command_ids.iter().zip(bandit.command_ids.iter()).all(|(ours, theirs)| **ours == **theirs);
-        if !is_same {
-            bandit.command_ids = Arc::new(command_ids.into_iter().map(String::into_boxed_str).collect());
-        }
-        bandit.cause_event_id = cause_event_id.as_bytes().into();
-        if let Some(rules) = rules {
-            bandit.rules = Some(rules.get().inner.clone());
-        }
-        if let Some((names, added_versions)) = arms {
-            let names = names.into_iter().map(String::into_boxed_str).collect();
-            bandit.arms = Arc::new(Arms { names, added_versions });
-        }
-        if let Some(learner) = learner {
-            bandit.learner = Held::Python(Arc::new(learner));
-        }
-        Ok(())
+    /// A bandit's heaps: of finished positions, and of closes that wait.
+    fn hints(slf: &Bound<Self>, name: &str) -> (Hints, Hints) {
+        let slot = slf.borrow_mut().state.slot(slf.py(), name);
+        (Hints::new(slf, Which::Finished(slot)), Hints::new(slf, Which::Waiting(slot)))
+    }
+
+    /// The heap of all closes that wait.
+    fn task_hints(slf: &Bound<Self>) -> Hints {
+        Hints::new(slf, Which::TaskWaiting)
     }
 
     fn forget_bandit(&mut self, name: &str) {
         if let Some(slot) = self.state.slot_of(name) {
-            self.state.slots[slot].is_out = false;
             self.state.forget_bandit(slot);
         }
     }
@@ -430,8 +375,12 @@ impl Core {
         Ok(Some(PyBytes::new(py, &record).into_any().unbind()))
     }
 
-    fn put_position(&mut self, key: &str, position: Option<Py<PyAny>>) -> PyResult<()> {
-        self.state.put_python(&core_key(key)?, position);
+    /// What the stages made of positions, by key; None is one that they forgot.
+    fn put_positions(&mut self, positions: &Bound<PyDict>) -> PyResult<()> {
+        for (key, position) in positions.iter() {
+            let key = key.cast::<PyString>()?;
+            self.state.put_python(&core_key(key.to_str()?)?, (!position.is_none()).then(|| position.unbind()));
+        }
         Ok(())
     }
 
@@ -453,24 +402,9 @@ impl Core {
 
     // Hints.
 
-    fn first_finished(&self, name: &str) -> Option<(i64, &str)> {
-        let slot = self.state.slot_of(name)?;
-        self.state.slots[slot].finished.peek().map(|hint| (hint.0.0, &*hint.0.1))
-    }
-
     fn push_finished(&mut self, py: Python, name: &str, ts_last: i64, position_id: &str) {
         let slot = self.state.slot(py, name);
         self.state.slots[slot].finished.push(std::cmp::Reverse((ts_last, position_id.into())));
-    }
-
-    fn pop_finished(&mut self, name: &str) -> PyResult<(i64, String)> {
-        let slot = self.state.slot_of(name).ok_or_else(no_hint)?;
-        self.state.pop_finished(slot).map(|hint| (hint.0, hint.1.into())).ok_or_else(no_hint)
-    }
-
-    fn first_waiting(&self, name: &str) -> Option<(i64, &str, &str)> {
-        let slot = self.state.slot_of(name)?;
-        self.state.slots[slot].waiting.peek().map(|hint| (hint.0.0, &*hint.0.1, &*hint.0.2))
     }
 
     fn note_waiting(&mut self, py: Python, name: &str, ts_event: i64, event_id: &str, position_id: &str) {
@@ -478,72 +412,19 @@ impl Core {
         self.state.note_waiting(slot, ts_event, event_id.as_bytes(), position_id.as_bytes());
     }
 
-    fn pop_waiting(&mut self, name: &str) -> PyResult<(i64, String, String)> {
-        let slot = self.state.slot_of(name).ok_or_else(no_hint)?;
-        let hint = self.state.pop_waiting(slot).ok_or_else(no_hint)?;
-        Ok((hint.0, hint.1.into(), hint.2.into()))
-    }
-
-    fn first_task_waiting(&self) -> Option<(i64, &str, &str, &str)> {
-        self.state.waiting.peek().map(|hint| (hint.0.0, &*hint.0.1, &*hint.0.2, &*hint.0.3))
-    }
-
-    fn pop_task_waiting(&mut self) -> PyResult<(i64, String, String, String)> {
-        let hint = self.state.pop_task_waiting().ok_or_else(no_hint)?;
-        Ok((hint.0, hint.1.into(), hint.2.into(), hint.3.into()))
-    }
-
     // --- restoring -------------------------------------------------------------------------------------------------
 
-    /// Puts a position back from its record of today's schema; False where Python must look at it.
-    fn restore_position(&mut self, py: Python, record: &[u8]) -> Option<(String, i64)> {
-        let snapshot = record.get(HEADER_SIZE..)?;
-        let position = Position::read(snapshot).ok().filter(|position| position.has_known_form())?;
-        self.state.restore(py, &position, snapshot.into());
-        Some((python_key(&position.key), position.page_count()))
+    /// Puts a position back from its record of today's schema; None where Python must look at it.
+    fn restore_position(&mut self, py: Python, record: &[u8]) -> PyResult<Option<(String, i64)>> {
+        let Some(snapshot) = record.get(HEADER_SIZE..) else { return Ok(None) };
+        let Some(position) = Position::read(snapshot).ok().filter(Position::has_known_form) else { return Ok(None) };
+        self.state.restore(py, &position, snapshot.into())?;
+        Ok(Some((python_key(&position.key), position.page_count())))
     }
 
-    /// The committed bandit of that name, as Python read it back; its positions may have come before.
-    #[allow(clippy::too_many_arguments)] // they are a bandit's fields
-    fn restore_bandit(
-        &mut self,
-        py: Python,
-        name: &str,
-        numbers: [i64; 6],
-        paused: bool,
-        command_ids: Vec<String>,
-        cause_event_id: &str,
-        rules: Option<&Bound<NativeRules>>,
-        arms: (Vec<String>, Vec<i64>),
-        learner: Option<Py<PyAny>>,
-    ) -> PyResult<()> {
-        let slot = self.state.restored(py, name);
-        let bandit = self.state.slots[slot].committed.get_or_insert_with(Bandit::new);
-        [
-            bandit.version,
-            bandit.fill_watermark,
-            bandit.close_watermark,
-            bandit.ts_event,
-            bandit.forgotten_until,
-            bandit.choices_version,
-        ] = numbers;
-        bandit.set_floor();
-        bandit.paused = paused;
-        bandit.command_ids = Arc::new(command_ids.into_iter().map(String::into_boxed_str).collect());
-        bandit.cause_event_id = cause_event_id.as_bytes().into();
-        bandit.rules = rules.map(|rules| rules.get().inner.clone());
-        let names = arms.0.into_iter().map(String::into_boxed_str).collect();
-        bandit.arms = Arc::new(Arms { names, added_versions: arms.1 });
-        if let Some(learner) = learner {
-            bandit.learner = Held::Python(Arc::new(learner));
-        }
-        Ok(())
-    }
-
-    /// The settings in a bandit's record of today's schema: (algorithm, settings); None where Python must look at it.
-    fn settings_in<'a>(&self, record: &'a [u8]) -> Option<(&'a str, &'a str)> {
-        let read = Restored::read(record.get(HEADER_SIZE..)?).ok()?;
-        Some((read.algorithm, read.settings_json))
+    /// Whose record of today's schema it is; None where Python must look at it.
+    fn bandit_id_in<'a>(&self, record: &'a [u8]) -> Option<&'a str> {
+        Reader::new(record, HEADER_SIZE).text().ok()
     }
 
     /// Puts a bandit back from its record, under rules that it was made under; False where Python must look at it.
@@ -555,39 +436,42 @@ impl Core {
         };
         let shares_topic = self.state.limits.trades_share_topic;
         let slot = self.state.restored(py, read.name);
+        let Some(Form::Core(bandit)) = self.state.slots[slot].committed.as_mut() else { return Ok(false) };
+        read.put_into(py, bandit, rules, shares_topic)?;
         self.state.counts.learners += 1;
-        let bandit = self.state.slots[slot].committed.get_or_insert_with(Bandit::new);
-        read.put_into(bandit, rules, shares_topic);
         Ok(true)
+    }
+
+    fn __traverse__(&self, visit: PyVisit) -> Result<(), PyTraverseError> {
+        self.state.traverse(&visit)
+    }
+
+    fn __clear__(&mut self) {
+        self.state.slots.clear();
+        self.state.touched.clear();
     }
 }
 
 impl Core {
-    fn advance(&mut self, py: Python, batch: &mut Batch) -> PyResult<Option<(usize, u8)>> {
+    fn advance(&mut self, py: Python, batch: &mut Batch) -> PyResult<Option<(usize, bool)>> {
         while batch.at < batch.count {
             let index = batch.at;
             let record = batch.records.bind(py).get_item(index)?;
-            let topic_name = record.call_method0(pyo3::intern!(py, "topic"))?;
-            let topic_name: &str = topic_name.extract()?;
-            let topic = batch.topics.iter().position(|known| &**known == topic_name);
-            let topic = topic.ok_or_else(|| PyKeyError::new_err(topic_name.to_owned()))?;
-            let offset: i64 = record.call_method0(pyo3::intern!(py, "offset"))?.extract()?;
-            batch.offsets[topic] = offset + 1;
-            batch.topic_of[index] = topic as u8;
-            let applied =
-                if batch.hands_over { Err(Stop::Unusual) } else { self.apply(py, batch, &record, topic, offset) };
-            if matches!(applied, Err(Stop::Out)) {
-                return Ok(Some((index, OUT)));
-            }
-            batch.at += 1;
+            let (topic, offset) = batch.place(index, &record)?;
+            let before = std::mem::replace(&mut batch.offsets[topic], offset + 1);
+            let applied = self.apply(py, batch, &record, topic, offset);
             match applied {
-                Ok(false) => {}
-                Ok(true) => return Ok(Some((index, DUE))),
-                Err(Stop::Unusual | Stop::Out) => return Ok(Some((index, EVENT))),
-                Err(Stop::Failed(error)) => {
-                    batch.at = index;
-                    return Err(error);
+                Ok(is_due) => {
+                    batch.at += 1;
+                    if is_due {
+                        return Ok(Some((index, true)));
+                    }
                 }
+                Err(Stop::Unusual) => {
+                    batch.offsets[topic] = before;
+                    return Ok(Some((index, false)));
+                }
+                Err(Stop::Failed(error)) => return Err(error),
             }
         }
         Ok(None)
@@ -614,22 +498,24 @@ impl Core {
         let latest = latest.ok_or(Unusual)?;
         let encode = &self.encode;
         let read = |object: &Py<PyAny>| Ok(Position::read(&encoded(py, encode, object)?).ok());
-        let numbers = &self.numbers;
+        let fields = &self.fields;
         let state = &mut self.state;
         let header = &value[..HEADER_SIZE];
 
         let (slot, ts_event, taken) = if header == self.headers.fill {
             let fill = read_fill(value)?;
             check_envelope(fill.bandit_id, key, fill.ts_event, latest)?;
-            let slot = tell_time(state, fill.bandit_id, fill.ts_event, true, &read)?;
-            take_in(py, state, slot, numbers)?;
-            let with = With { read: &read, reward_header: &self.headers.reward, cut: batch.cut() };
+            check_trade(fill.exec_type)?;
+            let slot = taken_in(py, state, fill.bandit_id, fields)?;
+            tell_time(state, slot, fill.ts_event, true, &read)?;
+            let with = With { read: &read, reward_header: &self.headers.reward, cut: batch.cut(batch.at) };
             (slot, fill.ts_event, take_fill(state, slot, &fill, &with)?)
         } else if header == self.headers.close {
             let close = read_close(value)?;
             check_envelope(close.bandit_id, key, close.ts_event, latest)?;
-            let slot = tell_time(state, close.bandit_id, close.ts_event, false, &read)?;
-            take_in(py, state, slot, numbers)?;
+            check_trade(close.exec_type)?;
+            let slot = taken_in(py, state, close.bandit_id, fields)?;
+            tell_time(state, slot, close.ts_event, false, &read)?;
             let topic_name = batch.topics[topic].clone();
             let envelope = Envelope {
                 topic: &topic_name,
@@ -640,12 +526,12 @@ impl Core {
                 may_be_kept: 2 * key.len() + value.len() <= self.max_record_bytes
                     && !has_headers(record, &self.mark_unreadable)?,
             };
-            let with = With { read: &read, reward_header: &self.headers.reward, cut: batch.cut() };
+            let with = With { read: &read, reward_header: &self.headers.reward, cut: batch.cut(batch.at) };
             (slot, close.ts_event, take_close(state, slot, &close, &envelope, &with)?)
         } else {
             return Err(Stop::Unusual);
         };
-        batch.reached[topic] = Some((batch.at, ts_event));
+        batch.reached[topic] = Some(ts_event);
         match taken {
             None => batch.outcomes[batch.at] = DUPLICATE,
             Some(Event { lesson }) => {
@@ -668,24 +554,20 @@ fn check_envelope(bandit_id: &str, key: &[u8], ts_event: i64, latest: i64) -> Us
     if bandit_id.as_bytes() == key && ts_event <= latest { Ok(()) } else { Err(Unusual) }
 }
 
-/// A learner that Python had is the core's, in the same state; nothing is touched by it.
-fn take_in(py: Python, state: &mut State, slot: usize, numbers: &Py<PyAny>) -> PyResult<()> {
-    let Some(Bandit { learner: Held::Python(held), .. }) = state.bandit(slot) else { return Ok(()) };
-    let numbers: Numbers = numbers.call1(py, (held.clone_ref(py),))?.extract(py)?;
-    let learner = Held::Native(Arc::new(learner_of(numbers)));
-    match state.touched_index(slot) {
-        Some(index) => {
-            if let Some(bandit) = state.touched[index].bandit.as_mut() {
-                bandit.learner = learner;
-            }
-        }
-        None => {
-            if let Some(bandit) = state.slots[slot].committed.as_mut() {
-                bandit.learner = learner;
-            }
-        }
+/// Before anything is taken in for it.
+fn check_trade(exec_type: u8) -> Usual<()> {
+    if exec_type == TRADE { Ok(()) } else { Err(Unusual) }
+}
+
+/// The slot of a bandit, which is in the core's form from now on, in the same state: nothing is touched by it.
+fn taken_in(py: Python, state: &mut State, bandit_id: &str, fields: &Py<PyAny>) -> Result<usize, Stop> {
+    let slot = state.slot_of(bandit_id).ok_or(Unusual)?;
+    if let Some(form @ Form::Python(_)) = state.form_mut(slot) {
+        let Form::Python(view) = &*form else { return Ok(slot) };
+        let fields: Option<Fields> = fields.call1(py, (view,))?.extract(py)?;
+        *form = Form::Core(bandit_of(fields.ok_or(Unusual)?));
     }
-    Ok(())
+    Ok(slot)
 }
 
 fn learner_of(numbers: Numbers) -> Learner {
@@ -693,7 +575,42 @@ fn learner_of(numbers: Numbers) -> Learner {
     Learner { state, pulls, cumulative_rewards, total_steps, bound_bps, warm_up_rewards_bps, sum }
 }
 
-/// A bandit's fields in the order of `armstream.core.state`.
+/// A bandit from its fields, which are in the order of `armstream.core.rules`.
+fn bandit_of(fields: Fields) -> Bandit {
+    let (numbers, paused, command_ids, cause_event_id, rules, (names, added_versions), learner) = fields;
+    let [
+        version,
+        fill_watermark,
+        close_watermark,
+        floor,
+        ts_event,
+        forgotten_until,
+        finished_count,
+        held_until,
+        choices_version,
+    ] = numbers;
+    let names = names.into_iter().map(String::into_boxed_str).collect();
+    Bandit {
+        version,
+        fill_watermark,
+        close_watermark,
+        floor,
+        paused,
+        command_ids: Arc::new(command_ids.unbind()),
+        cause_event_id: cause_event_id.into_bytes().into(),
+        ts_event,
+        forgotten_until,
+        finished_count,
+        held_until,
+        choices_version,
+        rules: Some(rules.get().inner.clone()),
+        arms: Arc::new(Arms { names, added_versions }),
+        learner: Some(Arc::new(learner_of(learner))),
+    }
+}
+
+/// As `bandit_of` takes them, with what it was made under in the place of its rules; of one that came to be by its
+/// positions, which are read back before it, no rules and no learner.
 fn fields_of<'py>(py: Python<'py>, bandit: &Bandit) -> PyResult<Bound<'py, PyTuple>> {
     let numbers = [
         bandit.version,
@@ -706,13 +623,11 @@ fn fields_of<'py>(py: Python<'py>, bandit: &Bandit) -> PyResult<Bound<'py, PyTup
         bandit.held_until,
         bandit.choices_version,
     ];
-    let ids = PyTuple::new(py, bandit.command_ids.iter().map(|id| &**id))?;
-    let rules = bandit.rules.clone().map(|inner| Bound::new(py, NativeRules { inner })).transpose()?;
-    let names = PyTuple::new(py, bandit.arms.names.iter().map(|name| &**name))?;
-    let learner = match &bandit.learner {
-        Held::Nothing => py.None(),
-        Held::Python(learner) => learner.clone_ref(py),
-        Held::Native(learner) => (
+    let ids = bandit.command_ids.bind(py);
+    let made_under = bandit.rules.as_ref().map(|rules| rules.made_under.bind(py));
+    let arms = (PyTuple::new(py, bandit.arms.names.iter().map(|name| &**name))?, &bandit.arms.added_versions);
+    let learner = bandit.learner.as_ref().map(|learner| {
+        (
             &learner.state,
             &learner.pulls,
             &learner.cumulative_rewards,
@@ -721,139 +636,8 @@ fn fields_of<'py>(py: Python<'py>, bandit: &Bandit) -> PyResult<Bound<'py, PyTup
             &learner.warm_up_rewards_bps,
             learner.sum,
         )
-            .into_pyobject(py)?
-            .into_any()
-            .unbind(),
-    };
-    let is_native = matches!(bandit.learner, Held::Native(_));
-    let arms = (names, &bandit.arms.added_versions);
-    (numbers, bandit.paused, ids, text_of(&bandit.cause_event_id), rules, arms, learner, is_native).into_pyobject(py)
-}
-
-/// A bandit's record, as far as a learner of the core's needs it.
-struct Restored<'a> {
-    name: &'a str,
-    version: i64,
-    learner: Learner,
-    arms: Arms,
-    algorithm: &'a str,
-    estimator: &'a str,
-    settings_json: &'a str,
-    fill_watermark: i64,
-    close_watermark: i64,
-    paused: bool,
-    cause_event_id: Box<[u8]>,
-    ts_event: i64,
-    command_ids: Vec<Box<str>>,
-    choices_version: i64,
-    own_state: Vec<f64>,
-    forgotten_until: i64,
-}
-
-impl<'a> Restored<'a> {
-    fn read(snapshot: &'a [u8]) -> Usual<Self> {
-        let mut reader = Reader::new(snapshot, 0);
-        let (name, version, total_steps) = (reader.text()?, reader.long()?, reader.long()?);
-        let mut learner = Learner { total_steps, ..Learner::default() };
-        let mut arms = Arms::default();
-        let count = reader.count()?;
-        for _ in 0..count {
-            arms.names.push(reader.text()?.into());
-            let numbers = reader.doubles()?;
-            if numbers.len() != 1 {
-                return Err(Unusual);
-            }
-            learner.state.push(numbers.get(0));
-            learner.pulls.push(reader.long()?);
-            learner.cumulative_rewards.push(reader.double()?);
-            arms.added_versions.push(reader.long()?);
-        }
-        if count < 2 || reader.byte()? != 0 {
-            return Err(Unusual);
-        }
-        let (algorithm, estimator, settings_json) = (reader.text()?, reader.text()?, reader.text()?);
-        let fill_watermark = reader.optional(Reader::long)?.unwrap_or(NEVER);
-        let close_watermark = reader.optional(Reader::long)?.unwrap_or(NEVER);
-        let paused = reader.boolean()?;
-        let (cause_event_id, ts_event) = (reader.text()?.as_bytes().into(), reader.long()?);
-        let ids = reader.items(|reader| reader.text().map(drop))?;
-        let mut ids_reader = Reader::new(ids.raw, 0);
-        let command_ids = (0..ids.count).map_while(|_| ids_reader.text().ok().map(Into::into)).collect();
-        if reader.count()? != 0 {
-            return Err(Unusual); // experts
-        }
-        let choices_version = reader.long()?;
-        learner.bound_bps = reader.optional(Reader::double)?;
-        learner.warm_up_rewards_bps = reader.doubles()?.iter().collect();
-        let own_state: Vec<f64> = reader.doubles()?.iter().collect();
-        learner.sum = own_state.first().copied().unwrap_or(0.0);
-        let forgotten_until = reader.optional(Reader::long)?.unwrap_or(NEVER);
-        if reader.long()? != 1 {
-            return Err(Unusual); // a form of another version
-        }
-        reader.end()?;
-        Ok(Self {
-            name,
-            version,
-            learner,
-            arms,
-            algorithm,
-            estimator,
-            settings_json,
-            fill_watermark,
-            close_watermark,
-            paused,
-            cause_event_id,
-            ts_event,
-            command_ids,
-            choices_version,
-            own_state,
-            forgotten_until,
-        })
-    }
-
-    /// Whether it is what a learner under these rules wrote, and no number of it is one that none could hold.
-    fn fits(&self, rules: &crate::bandit::Rules) -> bool {
-        let Some(parameters) = &rules.parameters else { return false };
-        let keeps_sum = parameters.is_observing && (parameters.is_adaptive || !parameters.is_tsallis);
-        let mut names: Vec<&str> = self.arms.names.iter().map(|name| &**name).collect();
-        names.sort_unstable();
-        let is_loss = |loss: &f64| if parameters.is_tsallis { loss.abs() <= 1e100 } else { loss.is_finite() };
-        let learner = &self.learner;
-        self.algorithm.as_bytes() == &*rules.algorithm
-            && self.estimator.as_bytes() == &*rules.estimator
-            && self.settings_json.as_bytes() == &*rules.settings_json
-            && parameters.restores_as_it_is()
-            && self.own_state.len() == usize::from(keeps_sum)
-            && learner.sum >= 0.0
-            && learner.sum.is_finite()
-            && names.windows(2).all(|pair| pair[0] != pair[1])
-            && names.iter().all(|name| !name.is_empty())
-            && learner.state.iter().all(is_loss)
-            && learner.cumulative_rewards.iter().all(|reward| reward.is_finite())
-            && learner.pulls.iter().all(|count| *count >= 0)
-            && learner.total_steps >= 0
-    }
-
-    fn put_into(self, bandit: &mut Bandit, rules: Arc<crate::bandit::Rules>, shares_topic: bool) {
-        bandit.version = self.version;
-        bandit.fill_watermark = self.fill_watermark;
-        bandit.close_watermark = self.close_watermark;
-        if shares_topic {
-            let newest = self.fill_watermark.max(self.close_watermark);
-            (bandit.fill_watermark, bandit.close_watermark) = (newest, newest);
-        }
-        bandit.set_floor();
-        bandit.forgotten_until = self.forgotten_until;
-        bandit.paused = self.paused;
-        bandit.command_ids = Arc::new(self.command_ids);
-        bandit.cause_event_id = self.cause_event_id;
-        bandit.ts_event = self.ts_event;
-        bandit.choices_version = self.choices_version;
-        bandit.rules = Some(rules);
-        bandit.arms = Arc::new(self.arms);
-        bandit.learner = Held::Native(Arc::new(self.learner));
-    }
+    });
+    (numbers, bandit.paused, ids, text_of(&bandit.cause_event_id), made_under, arms, learner).into_pyobject(py)
 }
 
 fn encoded(py: Python, encode: &Py<PyAny>, event: &Py<PyAny>) -> PyResult<Vec<u8>> {
@@ -884,10 +668,6 @@ fn item<'py>(values: &Bound<'py, PyDict>, name: &str) -> PyResult<Bound<'py, PyA
 
 fn no_batch() -> PyErr {
     PyRuntimeError::new_err("there is no batch")
-}
-
-fn no_hint() -> PyErr {
-    PyKeyError::new_err("there is no hint")
 }
 
 fn no_learner(_: Unusual) -> PyErr {

@@ -9,9 +9,11 @@ mod batch;
 mod core;
 mod decision;
 mod events;
+mod hints;
 mod learning;
 mod matching;
 mod position;
+mod restored;
 mod reward;
 mod rules;
 mod state;
@@ -21,6 +23,7 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<core::Core>()?;
+    module.add_class::<hints::Hints>()?;
     module.add_class::<rules::NativeRules>()?;
     Ok(())
 }

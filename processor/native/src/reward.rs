@@ -9,8 +9,8 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 
 use crate::avro::{FLAT, Unusual, Usual, ids_of, put_bytes, put_long, put_optional_bytes};
-use crate::bandit::{Bandit, Held, NEVER, Of, Taught, is_unlogged, teach, why_withheld};
-use crate::events::{Close, Fill, TRADE};
+use crate::bandit::{Bandit, NEVER, Of, Taught, is_unlogged, teach, why_withheld};
+use crate::events::{Close, Fill};
 use crate::learning::summation::fsum;
 use crate::matching::{Closing, Segment, close_fills, fill_closes, is_done, segment_of, weight_of};
 use crate::position::{Decision, Position, PositionClose, PositionFill, WaitingClose, terms_bytes};
@@ -31,7 +31,6 @@ const FIRST_CREDIBLE_MICROS: i64 = 631_152_000_000_000;
 /// Why the core goes no further with an event.
 pub enum Stop {
     Unusual,
-    Out, // Python has the bandit, and must give it back first
     Failed(PyErr),
 }
 
@@ -80,24 +79,14 @@ fn fits(id: &str) -> bool {
     (1..=ID_MAX_BYTES).contains(&id.len())
 }
 
-/// A bandit that the core can teach, and the time told to it. Gives its slot.
-pub fn tell_time<R>(state: &mut State, bandit_id: &str, ts_event: i64, is_fill: bool, read: &R) -> Result<usize, Stop>
+/// Tells the time to a bandit, where it is one that the core can teach.
+pub fn tell_time<R>(state: &mut State, slot: usize, ts_event: i64, is_fill: bool, read: &R) -> Result<(), Stop>
 where
     R: Fn(&Py<PyAny>) -> PyResult<Option<Position>>,
 {
-    let slot = state.slot_of(bandit_id).ok_or(Unusual)?;
-    let bandit = state.bandit(slot).ok_or(if state.slots[slot].is_out { Stop::Out } else { Stop::Unusual })?;
-    if bandit.rules.is_none() && state.slots[slot].is_out {
-        return Err(Stop::Out); // it may have got a learner meanwhile
-    }
-    let is_ours = bandit.rules.as_ref().is_some_and(|rules| rules.parameters.is_some())
-        && !matches!(bandit.learner, Held::Nothing);
-    require(is_ours && state.slots[slot].is_here && ts_event >= FIRST_CREDIBLE_MICROS)?;
-    if state.slots[slot].is_out {
-        return Err(Stop::Out);
-    }
-    state.tell_time(slot, ts_event, is_fill, read)?;
-    Ok(slot)
+    let bandit = state.bandit(slot).ok_or(Unusual)?;
+    require(bandit.native().is_some() && state.slots[slot].is_here && ts_event >= FIRST_CREDIBLE_MICROS)?;
+    Ok(state.tell_time(slot, ts_event, is_fill, read)?)
 }
 
 // --- fills -----------------------------------------------------------------------------------------------------------
@@ -130,7 +119,7 @@ fn fill_into<R>(
 ) -> Usual<Option<Done>> {
     let (was, limits) = (&loaded.position, &state.limits);
     let bandit = state.bandit(slot).ok_or(Unusual)?;
-    require(fill.exec_type == TRADE && !was.is_paged)?;
+    require(!was.is_paged)?;
     if let Some(known) = was.known_fill(fill) {
         let is_same = known.quantity == fill.quantity
             && known.price == fill.price
@@ -228,9 +217,7 @@ fn check_fill(bandit: &Bandit, limits: &Limits, fill: &Fill) -> Usual<()> {
     match choice.arm {
         Some(arm) => {
             require(choice.contributions.is_empty() && bandit.arms.index_of(arm).is_some())?;
-            let is_tsallis = bandit.rules.as_ref().is_some_and(|rules| {
-                rules.parameters.as_ref().is_some_and(|parameters| parameters.is_tsallis)
-            });
+            let is_tsallis = bandit.rules.as_ref().is_some_and(|rules| rules.parameters.is_tsallis);
             require(!(is_tsallis && is_unlogged(choice.propensity)))?;
         }
         None => check_contributions(bandit, fill)?,
@@ -329,7 +316,7 @@ fn close_into<R>(
 ) -> Usual<Option<Done>> {
     let (was, limits) = (&loaded.position, &state.limits);
     let bandit = state.bandit(slot).ok_or(Unusual)?;
-    require(close.exec_type == TRADE && !was.is_paged)?;
+    require(!was.is_paged)?;
     let (mut slippage, mut slippage_in_price) = (close.slippage, 0.0);
     if close.slippage_in_price && close.slippage != 0.0 {
         slippage_in_price = if is_price(slippage) { slippage } else { 0.0 };
@@ -530,7 +517,7 @@ fn put(state: &mut State, slot: usize, loaded: Loaded, done: Done) -> Event {
     let Loaded { position, changed, hash, .. } = loaded;
     let bandit = state.touch(slot);
     if let Some(lesson) = &mut lesson {
-        bandit.learner = Held::Native(Arc::new(std::mem::take(&mut lesson.taught.learner)));
+        bandit.learner = Some(Arc::new(std::mem::take(&mut lesson.taught.learner)));
         bandit.version = lesson.taught.version;
         bandit.cause_event_id = event_id.as_bytes().into();
         bandit.ts_event = ts_event;

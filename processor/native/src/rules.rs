@@ -16,37 +16,23 @@ pub struct NativeRules {
 
 #[pymethods]
 impl NativeRules {
-    /// `published` is what is written of every learner; `learner` what one of the core's is made of, None for others.
+    /// `made_under` is given back with a bandit; `published` is written of every learner, and `learner` is what one of
+    /// the core's is made of.
     #[new]
-    fn new(settings: Py<PyAny>, published: &Bound<PyDict>, learner: Option<&Bound<PyDict>>) -> PyResult<Self> {
+    fn new(made_under: Py<PyAny>, published: &Bound<PyDict>, learner: &Bound<PyDict>) -> PyResult<Self> {
         let text = |name: &str| -> PyResult<Box<[u8]>> { Ok(given::<String>(published, name)?.into_bytes().into()) };
         Ok(Self {
             inner: Arc::new(Rules {
-                settings,
+                made_under,
                 algorithm: text("algorithm")?,
                 estimator: text("estimator")?,
                 settings_json: text("settings_json")?,
                 blend_alpha: given(published, "blend_alpha")?,
                 warm_start_steps: given(published, "warm_start_steps")?,
                 ramp_steps: given(published, "ramp_steps")?,
-                parameters: learner.map(parameters).transpose()?,
+                parameters: parameters(learner)?,
             }),
         })
-    }
-
-    #[getter]
-    fn settings(&self, py: Python) -> Py<PyAny> {
-        self.inner.settings.clone_ref(py)
-    }
-
-    #[getter]
-    fn settings_json(&self) -> &str {
-        crate::state::text_of(&self.inner.settings_json)
-    }
-
-    #[getter]
-    fn is_native(&self) -> bool {
-        self.inner.parameters.is_some()
     }
 }
 

@@ -10,9 +10,10 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use pyo3::{PyTraverseError, PyVisit};
 
 use crate::avro::{Reader, ids_of, murmur2};
-use crate::bandit::{Bandit, NEVER};
+use crate::bandit::{Bandit, Form, NEVER};
 use crate::position::Position;
 
 pub type Finished = (i64, Box<str>); // ts_last, position_id
@@ -39,17 +40,16 @@ pub struct Slot {
     pub name: Box<str>,
     pub key: Py<PyBytes>,
     pub is_here: bool,
-    pub committed: Option<Bandit>,
+    pub committed: Option<Form>,
     pub finished: BinaryHeap<Reverse<Finished>>,
     pub waiting: BinaryHeap<Reverse<Waiting>>,
     pub held: HashSet<Box<[u8]>>,
-    pub is_out: bool, // Python has changed its bandit, and not given it back yet
     touched: Option<usize>,
 }
 
 pub struct Touched {
     pub slot: usize,
-    pub bandit: Option<Bandit>,
+    pub bandit: Option<Form>,
     pub version_before: i64,
     pub window: Vec<u8>,
 }
@@ -168,45 +168,70 @@ impl State {
             finished: BinaryHeap::new(),
             waiting: BinaryHeap::new(),
             held: HashSet::new(),
-            is_out: false,
             touched: None,
         });
         self.names.insert(name.into(), slot);
         slot
     }
 
-    pub fn bandit(&self, slot: usize) -> Option<&Bandit> {
+    /// The bandit in the form that it has, through the overlay.
+    pub fn form(&self, slot: usize) -> Option<&Form> {
         match self.slots[slot].touched {
             Some(index) => self.touched[index].bandit.as_ref(),
             None => self.slots[slot].committed.as_ref(),
         }
     }
 
-    pub fn touched_bandit(&self, slot: usize) -> Option<&Bandit> {
+    /// As `form`, to give it another one; its state stays.
+    pub fn form_mut(&mut self, slot: usize) -> Option<&mut Form> {
+        match self.slots[slot].touched {
+            Some(index) => self.touched[index].bandit.as_mut(),
+            None => self.slots[slot].committed.as_mut(),
+        }
+    }
+
+    /// The bandit, where it has the core's form.
+    pub fn bandit(&self, slot: usize) -> Option<&Bandit> {
+        self.form(slot).and_then(Form::core)
+    }
+
+    pub fn touched_form(&self, slot: usize) -> Option<&Form> {
         self.slots[slot].touched.and_then(|index| self.touched[index].bandit.as_ref())
     }
 
-    /// The batch's own copy, made where there is none.
+    pub fn touched_bandit(&self, slot: usize) -> Option<&Bandit> {
+        self.touched_form(slot).and_then(Form::core)
+    }
+
+    /// The batch's own copy of a bandit that has the core's form.
     pub fn touch(&mut self, slot: usize) -> &mut Bandit {
         let index = match self.slots[slot].touched {
             Some(index) => index,
             None => {
-                self.touched.push(Touched { slot, bandit: None, version_before: 0, window: Vec::new() });
-                self.touched.len() - 1
+                let bandit = self.bandit(slot).expect("an event's bandit was taken in").clone();
+                self.touch_with(slot, bandit.version, Form::Core(bandit))
             }
         };
-        if self.touched[index].bandit.is_none() {
-            let is_first = self.slots[slot].touched.is_none();
-            let committed = self.slots[slot].committed.as_ref().filter(|_| is_first);
-            if committed.is_none() {
-                self.counts.bandits += 1;
-            }
-            let bandit = committed.cloned().unwrap_or_else(Bandit::new);
-            self.touched[index].version_before = bandit.version;
-            self.touched[index].bandit = Some(bandit);
-            self.slots[slot].touched = Some(index);
+        match &mut self.touched[index].bandit {
+            Some(Form::Core(bandit)) => bandit,
+            _ => unreachable!("an event's bandit was taken in"),
         }
-        self.touched[index].bandit.get_or_insert_with(Bandit::new)
+    }
+
+    /// The bandit is this in the batch from now on; `version` is that before the batch, or of a new one.
+    pub fn touch_with(&mut self, slot: usize, version: i64, form: Form) -> usize {
+        let Some(index) = self.slots[slot].touched else {
+            let index = self.touched.len();
+            self.touched.push(Touched { slot, bandit: Some(form), version_before: version, window: Vec::new() });
+            self.slots[slot].touched = Some(index);
+            return index;
+        };
+        let touched = &mut self.touched[index];
+        if touched.bandit.is_none() {
+            touched.version_before = version;
+        }
+        touched.bandit = Some(form);
+        index
     }
 
     pub fn touched_index(&self, slot: usize) -> Option<usize> {
@@ -217,7 +242,6 @@ impl State {
     pub fn forget_bandit(&mut self, slot: usize) {
         if let Some(index) = self.slots[slot].touched {
             self.touched[index].bandit = None;
-            self.counts.bandits -= 1;
         }
     }
 
@@ -488,7 +512,7 @@ impl State {
                 slot.waiting.clear();
             }
             slot.committed = touched.bandit;
-            (slot.touched, slot.is_out) = (None, false);
+            slot.touched = None;
         }
         self.drop_overlay();
     }
@@ -503,8 +527,7 @@ impl State {
         }
         self.counts = self.counts_before;
         for touched in std::mem::take(&mut self.touched) {
-            let slot = &mut self.slots[touched.slot];
-            (slot.touched, slot.is_out) = (None, false);
+            self.slots[touched.slot].touched = None;
         }
         self.drop_overlay();
     }
@@ -526,7 +549,7 @@ impl State {
     }
 
     /// A position that is read back, as it stands in its snapshot behind the header.
-    pub fn restore(&mut self, py: Python, position: &Position, snapshot: Box<[u8]>) {
+    pub fn restore(&mut self, py: Python, position: &Position, snapshot: Box<[u8]>) -> PyResult<()> {
         let (bandit_id, position_id) = ids_of(&position.key);
         let slot = self.restored(py, text_of(bandit_id));
         let hash = self.hash(&position.key);
@@ -545,32 +568,79 @@ impl State {
             self.note_waiting(slot, close.ts_event, &close.event_id, position_id);
         }
         let held_until = position.ts_last.saturating_add(self.limits.max_holding_micros);
-        if let Some(bandit) = self.slots[slot].committed.as_mut() {
-            if position.is_flat() {
-                bandit.finished_count += 1;
-            } else {
-                bandit.held_until = bandit.held_until.min(held_until);
-            }
+        match self.slots[slot].committed.as_mut() {
+            Some(Form::Core(bandit)) if position.is_flat() => bandit.finished_count += 1,
+            Some(Form::Core(bandit)) => bandit.held_until = bandit.held_until.min(held_until),
+            Some(Form::Python(view)) => note_restored(view.bind(py), position.is_flat(), held_until)?,
+            None => {}
         }
+        Ok(())
     }
 
     /// The slot of a bandit that is being read back, which there is from now on.
     pub fn restored(&mut self, py: Python, name: &str) -> usize {
         let slot = self.slot(py, name);
         if self.slots[slot].committed.is_none() {
-            self.slots[slot].committed = Some(Bandit::new());
+            self.slots[slot].committed = Some(Form::Core(Bandit::new(py)));
             self.counts.bandits += 1;
         }
         slot
     }
 
-    pub fn shortest_window_micros(&self) -> i64 {
-        let bandits = self.slots.iter().filter_map(|slot| slot.committed.as_ref());
-        bandits
-            .filter(|bandit| bandit.forgotten_until != NEVER)
-            .map(|bandit| bandit.fill_watermark.max(bandit.close_watermark) - bandit.forgotten_until)
-            .fold(self.limits.dedupe_window_micros, i64::min)
+    pub fn shortest_window_micros(&self, py: Python) -> PyResult<i64> {
+        let mut shortest = self.limits.dedupe_window_micros;
+        for form in self.slots.iter().filter_map(|slot| slot.committed.as_ref()) {
+            let (newest, forgotten_until) = match form {
+                Form::Core(bandit) => (bandit.fill_watermark.max(bandit.close_watermark), bandit.forgotten_until),
+                Form::Python(view) => {
+                    let time = |name: &str| view.bind(py).getattr(name)?.extract::<i64>();
+                    (time("fill_watermark")?.max(time("close_watermark")?), time("forgotten_until")?)
+                }
+            };
+            if forgotten_until != NEVER {
+                shortest = shortest.min(newest - forgotten_until);
+            }
+        }
+        Ok(shortest)
     }
+
+    /// Slots of the bandits that have most finished positions, of those that have any.
+    pub fn with_most_finished(&self, py: Python) -> PyResult<Vec<usize>> {
+        let (mut most, mut found) = (1, vec![]);
+        for slot in 0..self.slots.len() {
+            let count = match self.form(slot) {
+                None => continue,
+                Some(Form::Core(bandit)) => bandit.finished_count,
+                Some(Form::Python(view)) => view.bind(py).getattr("finished_count")?.extract()?,
+            };
+            if count > most {
+                (most, found) = (count, vec![]);
+            }
+            if count == most {
+                found.push(slot);
+            }
+        }
+        Ok(found)
+    }
+
+    /// For Python's collector: bandits have hints, and these the core.
+    pub fn traverse(&self, visit: &PyVisit) -> Result<(), PyTraverseError> {
+        let committed = self.slots.iter().map(|slot| &slot.committed);
+        let forms = committed.chain(self.touched.iter().map(|touched| &touched.bandit));
+        for form in forms.flatten() {
+            if let Form::Python(view) = form {
+                visit.call(view)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn note_restored(view: &Bound<PyAny>, is_flat: bool, held_until: i64) -> PyResult<()> {
+    if is_flat {
+        return view.setattr("finished_count", view.getattr("finished_count")?.extract::<i64>()? + 1);
+    }
+    if view.getattr("held_until")?.gt(held_until)? { view.setattr("held_until", held_until) } else { Ok(()) }
 }
 
 fn key_of(snapshot: &[u8]) -> &[u8] {
