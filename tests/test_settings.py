@@ -534,7 +534,7 @@ online_learning: {enabled: false, estimator: importance, gamma: 0.1, eta: 0.2, e
 def test_a_prefix_stands_before_every_topic(tmp_path: Path) -> None:
     names = load(file_with(tmp_path, "topics: {prefix: eu-, trades: [fills, closes]}"), {}).topics.names
     assert names.inputs == ("eu-fills", "eu-closes", "eu-commands")
-    assert names.compacted == ("eu-weights", "eu-bandit-snapshots", "eu-position-snapshots")
+    assert names.compacted == ("eu-weights", "eu-snapshots")
     assert names.all == (*names.inputs, *names.compacted, "eu-rewards", "eu-dead-letters")
 
 

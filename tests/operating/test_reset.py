@@ -24,7 +24,7 @@ def snapshot(task: int = 0, **changes: object) -> TaskSnapshot:
 def standing(
     snapshot: TaskSnapshot | None, committed: Mapping[str, int], *, task: int = 0, has_published: bool = False
 ) -> Standing:
-    return Standing(task, snapshot, committed, MARKS, has_published)
+    return Standing(task, snapshot, committed, MARKS, SETTINGS.topics.names.state, has_published)
 
 
 def planned(found: Standing, *, accept_topics: bool = False, ids: Mapping[str, str] = IDS) -> list[Step]:
@@ -112,9 +112,9 @@ def test_a_snapshot_that_stands_in_topics_under_other_names_is_refused_since_it_
 
 def test_state_under_another_name_is_refused_whatever_is_accepted() -> None:
     """Half of the state would be an empty topic's."""
-    elsewhere = {name: at for name, at in IDS.items() if name != "position-snapshots"} | {"positions": "x"}
+    elsewhere = {name: at for name, at in IDS.items() if name != "snapshots"} | {"positions": "x"}
     line = refusal(standing(snapshot(topic_ids=elsewhere), {}), accept_topics=True, ids=OTHER_IDS)
-    assert line.startswith("task 0: its state is not on position-snapshots: set topics.prefix and the names back.")
+    assert line.startswith("task 0: its state is not on snapshots: set topics.prefix and the names back.")
 
 
 def test_an_output_under_another_name_is_left_for_the_start_to_say() -> None:
@@ -137,8 +137,8 @@ def test_without_a_snapshot_there_is_nothing_to_set_back_to_and_learning_that_is
     def two(second: Standing) -> list[Step]:
         return plan(SETTINGS, [standing(snapshot(partitions=2), MAPPED), second], IDS, accept_topics=True)
 
-    assert "there is no snapshot on bandit-snapshots; `armstream reset anew --group NEW" in refusal(standing(None, {}))
+    assert "there is no snapshot on snapshots; `armstream reset anew --group NEW" in refusal(standing(None, {}))
     assert two(standing(None, {}, task=1)) == [], "nothing ever came to its partition"
     for second in (standing(None, {"trades": 1}, task=1), standing(None, {}, task=1, has_published=True)):
-        with pytest.raises(Stopped, match=r"^task 1: .* there is no snapshot of it on bandit-snapshots: what was"):
+        with pytest.raises(Stopped, match=r"^task 1: .* there is no snapshot of it on snapshots: what was"):
             two(second)

@@ -19,7 +19,7 @@ from armstream.verify.states import States, Unverifiable
 from tests.stages.events import START, close, fill, short_rules
 from tests.stages.histories import histories
 from tests.stages.test_history import cut, splits
-from tests.verify.desk import APART, NUMBER, PARTITIONS, TOPIC_IDS, Desk, settings_of
+from tests.verify.desk import APART, NUMBER, PARTITIONS, TOPIC_IDS, Desk, settings_of, topic_named
 from tests.verify.test_commands import restarted_under
 from tests.verify.test_history import AUTOMATIC, BOTH, IMPORTANCE, SIDE, TRADED, TSALLIS
 from tests.verify.test_history import named_by_content as named
@@ -238,7 +238,7 @@ def test_settings_in_force_that_are_not_as_they_were_told_are_found() -> None:
     )
     for topic, fields, says in changes:
         desk = told()
-        name = getattr(desk.names, topic)
+        name = topic_named(desk, topic)
         desk.change(name, 0 if topic == "rewards" else -1, **fields)
         with pytest.raises(Difference, match=says):
             desk.verify()

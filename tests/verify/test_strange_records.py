@@ -14,7 +14,7 @@ from armstream.oracle.comparison import Difference
 from armstream.verify.log import _Scan
 from armstream.verify.states import Unverifiable
 from tests.stages.events import close, fill
-from tests.verify.desk import Desk
+from tests.verify.desk import BANDITS, POSITIONS, Desk
 
 NEWER = b"\xc3\x01\x01\x02\x03\x04\x05\x06\x07\x08"
 
@@ -31,8 +31,8 @@ def traded() -> Desk:
 
 
 TRADED = traded()
-OUTPUTS = [TRADED.names.rewards, TRADED.names.weights, TRADED.names.dead_letters, TRADED.names.bandit_snapshots,
-           TRADED.names.position_snapshots]  # fmt: skip
+OUTPUTS = [TRADED.names.rewards, TRADED.names.weights, TRADED.names.dead_letters, BANDITS,
+           POSITIONS]  # fmt: skip
 KEYS = [b"book", b"other", TASK_KEY, b"", b"\xff\xfe", b"book\0p1", b"\x000\0book\0p1", b"\0group\0g\0a", b"k" * 300]
 
 
@@ -66,7 +66,7 @@ def test_any_record_in_the_place_of_another_or_behind_the_last_is_judged(
 ) -> None:
     topics = {name: list(records) for name, records in TRADED.topics.items()}
     records = topics[topic]
-    if topic == TRADED.names.bandit_snapshots and key == TASK_KEY:
+    if topic == BANDITS and key == TASK_KEY:
         key = b"book"  # where the task stands is found before: see below
     if is_last:
         records.append(Source(topic, 0, TRADED.ends[topic], key, value))
