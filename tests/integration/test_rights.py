@@ -54,7 +54,7 @@ USERS: Mapping[str, str] = {  # a user for each row, who has no other's rights
     "resetter": "`reset to-snapshots`",
     "renewer": "`reset anew`, with the new names",
 }
-OUTPUTS = ("weights", "rewards", "bandit_snapshots", "position_snapshots", "dead_letters")
+OUTPUTS = ("weights", "rewards", "snapshots", "dead_letters")
 RESEND = ("dead-letters", "resend", "--reason", "a test")
 ARMS = ("lightgbm", "xgboost", "ridge", "lstm")
 
@@ -263,7 +263,7 @@ def is_told_by_its_use_alone(house: House, right: Right) -> bool:
 def test_a_processor_without_a_right_says_so_and_ends(house: House) -> None:
     house.job.create_topics()
     names = house.job.settings.topics.names
-    snapshots = Right("Read", "topic", names.position_snapshots)
+    snapshots = Right("Read", "topic", names.snapshots)
     group, identity = house.rights("processor")[-2:]
     assert [group.kind, identity.kind] == ["group", "transactional id"]
     for right in (snapshots, group, identity):
@@ -301,12 +301,12 @@ def test_nobody_can_do_anothers_work(house: House) -> None:
     processor = house.start().wait_until_ready()
     house.trade(1, processor)
     assert processor.stop() == 0
-    everything = {"trades", "commands", "weights", "rewards", "bandit-snapshots", "position-snapshots", "dead-letters"}
+    everything = {"trades", "commands", "weights", "rewards", "snapshots", "dead-letters"}
     written_by = {
         "processor": everything - {"trades", "commands"},
         "engine": {"trades"},
         "operator": {"commands"},
-        "resetter": {"bandit-snapshots"},
+        "resetter": {"snapshots"},
         "mender": {"trades", "commands"},
         **{
             user: set[str]()
@@ -317,13 +317,13 @@ def test_nobody_can_do_anothers_work(house: House) -> None:
         "processor": everything - {"dead-letters"},
         "engine": {"weights"},
         "operator": {"rewards", "dead-letters"},
-        "lister": {"weights", "bandit-snapshots", "dead-letters"},
+        "lister": {"weights", "snapshots", "dead-letters"},
         "reader": everything,
         "clerk": {"dead-letters"},
         "mender": everything - {"weights"},
         "auditor": everything,
-        "watcher": everything - {"position-snapshots"},
-        "resetter": {"trades", "commands", "bandit-snapshots", "rewards"},
+        "watcher": everything,
+        "resetter": {"trades", "commands", "snapshots", "rewards"},
         **{user: set[str]() for user in ("maker", "checker", "renewer")},
     }
     prefix = house.job.settings.topics.prefix

@@ -486,7 +486,7 @@ WRONG: dict[str, tuple[Callable[[Desk], None], tuple[str, ...]]] = {
     ),
     "another settings' snapshot": (changed("bandit_snapshots", 0, settings='{"arms": ["a", "b"]}'), ("settings '",)),
     "the newest snapshot lost": (lost("bandit_snapshots", 22), ("the newest of 'book'", "_watermark")),
-    "a task that goes back": (changed("bandit_snapshots", 21, next_offset={}), ("bandit-snapshots:0:", "the cut")),
+    "a task that goes back": (changed("bandit_snapshots", 21, next_offset={}), ("snapshots:0:", "the cut")),
     "another task": (changed("bandit_snapshots", 21, task=4), ("task 4",)),
     "what is left of a fill": (position_left, ("'p2' of 'book'", "open_left 25.00000005", "25.0")),
     "ids of a position": (changed("position_snapshots", 13, closes=()), ("'p2' of 'book'", "closes")),
