@@ -27,6 +27,16 @@ def standing(
     return Standing(task, snapshot, committed, MARKS, SETTINGS.topics.names.state, has_published)
 
 
+BEFORE = {name: f"id of {name}" for name in SETTINGS.topics.names.state_before}
+
+
+def before(committed: Mapping[str, int]) -> Standing:
+    """A task whose state stands where versions before kept it."""
+    names = SETTINGS.topics.names
+    ids = {name: at for name, at in IDS.items() if name != names.snapshots} | BEFORE
+    return Standing(0, snapshot(topic_ids=ids), committed, MARKS, names.state_before)
+
+
 def planned(found: Standing, *, accept_topics: bool = False, ids: Mapping[str, str] = IDS) -> list[Step]:
     return plan(SETTINGS, [found], ids, accept_topics)
 
@@ -142,3 +152,30 @@ def test_without_a_snapshot_there_is_nothing_to_set_back_to_and_learning_that_is
     for second in (standing(None, {"trades": 1}, task=1), standing(None, {}, task=1, has_published=True)):
         with pytest.raises(Stopped, match=r"^task 1: .* there is no snapshot of it on snapshots: what was"):
             two(second)
+
+
+# A state that was not moved yet.
+
+
+def test_offsets_go_back_to_a_state_of_before_unless_the_group_is_ahead_of_it() -> None:
+    """It may be what was left when `snapshots`, to which it was moved, was deleted: then rewards would come twice."""
+    ids = IDS | BEFORE
+    (step,) = planned(before({"trades": 60, "commands": 3}), ids=ids)
+    assert (step.offsets, step.snapshot) == ({"trades": 70}, None)
+    line = refusal(before({"trades": 80, "commands": 3}), ids=ids)
+    assert line.startswith(
+        "task 0: its state stands on bandit-snapshots, not on snapshots, and the group stands beyond"
+    )
+    (step,) = planned(before({"trades": 80, "commands": 3}), ids=ids, accept_topics=True)
+    assert step.offsets == {"trades": 70}
+
+
+def test_new_ids_of_the_topics_of_before_are_written_where_the_state_stands() -> None:
+    other = OTHER_IDS | {name: f"another of {name}" for name in BEFORE}
+    assert "is of other topics than these: trades, commands, bandit-snapshots, position-snapshots" in refusal(
+        before({"trades": 70, "commands": 3}), ids=other
+    )
+    (step,) = planned(before({"trades": 70, "commands": 3}), ids=other, accept_topics=True)
+    assert step.topic == "bandit-snapshots"
+    assert step.snapshot is not None
+    assert step.snapshot.topic_ids["position-snapshots"] == "another of position-snapshots"

@@ -191,7 +191,7 @@ class Desk:
         names, begin = self.names, begins or {}
         topics = {
             name: [one for one in self.topics[name] if one.offset >= begin.get(name, 0)]
-            for name in (*names.inputs, names.rewards, names.dead_letters, names.weights, names.snapshots)
+            for name in (*names.all, names.bandit_snapshots)
         }
         snapshots = latest(self.topics[names.snapshots])
         bandits = {key: value for key, value in snapshots.items() if is_bandits(key)}
@@ -210,12 +210,12 @@ class Desk:
             settled=self.next_offset if settled is None else settled,
             committed=self.next_offset,
             stands_at=self.next_offset,
-            ends={name: self.ends[name] for name in names.all},
+            ends={name: self.ends[name] for name in (*names.all, names.bandit_snapshots)},
             inputs={name: map(_read, topics[name]) for name in names.inputs},
             rewards=iter(topics[names.rewards]),
             dead_letters=iter(topics[names.dead_letters]),
             weights=iter(topics[names.weights]),
-            snapshots=[iter(topics[names.snapshots])],
+            snapshots=[iter(topics[name]) for name in (names.bandit_snapshots, names.snapshots)],
             positions=latest(self.topics[POSITIONS]),
             bandits=bandits,
             first_settings=first_settings(bandits, topics[names.rewards]),

@@ -23,6 +23,7 @@ from armstream.events import (
     Reward,
     TaskSnapshot,
 )
+from armstream.keys import TASK_KEY
 from armstream.operating.dead_letters import Letter, find
 from armstream.operating.delivery import Outgoing, deliver
 from armstream.operating.json_lines import bytes_value, event_values, line
@@ -190,10 +191,12 @@ def _wait_until_taken(
             numbers = ", ".join(sorted({str(number) for _, number, _ in left}))
             say(f"sent; waiting for the processor of partition {numbers}, {wait_seconds:g} s at most")
         for record in records(consumer):
+            if record.key() != TASK_KEY:
+                continue
             try:
                 event = decode(record.value())
             except DecodeError:
-                continue  # of a bandit, or of a newer version: then it is said that nobody took it
+                continue  # of a newer version: then it is said that nobody took it
             if isinstance(event, TaskSnapshot):
                 left -= {
                     place for place in left if place[1] == event.task and place[2] < event.next_offset.get(place[0], 0)

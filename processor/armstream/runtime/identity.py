@@ -171,6 +171,8 @@ class Watch:
         They are asked for once, when it is first called; None until the answer is there.
         """
         if self._before is None and self._asked_before is None:
+            if self._is_away:  # a step finds out when they are back
+                return None
             self._asked_before = ask(self._admin, self._names.state_before)
         elif self._asked_before is not None and all(future.done() for future in self._asked_before.values()):
             asked, self._asked_before = self._asked_before, None

@@ -95,24 +95,12 @@ class Restorer:
                     task = yield from self._build(number, found, starts, committed, progress)
                     self._say_whose(task, snapshot)
                     return task
-            before = yield from self._snapshots_before(number, progress)
-            old = self._task_snapshot_before(number, before)
-            if old is not None and _stands_at(old, starts) == committed and not moving.is_of_now(snapshot, old):
-                moved = yield from self._move(number, _State(old, before), found, starts, committed, progress)
-                if moved is not None:
-                    return moved
-                committed = yield from self.stable_offsets(number, progress)
-                continue
-            if snapshot is None and old is None and not committed:
-                yield from self._own(number, {**found, **before}, progress)
-                task = yield from self._build(number, {}, starts, committed, progress)
-                self._say_whose(task, None)
-                return task
             stand = yield from self.stable_offsets(number, progress)
             if stand == committed:
-                if snapshot is None:
-                    self._refuse_hidden()
-                raise Stopped(ownership.disagreement(number, snapshot or old, committed, self._identity.group))
+                begun = yield from self._from_before(number, snapshot, found, starts, committed, progress)
+                if begun is not None:
+                    return begun
+                stand = yield from self.stable_offsets(number, progress)
             committed = stand
         raise Stopped(f"task {number}: the committed offsets moved {_AGREE_TRIES} times during the restore")
 
@@ -125,6 +113,33 @@ class Restorer:
             yield
 
     # What stands where versions before kept it.
+
+    def _from_before(
+        self,
+        number: int,
+        snapshot: TaskSnapshot | None,
+        found: Mapping[str, Values],
+        starts: Offsets,
+        committed: Offsets,
+        progress: Progress,
+    ) -> Generator[None, None, Task | None]:
+        """The task, of which `found` and its `snapshot` stand on `snapshots` and do not agree with the offsets: its
+        state of before, moved, or the beginning. None: it is to be looked again. Raises Stopped where it is neither."""
+        before = yield from self._snapshots_before(number, progress)
+        old = self._task_snapshot_before(number, before)
+        if old is not None and _stands_at(old, starts) == committed and not moving.is_of_now(snapshot, old):
+            return (yield from self._move(number, _State(old, before), found, starts, committed, progress))
+        if snapshot is None and old is None and not committed:
+            yield from self._own(number, {**found, **before}, progress)
+            task = yield from self._build(number, {}, starts, committed, progress)
+            self._say_whose(task, None)
+            return task
+        stand = yield from self.stable_offsets(number, progress)
+        if stand == committed:
+            if snapshot is None:
+                self._refuse_hidden()
+            raise Stopped(ownership.disagreement(number, snapshot or old, committed, self._identity.group))
+        return None
 
     def _snapshots_before(
         self, number: int, progress: Progress
