@@ -322,6 +322,10 @@ tint: red
         ("topics: {trades: [a, b, c]}", "topics.trades: must have at most 2 items"),
         ("topics: {trades: [a, a]}", "topics.trades: 'a' is the name of two topics"),
         ("topics: {weights: rewards}", "topics.rewards: 'rewards' is the name of two topics"),
+        (
+            "topics: {snapshots: bandit-snapshots}",
+            "topics.bandit_snapshots: 'bandit-snapshots' is the name of two topics",
+        ),
         ("topics: {weights: 'a/b'}", "topics.weights: must match pattern"),
         (f"topics: {{prefix: p, weights: {'x' * 249}}}", "is not a legal topic name (FILE)"),
         ("topics: {retention_ms: 0}", "topics.retention_ms: must be above 0, or -1 for ever (FILE)"),

@@ -7,22 +7,24 @@ Law: what stands on `snapshots` afterwards is what stood before, or no number is
 import argparse
 import re
 import tempfile
+import time
 from pathlib import Path
 
 from armstream.events import Fill
+from armstream.keys import is_bandits, is_positions
 from deploy.kafka.broker import start_kafka
 from tests.integration.log import latest
 from tests.integration.processor import Job
 from tests.integration.versions import forms_known_to, landed_last, send_in
 
 _MOVED = re.compile(r"task \d+: its state, (\d+) records, was moved .* in ([\d.]+) s")
-_START_MICROS = 1_800_000_000_000_000
 
 
 def fills(positions: int, arm: str) -> list[Fill]:
     """One of each position, of 1,000 bandits; all of them stay open."""
+    now = time.time_ns() // 1_000
     return [
-        Fill("f", f"book-{n % 1_000}", f"p{n}", "X", "BUY", 1.0, 9.0, _START_MICROS + n, arm=arm)
+        Fill("f", f"book-{n % 1_000}", f"p{n}", "X", "BUY", 1.0, 9.0, now - positions + n, arm=arm)
         for n in range(positions)
     ]
 
@@ -41,7 +43,7 @@ def measure(job: Job, old: Path, positions: int) -> list[tuple[int, float]]:
     now, *before = (latest(job.log.read(name, 600)) for name in (names.snapshots, *names.state_before))
     for number, values in now.items():
         stood = {key: value for one in before for key, value in one.get(number, {}).items()}
-        kept = stood.keys() - {b"\0task"}
+        kept = {key for key in stood if is_bandits(key) or is_positions(key)}
         assert {key: values[key] for key in kept} == {key: stood[key] for key in kept}, "the state is another one"
     return [(int(count), float(seconds)) for count, seconds in _MOVED.findall(processor.text)]
 
