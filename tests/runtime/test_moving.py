@@ -8,8 +8,8 @@ from armstream.codec import decode
 from armstream.events import TaskSnapshot
 from armstream.keys import TASK_KEY, claim_key
 from armstream.runtime import moving
-from armstream.runtime.moving import is_of_now, moved, transactions
-from armstream.runtime.snapshots import HEADERS
+from armstream.runtime.moving import moved, transactions
+from armstream.runtime.snapshots import HEADERS, is_of_now
 from armstream.settings import Settings
 
 NAMES = Settings().topics.names

@@ -111,10 +111,10 @@ def latest_snapshots(consumer: Consumer, names: Topics, numbers: Collection[int]
     before kept them."""
     found, left = _latest(consumer, names.snapshots, numbers), set(numbers)
     left -= {number for number, key in found if key == TASK_KEY}
-    snapshots = {at: record for at, record in found.items() if at[0] not in left}
     if left and names.bandit_snapshots in consumer.list_topics(timeout=REQUEST_SECONDS).topics:
-        snapshots |= _latest(consumer, names.bandit_snapshots, left)
-    return _bandits(snapshots)
+        moved = {at: record for at, record in found.items() if at[0] not in left}
+        found = moved | _latest(consumer, names.bandit_snapshots, left)
+    return _bandits(found)
 
 
 def _bandits(found: Mapping[tuple[int, bytes], Record]) -> dict[bytes, Record]:

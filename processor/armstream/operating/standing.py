@@ -1,6 +1,6 @@
 """Where the tasks of a group stand, as Kafka has it. Law: what an open transaction may still change is waited for.
 
-A task's state stands on `snapshots` where its own snapshot does, else where versions before kept it.
+A task's state stands on `snapshots`, or still where versions before kept it: is_of_now says which.
 """
 
 import time
@@ -13,6 +13,7 @@ from armstream.events import TaskSnapshot
 from armstream.operating.group import stable_offsets
 from armstream.operating.reader import REQUEST_SECONDS, reader, watermarks
 from armstream.runtime.committed import FirstRecord, last_task_snapshots
+from armstream.runtime.snapshots import is_of_now
 from armstream.settings import Settings, StateTopics
 from armstream.waiting import Say, waiting
 
@@ -37,13 +38,13 @@ def standings(settings: Settings, count: int, say: Say) -> list[Standing]:
     names, numbers = settings.topics.names, range(count)
     with reader(settings, "read_uncommitted") as ends, reader(settings) as consumer:
         marks = {(name, number): watermarks(ends, name, number) for name in names.inputs for number in numbers}
-        snapshots: dict[int, TaskSnapshot] = {}
+        snapshots = _task_snapshots(settings, ends, consumer, names.snapshots, numbers, say)
         state = dict.fromkeys(numbers, names.state)
-        for place in places_of_state(settings, consumer):
-            left = [number for number in numbers if number not in snapshots]
-            found = _task_snapshots(settings, ends, consumer, place.bandit_snapshots, left, say)
-            snapshots |= found
-            state |= dict.fromkeys(found, place)
+        if names.bandit_snapshots in consumer.list_topics(timeout=REQUEST_SECONDS).topics:
+            before = _task_snapshots(settings, ends, consumer, names.bandit_snapshots, numbers, say)
+            hold = {number: old for number, old in before.items() if not is_of_now(snapshots.get(number), old)}
+            snapshots |= hold
+            state |= dict.fromkeys(hold, names.state_before)
         committed = stable_offsets(settings, consumer, marks, say)
         lacking = [number for number in numbers if number not in snapshots]
         published = {number for number in lacking if _holds_records(consumer, names.rewards, number)}
@@ -58,13 +59,6 @@ def standings(settings: Settings, count: int, say: Say) -> list[Standing]:
         )
         for number in numbers
     ]
-
-
-def places_of_state(settings: Settings, consumer: Consumer) -> list[StateTopics]:
-    """Where a task's state may stand: the first of these on which its own snapshot does. Raises KafkaException."""
-    names = settings.topics.names
-    there = consumer.list_topics(timeout=REQUEST_SECONDS).topics
-    return [names.state, *([names.state_before] if names.bandit_snapshots in there else [])]
 
 
 def _task_snapshots(

@@ -32,17 +32,6 @@ class Part:
     outcome: Outcome | None = None
 
 
-def is_of_now(now: TaskSnapshot | None, before: TaskSnapshot | None) -> bool:
-    """Whether the state of now is the one that holds; else it is the one of before, or there is none.
-
-    Where an older processor had the task again after it was moved, and moved it on, that one is ahead.
-    """
-    if now is None or before is None:
-        return now is not None
-    stands, stood = now.next_offset, before.next_offset
-    return stands == stood or any(offset > stood.get(name, 0) for name, offset in stands.items())
-
-
 def moved(snapshot: TaskSnapshot, before: StateTopics, name: str, topic_id: str) -> TaskSnapshot:
     """The task's snapshot as it is written on `name`: it says that the state stands there."""
     told = {topic: known for topic, known in snapshot.topic_ids.items() if topic not in before}

@@ -28,7 +28,7 @@ from armstream.runtime.committed import FirstRecord, end_of
 from armstream.runtime.failures import NotAllowed, Stopped, stop_if_refused
 from armstream.runtime.identity import LOST_INPUT, Identity, Watch, made_anew
 from armstream.runtime.intake import Record
-from armstream.runtime.snapshots import Values, decoded, unreadable, writer_of
+from armstream.runtime.snapshots import Values, decoded, is_of_now, unreadable, writer_of
 from armstream.runtime.tasks import Offsets, Progress, Steps, Task
 from armstream.settings import Settings
 from armstream.stages.pipeline import Pipeline
@@ -127,7 +127,7 @@ class Restorer:
         state of before, moved, or the beginning. None: it is to be looked again. Raises Stopped where it is neither."""
         before = yield from self._snapshots_before(number, progress)
         old = self._task_snapshot_before(number, before)
-        if old is not None and _stands_at(old, starts) == committed and not moving.is_of_now(snapshot, old):
+        if old is not None and _stands_at(old, starts) == committed and not is_of_now(snapshot, old):
             return (yield from self._move(number, _State(old, before), found, starts, committed, progress))
         if snapshot is None and old is None and not committed:
             yield from self._own(number, {**found, **before}, progress)

@@ -4,7 +4,7 @@ Law: what is read first can be older than what is read last, never the other way
 before anything else, then where the outputs are decided, the positions, the group's offsets, and the newest task
 snapshot again, which is where the task stands. So a processor may go on meanwhile. Every wait is bounded.
 
-A task's state stands on `snapshots` where its own snapshot does, else where versions before kept it. What these
+A task's state stands on `snapshots`, or still where versions before kept it: is_of_now says which. What these
 published there is read in any case, as long as it is kept.
 """
 
@@ -16,11 +16,12 @@ from typing import Self, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from armstream.access import REFUSALS, NoAccess, require, verify_rights, why_refused
+from armstream.access import REFUSALS, NoAccess, Right, require, verify_rights, why_refused
 from armstream.codec import DecodeError, decode
 from armstream.events import Source, TaskSnapshot
 from armstream.keys import TASK_KEY, is_bandits, is_positions
 from armstream.runtime.intake import Record
+from armstream.runtime.snapshots import is_of_now
 from armstream.settings import Settings, StateTopics
 from armstream.verify.published import PartitionLog, first_settings, why_not
 from armstream.verify.states import Unverifiable
@@ -112,7 +113,8 @@ class Cluster:
     def _refuse(self, error: KafkaError) -> None:
         """Raises NoAccess where a right lacks: to ask again is in vain."""
         if error.code() in REFUSALS:
-            raise NoAccess(why_refused(self._settings, error, verify_rights(self._settings), self._say))
+            rights = [*verify_rights(self._settings), *(Right("Read", "topic", name) for name in self._has_before)]
+            raise NoAccess(why_refused(self._settings, error, rights, self._say))
 
     def _failed(self, failure: KafkaException) -> Unverifiable:
         self._refuse(failure.args[0])
@@ -128,8 +130,8 @@ class Cluster:
 
     def record_count(self) -> int:
         """About how many offsets will be read in all; snapshots several times."""
-        thrice = (self._names.snapshots,) * 2  # bandits', positions', and what is checked
-        names = (*self._names.all, *thrice, self._names.rewards, *self._has_before)
+        more = (self._names.snapshots,) * 2  # for what is newest of bandits, for positions, and to be checked
+        names = (*self._names.all, *more, self._names.rewards, *self._has_before)
         spans = (self._span(name, number) for name in names for number in range(self.partition_count))
         return sum(high - low for low, high in spans)
 
@@ -209,9 +211,10 @@ class Cluster:
     def _standing(self, scans: Mapping[str, _Scan]) -> tuple[StateTopics, _Scan]:
         """Where the state stands, and what was read there."""
         names, now = self._names, scans[self._names.snapshots]
-        if now.task is None and names.bandit_snapshots in scans and scans[names.bandit_snapshots].task is not None:
-            return names.state_before, scans[names.bandit_snapshots]
-        return names.state, now
+        before = scans.get(names.bandit_snapshots)
+        if before is None or before.task is None or is_of_now(now.task, before.task):
+            return names.state, now
+        return names.state_before, before
 
     def _scan(self, scan: _Scan, name: str, number: int, start: int, end: int) -> None:
         for message in self._records(name, number, start, end):
