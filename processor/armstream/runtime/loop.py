@@ -400,6 +400,8 @@ class Processor:
         """Commits a part of each state that is moved. Raises Stopped or NotAllowed where no later try would go
         better."""
         committer, wanted = self._committer, self._restorer.parts_wanted
+        if not wanted:
+            return
         for number in list(wanted):
             part = wanted.get(number)
             if part is None:  # a rebalance came meanwhile
@@ -418,7 +420,7 @@ class Processor:
                     "let the topic take what `armstream topics check` says"
                 )
             part.outcome = outcome
-        if wanted and self._member.has_left_records:
+        if self._member.has_left_records:
             self._member.seek_back(self._serve)
 
     def _tell_of_restores(self) -> None:
