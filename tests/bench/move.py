@@ -50,7 +50,7 @@ def measure(job: Job, old: Path, positions: int) -> list[tuple[int, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--positions", type=int, default=200_000)
+    parser.add_argument("--positions", type=int, default=100_000)
     positions = parser.parse_args().positions
     with start_kafka() as broker, tempfile.TemporaryDirectory() as folder:
         job = Job(broker.bootstrap_servers, "move-", Path(folder))

@@ -217,6 +217,8 @@ class Follower:
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:
                 self._reach(place, record.offset())
+            elif place[0] == self._before and error.code() in REFUSALS:
+                self._behind -= {other for other in self._behind if other[0] == self._before}
             elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # no group is joined
                 self._hear(error)
             return
