@@ -11,17 +11,17 @@ from armstream.resources import resource
 
 LINE_LENGTH = 120
 TOPICS: Mapping[str, str] = {  # record -> topic, by the default names
-    "BanditSnapshot": "bandit-snapshots",
+    "BanditSnapshot": "snapshots",
     "Close": "trades",
     "Command": "commands",
     "CommandApplied": "rewards",
     "DeadLetter": "dead-letters",
     "Fill": "trades",
-    "PositionPage": "position-snapshots",
-    "PositionSnapshot": "position-snapshots",
+    "PositionPage": "snapshots",
+    "PositionSnapshot": "snapshots",
     "Reward": "rewards",
     "TaskSettings": "rewards",
-    "TaskSnapshot": "bandit-snapshots",
+    "TaskSnapshot": "snapshots",
     "WeightVector": "weights",
 }
 

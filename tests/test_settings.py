@@ -322,6 +322,10 @@ tint: red
         ("topics: {trades: [a, b, c]}", "topics.trades: must have at most 2 items"),
         ("topics: {trades: [a, a]}", "topics.trades: 'a' is the name of two topics"),
         ("topics: {weights: rewards}", "topics.rewards: 'rewards' is the name of two topics"),
+        (
+            "topics: {snapshots: bandit-snapshots}",
+            "topics.bandit_snapshots: 'bandit-snapshots' is the name of two topics",
+        ),
         ("topics: {weights: 'a/b'}", "topics.weights: must match pattern"),
         (f"topics: {{prefix: p, weights: {'x' * 249}}}", "is not a legal topic name (FILE)"),
         ("topics: {retention_ms: 0}", "topics.retention_ms: must be above 0, or -1 for ever (FILE)"),
@@ -534,7 +538,7 @@ online_learning: {enabled: false, estimator: importance, gamma: 0.1, eta: 0.2, e
 def test_a_prefix_stands_before_every_topic(tmp_path: Path) -> None:
     names = load(file_with(tmp_path, "topics: {prefix: eu-, trades: [fills, closes]}"), {}).topics.names
     assert names.inputs == ("eu-fills", "eu-closes", "eu-commands")
-    assert names.compacted == ("eu-weights", "eu-bandit-snapshots", "eu-position-snapshots")
+    assert names.compacted == ("eu-weights", "eu-snapshots")
     assert names.all == (*names.inputs, *names.compacted, "eu-rewards", "eu-dead-letters")
 
 

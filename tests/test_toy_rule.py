@@ -19,7 +19,7 @@ from armstream.stages.state import TaskState
 from tests.learning.test_contract import Logged, Part, numbers
 from tests.stages.events import ARMS, START, close, fill
 from tests.toy_rule import Leader, LeaderBandit, LeaderFormula
-from tests.verify.desk import Desk, latest, settings_of
+from tests.verify.desk import BANDITS, Desk, latest, settings_of
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def vector(desk: Desk) -> WeightVector:
 
 
 def snapshot(desk: Desk) -> BanditSnapshot:
-    found = decode(latest(desk.topics[desk.names.bandit_snapshots])[b"book"])
+    found = decode(latest(desk.topics[BANDITS])[b"book"])
     assert isinstance(found, BanditSnapshot)
     return found
 
@@ -108,7 +108,7 @@ def test_verify_finds_a_wrong_number_of_either_array(by: float) -> None:
     for corrupt in (state_off, arm_off):
         desk = desk_of()
         desk.apply(draw("p1", "mlp", 0.25), close("c1", "p1", price=100.5))
-        desk.change(desk.names.bandit_snapshots, 0, **corrupt(snapshot(desk)))
+        desk.change(BANDITS, 0, **corrupt(snapshot(desk)))
         with pytest.raises(Difference, match="state"):
             desk.verify()
 

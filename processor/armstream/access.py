@@ -70,14 +70,16 @@ def processor_rights(settings: Settings) -> tuple[Right, ...]:
     names = settings.topics.names
     return (
         *_topics(("Read", "DescribeConfigs"), names.inputs),
-        *_topics(
-            ("Read", "Write", "DescribeConfigs"),
-            (names.bandit_snapshots, names.position_snapshots, names.weights, names.rewards),
-        ),
+        *_topics(("Read", "Write", "DescribeConfigs"), (names.snapshots, names.weights, names.rewards)),
         *_topics(("Write", "DescribeConfigs"), (names.dead_letters,)),
         Right("Read", "group", settings.kafka.group_id),
         Right("Write", "transactional id", str(settings.producer_configuration()["transactional.id"])),
     )
+
+
+def before_rights(settings: Settings) -> tuple[Right, ...]:
+    """Those of whatever reads a state, until it was moved from where versions before kept it."""
+    return tuple(_topics(("Read",), settings.topics.names.state_before))
 
 
 def create_rights(settings: Settings) -> tuple[Right, ...]:
@@ -102,20 +104,20 @@ def ask_rights(settings: Settings) -> tuple[Right, ...]:
 
 def list_rights(settings: Settings) -> tuple[Right, ...]:
     names = settings.topics.names
-    return tuple(Right("Read", "topic", name) for name in (names.weights, names.bandit_snapshots, names.dead_letters))
+    return tuple(Right("Read", "topic", name) for name in (names.weights, names.snapshots, names.dead_letters))
 
 
 def watch_rights(settings: Settings) -> tuple[Right, ...]:
     """Those of `armstream watch`: of trades it reads when the first one waits that is not learned from, and what it
     explains."""
     names = settings.topics.names
-    reads = [Right("Read", "topic", name) for name in names.all if name != names.position_snapshots]
+    reads = [Right("Read", "topic", name) for name in names.all]
     return *reads, Right("Describe", "group", settings.kafka.group_id)
 
 
 def explain_rights(settings: Settings) -> tuple[Right, ...]:
     names = settings.topics.names
-    outputs = names.rewards, names.weights, names.bandit_snapshots, names.dead_letters
+    outputs = names.rewards, names.weights, names.snapshots, names.dead_letters
     return tuple(Right("Read", "topic", name) for name in (*names.inputs, *outputs))
 
 
@@ -133,7 +135,7 @@ def resend_rights(settings: Settings) -> tuple[Right, ...]:
     """Those of `armstream dead-letters resend`, which reads an input where a letter has left its record there, and
     what became of what it sent."""
     names = settings.topics.names
-    outputs = (names.dead_letters, names.rewards, names.bandit_snapshots, names.position_snapshots)
+    outputs = (names.dead_letters, names.rewards, names.snapshots)
     return *_topics(("Read", "Write"), names.inputs), *_topics(("Read",), outputs)
 
 
@@ -142,8 +144,8 @@ def to_snapshots_rights(settings: Settings) -> tuple[Right, ...]:
     names = settings.topics.names
     return (
         *_topics(("Read", "DescribeConfigs"), (*names.inputs, names.rewards)),
-        *_topics(("Read", "Write", "DescribeConfigs"), (names.bandit_snapshots,)),
-        *_topics(("Describe", "DescribeConfigs"), (names.position_snapshots, names.weights, names.dead_letters)),
+        *_topics(("Read", "Write", "DescribeConfigs"), (names.snapshots,)),
+        *_topics(("Describe", "DescribeConfigs"), (names.weights, names.dead_letters)),
         Right("Read", "group", settings.kafka.group_id),
         Right("Write", "transactional id", settings.reset_transactional_id),
     )
@@ -167,6 +169,7 @@ def engine_rights(settings: Settings) -> tuple[Right, ...]:
 
 RIGHTS: Mapping[str, Callable[[Settings], tuple[Right, ...]]] = {
     "processor": processor_rights,
+    "what reads a state, until it was moved": before_rights,
     "engine": engine_rights,
     "`topics create`": create_rights,
     "`topics check`": check_rights,

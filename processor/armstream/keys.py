@@ -1,6 +1,7 @@
 """What records are keyed by, and which partition a key belongs to. Law: one key means one thing, on every topic.
 
-A bandit's records are keyed by its bandit_id, which holds no NUL: so a key with a NUL in it is never a bandit's.
+A bandit's records are keyed by its bandit_id, which holds no NUL: so a key with a NUL in it is never a bandit's. A
+position's begins with its bandit's; what begins with a NUL is a page's, where a number follows it, or a task's.
 """
 
 TASK_KEY = b"\0task"  # what is about a task as a whole
@@ -14,14 +15,20 @@ def claim_key(group: str, instance: str) -> bytes:
 
 def is_bandits(key: bytes) -> bool:
     """Whether a snapshot with this key is a bandit's."""
-    return not key.startswith(b"\0")
+    return key != b"" and b"\0" not in key
+
+
+def is_positions(key: bytes) -> bool:
+    """Whether a snapshot with this key is a position's, or a page of one."""
+    first, *rest = key.split(b"\0", 2)
+    return rest != [] if first else len(rest) == 2 and rest[0].isdigit()
 
 
 def is_of(key: bytes | None, bandit_id: bytes) -> bool:
     """Whether a record with this key is about the bandit: about itself, a position of it, or a page of one."""
     if key is None or key == bandit_id:
         return key is not None
-    if is_bandits(key):
+    if not key.startswith(b"\0"):
         return key.startswith(bandit_id + b"\0")
     _, number, *rest = key.split(b"\0", 2)
     return number.isdigit() and rest != [] and rest[0].startswith(bandit_id + b"\0")

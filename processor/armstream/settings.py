@@ -81,6 +81,13 @@ RuleName = Annotated[str, AfterValidator(_known_rule), Field(json_schema_extra={
 Names = Annotated[tuple[ArmName, ...], Field(strict=False)]
 
 
+class StateTopics(NamedTuple):
+    """Where the state of tasks stands; the tasks' own snapshots and claims stand with the bandits'."""
+
+    bandit_snapshots: str
+    position_snapshots: str
+
+
 @dataclass(frozen=True, slots=True)
 class Topics:
     """Every topic's whole name, with the prefix."""
@@ -88,10 +95,11 @@ class Topics:
     trades: tuple[str, ...]
     commands: str
     weights: str
-    bandit_snapshots: str
-    position_snapshots: str
+    snapshots: str
     rewards: str
     dead_letters: str
+    bandit_snapshots: str  # these two are of before: no processor writes them
+    position_snapshots: str
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -99,15 +107,26 @@ class Topics:
 
     @property
     def compacted(self) -> tuple[str, ...]:
-        return self.weights, self.bandit_snapshots, self.position_snapshots
+        return self.weights, self.snapshots
+
+    @property
+    def state(self) -> StateTopics:
+        return StateTopics(self.snapshots, self.snapshots)
+
+    @property
+    def state_before(self) -> StateTopics:
+        """Where versions before `snapshots` kept the state."""
+        return StateTopics(self.bandit_snapshots, self.position_snapshots)
 
     @property
     def all(self) -> tuple[str, ...]:
         return tuple(name for _, name in self.by_setting())
 
     def by_setting(self) -> Iterator[tuple[str, str]]:
-        """Every topic, inputs first: its setting and its name."""
+        """Every topic that is used, inputs first: its setting and its name. Those of before are not among them."""
         for setting in self.__slots__:
+            if setting in StateTopics._fields:
+                continue
             names = getattr(self, setting)
             for name in names if setting == "trades" else (names,):
                 yield setting, name
@@ -122,10 +141,11 @@ class TopicSettings(Section):
     ] = ("trades",)
     commands: TopicName = "commands"
     weights: TopicName = "weights"
+    snapshots: TopicName = "snapshots"
     rewards: TopicName = "rewards"
+    dead_letters: TopicName = "dead-letters"
     bandit_snapshots: TopicName = "bandit-snapshots"
     position_snapshots: TopicName = "position-snapshots"
-    dead_letters: TopicName = "dead-letters"
     partitions: Annotated[int, Field(ge=1, le=10_000)] = 8
     replication_factor: Annotated[int, Field(ge=1, le=15)] = 1
     retention_ms: Annotated[int, Field(ge=-1, le=100 * 365 * 86_400_000)] = 604_800_000
@@ -139,15 +159,17 @@ class TopicSettings(Section):
             trades=tuple(map(whole, self.trades)),
             commands=whole(self.commands),
             weights=whole(self.weights),
+            snapshots=whole(self.snapshots),
             rewards=whole(self.rewards),
+            dead_letters=whole(self.dead_letters),
             bandit_snapshots=whole(self.bandit_snapshots),
             position_snapshots=whole(self.position_snapshots),
-            dead_letters=whole(self.dead_letters),
         )
 
     def conflicts(self) -> Iterator[Conflict]:
         seen: set[str] = set()
-        for setting, name in self.names.by_setting():
+        names = self.names
+        for setting, name in (*names.by_setting(), *names.state_before._asdict().items()):
             if len(name) > 249 or name in {".", ".."}:
                 yield (setting,), f"{name[:60]!r} is not a legal topic name"
             if name in seen:

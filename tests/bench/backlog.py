@@ -84,7 +84,7 @@ def prepare(
     from, as the other contenders do. `more` are settings beside them.
     """
     shipped = settings_of(preset).online_learning.model_dump(mode="json")
-    outputs = ("weights", "rewards", "bandit_snapshots", "position_snapshots", "dead_letters")
+    outputs = ("weights", "rewards", "snapshots", "dead_letters")
     *trades, commands = input_topics(layout, prefix)
     inputs = {"trades": trades, "commands": commands}
     values: dict[str, Any] = {

@@ -151,7 +151,7 @@ class NaiveLoop:
         position["open_from"] = len(position["fills"]) - len(fills)
         position["open_left"] = fills[0]["left"] if fills else 0.0
         key = f"{position['bandit_id']}\0{position['position_id']}"
-        self.write(self.topics.position_snapshots, key, POSITION_SNAPSHOT.encode(position), partition)
+        self.write(self.topics.snapshots, key, POSITION_SNAPSHOT.encode(position), partition)
 
     def reward(
         self, position: dict[str, Any], segment: tuple[Event, Event, float], event: Event, partition: int
@@ -191,7 +191,7 @@ class NaiveLoop:
         }
         self.write(self.topics.rewards, bandit_id, REWARD.encode(reward), partition)
         self.write(self.topics.weights, bandit_id, WEIGHT_VECTOR.encode(self.vector(bandit_id, event)), partition)
-        self.write(self.topics.bandit_snapshots, bandit_id, BANDIT_SNAPSHOT.encode(self.snapshot(bandit_id)), partition)
+        self.write(self.topics.snapshots, bandit_id, BANDIT_SNAPSHOT.encode(self.snapshot(bandit_id)), partition)
 
     def vector(self, bandit_id: str, event: Event) -> dict[str, Any]:
         learner = self.learners[bandit_id]

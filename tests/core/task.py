@@ -17,6 +17,7 @@ from armstream.events import (
     PositionSnapshot,
     TaskSnapshot,
 )
+from armstream.keys import is_positions
 from armstream.runtime.identity import Identity
 from armstream.runtime.intake import Intake
 from armstream.runtime.publication import Publication, publish_core, publish_task
@@ -52,20 +53,19 @@ class Lives:
         self.limits, self.registry = limits, registry
         self.intake = Intake(1, MAX_RECORD_BYTES, MAX_FUTURE_MICROS, frozenset())
         self.next_offset = {"trades": 0, "commands": 0}
-        self.snapshots: dict[str, dict[bytes, bytes]] = {TOPICS.bandit_snapshots: {}, TOPICS.position_snapshots: {}}
+        self.snapshots: dict[bytes, bytes] = {}
 
     def compact(self, records: Records) -> None:
-        for name, newest in self.snapshots.items():
-            for record in records.get((name, 0), []):
-                if record.get("value") is None:
-                    del newest[record["key"]]
-                else:
-                    newest[record["key"]] = record["value"]
+        for record in records.get((TOPICS.snapshots, 0), []):
+            if record.get("value") is None:
+                del self.snapshots[record["key"]]
+            else:
+                self.snapshots[record["key"]] = record["value"]
 
     def values(self) -> list[bytes]:
         """Positions and pages first, in the reverse of the order in which they were written."""
-        positions = self.snapshots[TOPICS.position_snapshots]
-        return [*reversed(positions.values()), *self.snapshots[TOPICS.bandit_snapshots].values()]
+        positions = [value for key, value in self.snapshots.items() if is_positions(key)]
+        return [*reversed(positions), *(value for key, value in self.snapshots.items() if not is_positions(key))]
 
 
 def restore(state: TaskState, value: bytes) -> None:

@@ -69,7 +69,7 @@ def test_a_record_above_the_limit_is_a_dead_letter_without_its_bytes() -> None:
 
 def test_an_early_close_keeps_its_headers() -> None:
     early = replace(record(close("c1", "p1")), header_list=(("source", b"desk 7"),))
-    assert b"desk 7" in published([early])[TOPICS.position_snapshots, 0][0]["value"]
+    assert b"desk 7" in published([early])[TOPICS.snapshots, 0][0]["value"]
 
 
 class NoText(ReadRecord):
@@ -89,7 +89,7 @@ def test_an_early_close_whose_headers_cannot_be_read_is_kept_with_what_says_so()
         for task in tasks(TaskLimits(), learning_rules())
     )
     assert by_core == by_stages
-    assert b"they cannot be read" in by_core[TOPICS.position_snapshots, 0][0]["value"]
+    assert b"they cannot be read" in by_core[TOPICS.snapshots, 0][0]["value"]
 
 
 def test_an_array_in_two_blocks_is_the_array() -> None:

@@ -35,6 +35,9 @@ class DeskTopics:
         for at in range(len(kept), 0, -self.chunk):
             yield kept[max(0, at - self.chunk) : at]
 
+    def snapshots_backwards(self) -> Iterator[Sequence[Kept]]:
+        return self.backwards(self.names.snapshots)
+
     def require_patience(self) -> None:
         """A test has all the time that pytest gives it."""
 

@@ -24,7 +24,7 @@ from armstream.settings import load
 from tests.explain.desk import explained
 from tests.stages.signalled import Choices
 from tests.stages.test_history import examples
-from tests.verify.desk import APART, Desk, settings_of
+from tests.verify.desk import APART, BANDITS, Desk, settings_of
 from tests.verify.test_exp4 import EXPERTS, advised_desk
 from tests.verify.test_feedback import HORIZONS, RULES, engine_of, newest_vector, traded
 
@@ -88,7 +88,7 @@ def test_a_random_history_is_explained_vector_by_vector(
     desk = traded(desk, engine_of(desk), choices, 16, sections)
     versions = versions_of(desk)
     if is_compacted:
-        desk.compact(desk.names.bandit_snapshots)
+        desk.compact(BANDITS)
         desk.compact(desk.names.weights)
     for version in versions[-3:] if is_compacted else versions:
         require_told(explained(desk, version))
@@ -103,7 +103,7 @@ def test_a_random_history_is_explained_vector_by_vector(
 def test_trust_in_experts_is_explained(learning: dict[str, Any], is_compacted: bool) -> None:
     desk = advised_desk(**learning)
     if is_compacted:
-        desk.compact(desk.names.bandit_snapshots)
+        desk.compact(BANDITS)
     for version in range(1, 16):
         require_told(explained(desk, version))
     assert {expert.name for expert in explained(desk, 1).experts} == set(EXPERTS)

@@ -12,7 +12,7 @@ from armstream.explain.vector import explain
 from tests.explain.desk import PUBLISHED_MICROS, DeskTopics, explained
 from tests.explain.test_agreement import require_told
 from tests.stages.events import START, close, fill
-from tests.verify.desk import Desk, settings_of
+from tests.verify.desk import BANDITS, Desk, settings_of
 from tests.verify.test_commands import changed_desk, command, desk_that_was_reset
 
 DAY_MICROS = 86_400_000_000
@@ -120,7 +120,7 @@ def test_the_parts_of_a_decision_before_the_snapshot_are_in_its_terms(is_compact
     desk.apply(fill("f2", **order))
     assert [part.applied for part in explained(desk, 4).parts] == [True, False]  # 20 of it, and the rest written off
     if is_compacted:
-        desk.compact(desk.names.bandit_snapshots)
+        desk.compact(BANDITS)
     for version in range(1, 5):
         require_told(explained(desk, version))
     desk.delete_before(desk.names.rewards, 1)
@@ -176,7 +176,7 @@ def test_without_its_first_audit_records_it_goes_on_from_the_nearest_snapshot() 
 
 def test_without_any_snapshot_before_it_goes_on_from_the_beginning() -> None:
     desk = traded()
-    desk.compact(desk.names.bandit_snapshots)
+    desk.compact(BANDITS)
     told = explained(desk, 3)
     assert (told.result, told.state_from) == ("agrees", "the beginning and 2 audit records after it")
     desk.compact(desk.names.weights)
@@ -196,7 +196,7 @@ def unchecked(told: Explanation, says: str) -> Explanation:
 
 def test_without_a_state_it_says_why_and_tells_what_the_records_have() -> None:
     desk = traded()
-    desk.compact(desk.names.bandit_snapshots)
+    desk.compact(BANDITS)
     desk.delete_before(desk.names.rewards, 1)
     told = unchecked(
         explained(desk, 2), "keeps no snapshot of version 1 or before, and rewards:0 begins with version 2"
@@ -228,7 +228,7 @@ def test_without_its_command_it_says_so() -> None:
 
 def test_a_rule_that_is_not_known_yet_is_named() -> None:
     desk = traded()
-    name = desk.names.bandit_snapshots
+    name = BANDITS
     for at, one in enumerate(desk.topics[name]):
         if one.key == b"book":
             settings = desk.event(name, at, BanditSnapshot).settings
@@ -247,7 +247,7 @@ def test_the_same_ids_of_another_day_are_told_apart() -> None:
         ts_event = START + 2 * day * DAY_MICROS
         desk.apply(fill("f1", "p1", price=150.0 + day, propensity=0.4, ts_event=ts_event))
         desk.apply(close("c1", "p1", price=150.5, ts_event=ts_event))
-    desk.compact(desk.names.bandit_snapshots)
+    desk.compact(BANDITS)
     for version in (1, 2, 3):
         told = explained(desk, version)
         require_told(told)
@@ -291,7 +291,7 @@ def a_vector(at: int) -> Callable[[Desk], None]:
 
 def a_state(desk: Desk) -> None:
     """The snapshot that it goes on from is not what the vector before says."""
-    name = desk.names.bandit_snapshots
+    name = BANDITS
     at = next(
         at
         for at, one in enumerate(desk.topics[name])

@@ -23,7 +23,7 @@ from armstream.events import (
     TaskSnapshot,
     WeightVector,
 )
-from armstream.keys import TASK_KEY, is_bandits, position_key
+from armstream.keys import TASK_KEY, is_bandits, is_positions, position_key
 from armstream.settings import Settings
 from armstream.verify.partition import check_partition
 from armstream.verify.published import PartitionLog, first_settings
@@ -48,8 +48,8 @@ class Found:
     weights: list[Record]
     dead_letters: list[Record]
     snapshots: list[Record]
-    bandit_snapshots: dict[int, dict[bytes, bytes]]
-    position_snapshots: dict[int, dict[bytes, bytes]]
+    newest: dict[int, dict[bytes, bytes]]  # of them, by partition and key
+    before: list[Record]  # bandits' and tasks' snapshots where versions before kept them
 
     @cached_property
     def reward_events(self) -> list[Reward]:
@@ -93,17 +93,20 @@ def partition_log(found: Found, number: int) -> PartitionLog:
         names.rewards: found.rewards,
         names.dead_letters: found.dead_letters,
         names.weights: found.weights,
-        names.bandit_snapshots: found.snapshots,
+        names.bandit_snapshots: found.before,
+        names.snapshots: found.snapshots,
     }
     sources = {name: [_source(one) for one in records if one.partition == number] for name, records in outputs.items()}
-    bandits = {key: value for key, value in found.bandit_snapshots.get(number, {}).items() if is_bandits(key)}
-    value = found.bandit_snapshots.get(number, {}).get(TASK_KEY)
+    newest = found.newest.get(number, {})
+    bandits = {key: value for key, value in newest.items() if is_bandits(key)}
+    value = newest.get(TASK_KEY)
     task = decode(value) if value is not None else TaskSnapshot(number, {})
     assert isinstance(task, TaskSnapshot)
     return PartitionLog(
         number=number,
         partition_count=len(found.partitions),
         topics=names,
+        state=names.state,
         group=found.settings.kafka.group_id,
         topic_ids=task.topic_ids,
         newest=task,
@@ -120,11 +123,15 @@ def partition_log(found: Found, number: int) -> PartitionLog:
         rewards=iter(sources[names.rewards]),
         dead_letters=iter(sources[names.dead_letters]),
         weights=iter(sources[names.weights]),
-        bandit_snapshots=iter(sources[names.bandit_snapshots]),
-        positions=found.position_snapshots.get(number, {}),
+        snapshots=[iter(sources[name]) for name in (names.bandit_snapshots, names.snapshots)],
+        positions=_positions(newest),
         bandits=bandits,
         first_settings=first_settings(bandits, sources[names.rewards]),
     )
+
+
+def _positions(newest: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    return {key: value for key, value in newest.items() if is_positions(key)}
 
 
 def _source(record: Record) -> Source:
@@ -134,7 +141,7 @@ def _source(record: Record) -> Source:
 def orphans_expired_and_positions_were_forgotten(found: Found) -> None:
     """What short windows must have done; without it a test of them shows nothing."""
     assert {letter.error_class for letter in found.dead_letter_events} == {"ORPHAN_CLOSE"}
-    positions = sum(not key.startswith(b"\0") for values in found.position_snapshots.values() for key in values)
+    positions = sum(not key.startswith(b"\0") for values in found.newest.values() for key in _positions(values))
     assert positions < len(_accepted(found)) / 2
 
 
@@ -147,7 +154,7 @@ def read(settings: Settings, log: Log) -> Found:
         for record in log.read(topic)
         if record.offset < committed[topic, record.partition]
     ]
-    snapshots = log.read(names.bandit_snapshots)
+    snapshots = log.read(names.snapshots)
     return Found(
         settings,
         inputs,
@@ -157,7 +164,7 @@ def read(settings: Settings, log: Log) -> Found:
         log.read(names.dead_letters),
         snapshots,
         latest(snapshots),
-        latest(log.read(names.position_snapshots)),
+        log.read(names.bandit_snapshots) if log.has(names.bandit_snapshots) else [],
     )
 
 
@@ -223,7 +230,7 @@ def _decimal(quantity: float) -> Fraction:
 
 def _every_input_is_accounted_for(found: Found, accepted: Positions) -> None:
     """Each event is remembered by its position, or a dead letter, or its position is flat and forgotten."""
-    snapshots = [decode(value) for values in found.position_snapshots.values() for value in values.values()]
+    snapshots = [decode(value) for values in found.newest.values() for value in _positions(values).values()]
     positions = {(one.bandit_id, one.position_id): one for one in snapshots if isinstance(one, PositionSnapshot)}
     pages: defaultdict[str, list[PositionPage]] = defaultdict(list)
     for page in snapshots:
@@ -260,7 +267,7 @@ def _offsets_agree(found: Found) -> None:
     """The task snapshot and the group's offsets left in one transaction."""
     for partition in found.partitions:
         committed = {topic: offset for (topic, number), offset in found.committed.items() if number == partition}
-        value = found.bandit_snapshots.get(partition, {}).get(TASK_KEY)
+        value = found.newest.get(partition, {}).get(TASK_KEY)
         snapshot = decode(value) if value is not None else TaskSnapshot(partition, dict.fromkeys(committed, 0))
         assert isinstance(snapshot, TaskSnapshot)
         assert (snapshot.task, dict(snapshot.next_offset)) == (partition, committed)

@@ -58,6 +58,9 @@ class Log:
             assert time.monotonic() < deadline, f"{topic} is not known within {_KNOWN_SECONDS:.0f} s: {found.error}"
             time.sleep(0.05)
 
+    def has(self, topic: str) -> bool:
+        return topic in self._consumer.list_topics(timeout=_KNOWN_SECONDS).topics
+
     def ends(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
         """The offset after the last record of each partition, whether committed or not."""
         return {

@@ -48,7 +48,7 @@ def make_anew(job: Job, *names: str) -> None:
 def task_snapshots(job: Job) -> dict[int, TaskSnapshot]:
     """The newest of each task."""
     found = {}
-    for task, values in latest(job.log.read(job.settings.topics.names.bandit_snapshots)).items():
+    for task, values in latest(job.log.read(job.settings.topics.names.snapshots)).items():
         if TASK_KEY in values:
             snapshot = decode(values[TASK_KEY])
             assert isinstance(snapshot, TaskSnapshot)
@@ -59,7 +59,7 @@ def task_snapshots(job: Job) -> dict[int, TaskSnapshot]:
 def write(job: Job, key: bytes, value: bytes) -> None:
     """A snapshot by hand, on partition 0."""
     producer = Producer({"bootstrap.servers": job.bootstrap_servers})
-    producer.produce(job.settings.topics.names.bandit_snapshots, value, key, partition=0)
+    producer.produce(job.settings.topics.names.snapshots, value, key, partition=0)
     assert producer.flush(30) == 0
 
 
@@ -104,13 +104,13 @@ def test_an_input_that_is_made_anew_while_it_is_read_ends_the_process(lone: Job)
     assert line.partition("run: ")[2] in refusal_of(lone.start())  # and so does each start after it
 
 
-def test_positions_that_were_lost_with_their_topic_are_missed(lone: Job) -> None:
+def test_state_that_was_lost_with_its_topic_is_missed(lone: Job) -> None:
     """Else closes would become orphans, one by one."""
     assert run_on(lone, 100).stop() == 0
-    name = lone.settings.topics.names.position_snapshots
+    name = lone.settings.topics.names.snapshots
     make_anew(lone, name)
     line = refusal_of(lone.start())
-    assert f"{name} was deleted and made anew" in line
+    assert "there is no snapshot of it" in line
 
 
 def test_weights_that_were_made_anew_are_published_again(lone: Job) -> None:
@@ -136,7 +136,7 @@ def test_state_and_offsets_that_are_both_gone_are_missed_where_outputs_stand(lon
     """A bandit would begin again at version 1, which engines ignore for ever."""
     names = lone.settings.topics.names
     assert run_on(lone, 100).stop() == 0
-    make_anew(lone, names.bandit_snapshots, names.position_snapshots)
+    make_anew(lone, names.snapshots)
     lone.set({"kafka.group_id": names.weights + "-other"})  # which has no offsets
     line = refusal_of(lone.start())
     assert f"{names.weights}:0 holds records" in line
@@ -149,7 +149,7 @@ def test_state_and_offsets_that_are_both_gone_are_missed_where_outputs_stand(lon
 def test_snapshots_that_are_gone_are_missed_where_offsets_stand(lone: Job) -> None:
     names = lone.settings.topics.names
     assert run_on(lone, 100).stop() == 0
-    make_anew(lone, names.bandit_snapshots, names.position_snapshots)
+    make_anew(lone, names.snapshots)
     line = refusal_of(lone.start())
     assert "there is no snapshot of it" in line
     assert "`armstream reset anew" in line
@@ -201,7 +201,7 @@ def test_of_two_groups_that_start_together_on_fresh_topics_one_goes_on(job: Job,
     job.set({"kafka.group_id": groups[both.index(first)]})
     job.wait_until_applied(first)
     assert first.stop() == 0
-    first_key = next(one.key for one in job.log.read(job.settings.topics.names.bandit_snapshots) if one.partition == 0)
+    first_key = next(one.key for one in job.log.read(job.settings.topics.names.snapshots) if one.partition == 0)
     assert first_key == claim_key(job.settings.kafka.group_id, "same"), "it worked before it had claimed"
     assert {snapshot.group for snapshot in task_snapshots(job).values()} == {job.settings.kafka.group_id}
     assert len(task_snapshots(job)) == 3

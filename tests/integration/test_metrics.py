@@ -130,16 +130,9 @@ def rewards_agree(figures: Figures, found: Found) -> None:
 def standing_agrees(figures: Figures, found: Found, partition: int) -> None:
     """What one task holds is what its snapshots hold."""
     task = str(partition)
-    bandits = [
-        snapshot
-        for snapshot in map(decode, found.bandit_snapshots.get(partition, {}).values())
-        if isinstance(snapshot, BanditSnapshot)
-    ]
-    positions = [
-        snapshot
-        for snapshot in map(decode, found.position_snapshots.get(partition, {}).values())
-        if isinstance(snapshot, PositionSnapshot)
-    ]
+    snapshots = list(map(decode, found.newest.get(partition, {}).values()))
+    bandits = [snapshot for snapshot in snapshots if isinstance(snapshot, BanditSnapshot)]
+    positions = [snapshot for snapshot in snapshots if isinstance(snapshot, PositionSnapshot)]
     assert figure(figures, "bandits", partition=task) == len(bandits)
     assert figure(figures, "open_positions", partition=task) == sum(position.open_left > 0.0 for position in positions)
     assert figure(figures, "waiting_closes", partition=task) == sum(len(position.waiting) for position in positions)

@@ -117,7 +117,7 @@ def test_a_copy_in_another_cluster_that_keeps_offsets_is_adopted_and_learned_on(
 
 def writers_of_newest(job: Job) -> dict[int, object]:
     """What the newest task snapshot of each partition says of who wrote it."""
-    records = job.log.read(job.settings.topics.names.bandit_snapshots)
+    records = job.log.read(job.settings.topics.names.snapshots)
     newest = {record.partition: record.message for record in records if record.key == TASK_KEY}
     return {number: dict(message.headers() or ()).get("armstream.version") for number, message in newest.items()}
 

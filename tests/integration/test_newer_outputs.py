@@ -50,10 +50,10 @@ def test_arms_list_shows_what_it_can_read_and_says_what_it_cannot(job: Job) -> N
     job.create_topics()
     names, writer = job.settings.topics.names, Writer(job)
     for name in ("book", "other", "rule"):
-        writer.write(names.bandit_snapshots, name.encode(), snapshot_of(name))
+        writer.write(names.snapshots, name.encode(), snapshot_of(name))
     writer.write(names.weights, b"other", encode(vector_of("other")))
     writer.write(names.weights, b"\xff\xfe", b"garbage")
-    writer.write(names.bandit_snapshots, b"\xff\xfe", b"garbage")
+    writer.write(names.snapshots, b"\xff\xfe", b"garbage")
     place = writer.write(names.weights, b"book", NEWER + encode(vector_of("book"))[10:])
     lines: list[str] = []
     all_of_them = listed(job.settings, None, print)
@@ -72,7 +72,7 @@ def test_arms_list_shows_what_it_can_read_and_says_what_it_cannot(job: Job) -> N
 def test_a_snapshot_that_cannot_be_read_is_named_before_settings_change(job: Job) -> None:
     job.set({"bandits.on_settings_change": "reset"})
     job.create_topics()
-    topic = job.settings.topics.names.bandit_snapshots
+    topic = job.settings.topics.names.snapshots
     place = Writer(job).write(topic, b"book", NEWER + snapshot_of("book")[10:])
     with pytest.raises(Stopped, match=f"^{place}: {UNKNOWN}: upgrade armstream"):
         to_begin_anew(job.settings, print)

@@ -152,11 +152,11 @@ def test_cat_selects_by_bandit_and_time_in_every_topic(house: House) -> None:
     within = [one for one in shown if first <= one["timestamp"] < until]
     assert house.cat("trades", "--bandit", "book-1", "--from", first, "--until", until) == within
     assert house.cat("trades", "--from", "0s") == []
-    positions = house.cat("position-snapshots", "--bandit", "book-1")
+    positions = house.cat("snapshots", "--bandit", "book-1")
     assert {(one["record"] or {"bandit_id": "book-1"})["bandit_id"] for one in positions} == {"book-1"}
     versions = [one["record"]["version"] for one in house.cat("rewards", "--bandit", "book-1")]
     assert versions == list(range(1, len(versions) + 1))
-    assert house.cat("bandit_snapshots", "--bandit", "book-1")[-1]["record"]["version"] == versions[-1]
+    assert house.cat("snapshots", "--bandit", "book-1")[-1]["record"]["version"] == versions[-1]
 
 
 def test_cat_shows_what_is_committed_and_does_not_wait_for_what_is_not(house: House) -> None:

@@ -192,4 +192,4 @@ def test_a_group_or_topics_that_are_not_new_and_inputs_without_their_beginning_a
     assert not {name for name in made if name.startswith(prefix) and name.endswith("-3")}, "it was a dry run"
 
 
-OUTPUTS = ("weights", "rewards", "bandit_snapshots", "position_snapshots", "dead_letters")
+OUTPUTS = ("weights", "rewards", "snapshots", "bandit_snapshots", "position_snapshots", "dead_letters")

@@ -24,16 +24,23 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its public names, which it does not declare so
     AdminClient,
+    NewTopic,
     ResourcePatternType,
 )
+from msgspec.structs import replace
 
 from armstream import access, cli
 from armstream.access import RIGHTS, Operation, Right
+from armstream.codec import decode, encode
 from armstream.engine import FollowerError, PublishError, TradesPublisher, WeightsFollower
+from armstream.events import TaskSnapshot
+from armstream.keys import is_positions
 from armstream.runtime.failures import Stopped
+from armstream.runtime.identity import ask, identities
 from armstream.runtime.topics import require
 from armstream.settings import Settings, load
 from tests.integration.load import history
+from tests.integration.log import latest
 from tests.integration.processor import Job, Process, eventually
 from tests.integration.secured import WAYS, SecuredKafka, password_of, secured_kafka
 from tests.integration.test_refusals import has_no_members
@@ -54,7 +61,7 @@ USERS: Mapping[str, str] = {  # a user for each row, who has no other's rights
     "resetter": "`reset to-snapshots`",
     "renewer": "`reset anew`, with the new names",
 }
-OUTPUTS = ("weights", "rewards", "bandit_snapshots", "position_snapshots", "dead_letters")
+OUTPUTS = ("weights", "rewards", "snapshots", "dead_letters")
 RESEND = ("dead-letters", "resend", "--reason", "a test")
 ARMS = ("lightgbm", "xgboost", "ridge", "lstm")
 
@@ -263,12 +270,53 @@ def is_told_by_its_use_alone(house: House, right: Right) -> bool:
 def test_a_processor_without_a_right_says_so_and_ends(house: House) -> None:
     house.job.create_topics()
     names = house.job.settings.topics.names
-    snapshots = Right("Read", "topic", names.position_snapshots)
+    snapshots = Right("Read", "topic", names.snapshots)
     group, identity = house.rights("processor")[-2:]
     assert [group.kind, identity.kind] == ["group", "transactional id"]
     for right in (snapshots, group, identity):
         with house.kafka.without("processor", [right]):
             assert use_of(right) in end_of(house.start())
+
+
+def test_without_rights_on_topics_of_before_that_hold_a_state_nothing_is_begun_anew(house: House) -> None:
+    """And where they do not exist, as in every other test here, nobody needs any."""
+    house.job.create_topics()
+    processor = house.start().wait_until_ready()
+    house.trade(1, processor)
+    assert processor.stop() == 0
+    names = house.job.settings.topics.names
+    lay_back(house.job)
+    reads = [Right("Read", "topic", name) for name in names.state_before]
+    assert "Read on topic " + ", ".join(names.state_before) in end_of(house.start()), "it may not even see them"
+    house.kafka.grant("processor", [Right("Describe", "topic", name) for name in names.state_before])
+    assert "Read on topic " + ", ".join(names.state_before) in end_of(house.start())
+    house.kafka.grant("processor", reads)
+    processor = house.start().wait_until_ready()
+    assert "was moved from" in processor.text
+    house.trade(2, processor)
+    assert processor.stop() == 0
+    assert house.job.verify()["counts"]["inputs"] == 80
+
+
+def lay_back(job: Job) -> None:
+    """The state stands where versions before kept it, and `snapshots` is new."""
+    names = job.settings.topics.names
+    state = latest(job.log.read(names.snapshots))[0]
+    job.admin.delete_topics([names.snapshots], operation_timeout=30)[names.snapshots].result(30)
+    before = job.settings.topics.names.state_before
+    made = [NewTopic(name, 1, 1, config={"cleanup.policy": "compact"}) for name in before]
+    for done in job.admin.create_topics(made).values():
+        done.result(30)
+    eventually(lambda: not identities(ask(job.admin, [names.snapshots])), 30, "it is gone")
+    job.create_topics()
+    ids = {name: one.topic_id for name, one in identities(ask(job.admin, (*names.all, *before))).items()}
+    producer = Producer({"bootstrap.servers": job.bootstrap_servers})
+    for key, value in state.items():
+        stood, task = value, decode(value)
+        if isinstance(task, TaskSnapshot):
+            stood = encode(replace(task, topic_ids={name: at for name, at in ids.items() if name != names.snapshots}))
+        producer.produce(before[is_positions(key)], stood, key, partition=0)
+    assert producer.flush(30) == 0
 
 
 def test_topics_that_may_not_be_made_are_named(house: House) -> None:
@@ -301,12 +349,12 @@ def test_nobody_can_do_anothers_work(house: House) -> None:
     processor = house.start().wait_until_ready()
     house.trade(1, processor)
     assert processor.stop() == 0
-    everything = {"trades", "commands", "weights", "rewards", "bandit-snapshots", "position-snapshots", "dead-letters"}
+    everything = {"trades", "commands", "weights", "rewards", "snapshots", "dead-letters"}
     written_by = {
         "processor": everything - {"trades", "commands"},
         "engine": {"trades"},
         "operator": {"commands"},
-        "resetter": {"bandit-snapshots"},
+        "resetter": {"snapshots"},
         "mender": {"trades", "commands"},
         **{
             user: set[str]()
@@ -317,13 +365,13 @@ def test_nobody_can_do_anothers_work(house: House) -> None:
         "processor": everything - {"dead-letters"},
         "engine": {"weights"},
         "operator": {"rewards", "dead-letters"},
-        "lister": {"weights", "bandit-snapshots", "dead-letters"},
+        "lister": {"weights", "snapshots", "dead-letters"},
         "reader": everything,
         "clerk": {"dead-letters"},
         "mender": everything - {"weights"},
         "auditor": everything,
-        "watcher": everything - {"position-snapshots"},
-        "resetter": {"trades", "commands", "bandit-snapshots", "rewards"},
+        "watcher": everything,
+        "resetter": {"trades", "commands", "snapshots", "rewards"},
         **{user: set[str]() for user in ("maker", "checker", "renewer")},
     }
     prefix = house.job.settings.topics.prefix

@@ -26,7 +26,7 @@ def recorded(job: Job) -> dict[int, list[TaskSettings]]:
             assert isinstance(event, TaskSettings)
             assert event.task == record.partition
             found.setdefault(record.partition, []).append(event)
-    for task, values in latest(job.log.read(names.bandit_snapshots)).items():
+    for task, values in latest(job.log.read(names.snapshots)).items():
         snapshot = decode(values[TASK_KEY])
         assert isinstance(snapshot, TaskSnapshot)
         assert snapshot.settings == found[task][-1].settings

@@ -6,9 +6,11 @@ goes on.
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 
 import armstream
 from armstream.codec import HEADERS, decode
@@ -22,9 +24,15 @@ from armstream.events import (
     TaskSettings,
     TaskSnapshot,
 )
+from armstream.keys import is_bandits, is_positions
+from armstream.operating import bandits
+from tests.integration.check import check
 from tests.integration.load import history
+from tests.integration.log import latest
 from tests.integration.processor import SOURCE_ROOT, Job, Process, eventually
-from tests.integration.versions import forms_known_to, landed_last, send_in, trade
+from tests.integration.test_refusals import has_no_members
+from tests.integration.test_reset import refused, reset
+from tests.integration.versions import forms_known_to, landed_last, said_by, send_in, trade
 
 OF_STATE = (BanditSnapshot, PositionPage, PositionSnapshot, TaskSettings, TaskSnapshot)
 
@@ -41,22 +49,26 @@ def old_forms(old: Path) -> frozenset[bytes]:
 
 
 @pytest.fixture(scope="module")
-def old_reads_new(old_forms: frozenset[bytes]) -> bool:
-    """Whether the old version knows every form in which this one writes state."""
-    return {HEADERS[kind] for kind in OF_STATE} <= old_forms
+def old_reads_new(old: Path, old_forms: frozenset[bytes]) -> bool:
+    """Whether the old version knows where this one writes state, and every form of it."""
+    code = "import json; from armstream.settings import Topics; print(json.dumps(Topics.__slots__))"
+    return "snapshots" in said_by(old, code) and {HEADERS[kind] for kind in OF_STATE} <= old_forms
 
 
 @pytest.fixture
-def small(job: Job) -> Job:
+def small(job: Job, old: Path) -> Job:
+    """Its topics are those of both versions."""
     job.set({"topics.partitions": "2"})
+    assert job.command("topics", "create", source_root=old).exit_code(60) == 0
     job.create_topics()
     return job
 
 
 def has_ended_unharmed(old_one: Process) -> None:
-    """What a version says that meets snapshots of a newer form."""
+    """What a version says whose task was moved, and moved on: its snapshots are not where the offsets are."""
     assert old_one.exit_code(60) == 1
-    assert "is that of no known schema" in old_one.text
+    assert ": the snapshot stands at {" in old_one.text
+    assert "the group's offsets were lost or moved" in old_one.text
 
 
 def test_engines_and_processors_of_two_versions_work_in_every_pair_and_the_log_of_all_is_verified(
@@ -135,6 +147,190 @@ def test_two_versions_in_one_group_hand_their_tasks_over_and_nothing_is_lost(
     assert (report["result"], report["counts"]["inputs"]) == ("verified", 6_000)
 
 
+# The state of before is moved.
+
+KILLED = """
+import os, signal
+from armstream.runtime import commit
+
+inner, moved = commit.Committer.commit, []
+
+
+def commit_three_parts(self, publication, *rest):
+    if len(moved) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    outcome = inner(self, publication, *rest)
+    if any(len(records) > 1 for records in publication.records.values()):  # else it is a claim
+        moved.append(outcome)
+    return outcome
+
+
+commit.Committer.commit = commit_three_parts
+"""
+
+
+@pytest.fixture
+def learned(small: Job, old: Path, old_forms: frozenset[bytes]) -> tuple[Job, dict[bytes, bytes]]:
+    """The old version has learned, and positions are open: what stands in its topics, by key."""
+    records = events_of(small)
+    processor = small.start("a", source_root=old).wait_until_ready()
+    send_in(small, old_forms, records[: len(records) // 2])
+    small.wait_until_applied(processor)
+    assert processor.stop() == 0, processor.text
+    return small, state_of(small, *small.settings.topics.names.state_before)
+
+
+def events_of(job: Job) -> list[Fill | Close]:
+    """Of which the second half closes what the first has opened."""
+    return history(16, 1_200, bandits=4, arms=job.settings.online_learning.arms)
+
+
+def state_of(job: Job, *names: str) -> dict[bytes, bytes]:
+    """By key, of all partitions: a position has one. Tasks' own are left out, and so are claims."""
+    found: dict[bytes, bytes] = {}
+    for name in names:
+        for values in latest(job.log.read(name)).values():
+            found |= {key: value for key, value in values.items() if is_bandits(key) or is_positions(key)}
+    return found
+
+
+def test_a_state_of_before_is_moved_whole_and_learned_on_as_if_nothing_had_been(
+    learned: tuple[Job, dict[bytes, bytes]], old: Path
+) -> None:
+    job, before = learned
+    names, records = job.settings.topics.names, events_of(job)
+    assert any(one.open_left > 0 for one in map(decode, before.values()) if isinstance(one, PositionSnapshot))
+    ends = job.log.ends(names.state_before)
+    assert job.verify()["result"] == "verified", "before the first start, the state is where it was"
+    listed = list(bandits.listed(job.settings, None, print))
+    assert sum(line.startswith("book") or "  version " in line for line in listed) == 4
+
+    processor = job.start().wait_until_ready()
+    assert state_of(job, names.snapshots) == before
+    for task in (0, 1):
+        moved = f"task {task}: its state, "
+        assert moved in processor.text
+        assert f"was moved from {names.bandit_snapshots} and {names.position_snapshots} to" in processor.text
+    assert job.verify()["result"] == "verified"
+    assert list(bandits.listed(job.settings, None, print)) == listed
+    job.send(records[len(records) // 2 :])
+    job.wait_until_applied(processor)
+    assert processor.stop() == 0, processor.text
+    assert job.log.ends(names.state_before) == ends, "nothing was written there"
+    report = check(job)
+    assert len(report.inputs) == len(records)
+    assert job.verify()["result"] == "verified"
+
+    again = job.start().wait_until_ready()
+    assert "was moved from" not in again.text
+    assert again.stop() == 0
+    has_ended_unharmed(job.start("b", source_root=old))
+    for deleted in job.admin.delete_topics(list(names.state_before), operation_timeout=30).values():
+        deleted.result(30)
+    last = job.start().wait_until_ready()
+    assert last.stop() == 0, last.text
+    assert job.verify()["result"] == "verified"
+
+
+def test_a_move_that_was_broken_off_begins_again_and_leaves_nothing_stale(
+    learned: tuple[Job, dict[bytes, bytes]], old: Path, old_forms: frozenset[bytes], tmp_path: Path
+) -> None:
+    """It was killed between two transactions; and then an older processor forgot and opened positions."""
+    job, before = learned
+    names, records = job.settings.topics.names, events_of(job)
+    small_parts = {"limits.restore_slice_records": "20"}
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / "sitecustomize.py").write_text(KILLED, encoding="utf-8")
+    job.python_path = str(tmp_path / "killed")
+    assert job.start(overrides=small_parts).exit_code(60) == -signal.SIGKILL
+    job.python_path = ""
+    partly = state_of(job, names.snapshots)
+    assert 0 < len(partly) < len(before)
+    assert partly.items() <= before.items()
+    assert job.verify()["result"] == "verified"
+    stale = {b"nobody's": next(iter(before.values())), b"nobody\0p": next(iter(before.values()))}
+    producer = Producer({"bootstrap.servers": job.bootstrap_servers})
+    for key, value in stale.items():
+        producer.produce(names.snapshots, value, key, partition=0)
+    assert producer.flush(30) == 0
+
+    between = job.start("b", source_root=old).wait_until_ready()
+    send_in(job, old_forms, records[len(records) // 2 : -200])
+    job.wait_until_applied(between)
+    assert between.stop() == 0, between.text
+    before = state_of(job, *names.state_before)
+    processor = job.start(overrides=small_parts).wait_until_ready()
+    assert state_of(job, names.snapshots) == before
+    job.send(records[-200:])
+    job.wait_until_applied(processor)
+    assert processor.stop() == 0, processor.text
+    check(job)
+    assert job.verify()["result"] == "verified"
+
+
+def test_a_task_that_an_older_processor_moved_on_after_the_move_is_moved_again(
+    learned: tuple[Job, dict[bytes, bytes]], old: Path, old_forms: frozenset[bytes]
+) -> None:
+    """The new one had no input: so the offsets were still those of the older one's snapshots."""
+    job, before = learned
+    names, records = job.settings.topics.names, events_of(job)
+    assert job.start().wait_until_ready().stop() == 0
+    assert state_of(job, names.snapshots) == before
+    back = job.start("b", source_root=old).wait_until_ready()
+    send_in(job, old_forms, records[len(records) // 2 : -200])
+    job.wait_until_applied(back)
+    assert back.stop() == 0, back.text
+    processor = job.start().wait_until_ready()
+    assert state_of(job, names.snapshots) == state_of(job, *names.state_before)
+    job.send(records[-200:])
+    job.wait_until_applied(processor)
+    assert processor.stop() == 0, processor.text
+    check(job)
+    assert job.verify()["result"] == "verified"
+
+
+def test_offsets_are_set_back_to_a_state_of_before_but_not_behind_what_may_be_lost(
+    learned: tuple[Job, dict[bytes, bytes]],
+) -> None:
+    job, _ = learned
+    inputs, group = job.settings.topics.names.inputs, job.settings.kafka.group_id
+    eventually(lambda: has_no_members(job, group), 30, "its session has ended", 0.5)
+    stood = job.log.committed(inputs)
+    trades = [TopicPartition(inputs[0], number) for number in range(2)]
+
+    def move(by: int) -> None:
+        moved = [TopicPartition(one.topic, one.partition, stood[one.topic, one.partition] + by) for one in trades]
+        job.admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, moved)])[group].result(30)
+
+    move(-3)
+    assert reset(job, "to-snapshots")[0] == 0
+    assert job.log.committed(inputs) == stood
+    job.send(events_of(job)[-20:])
+    move(1)
+    assert "the group stands beyond it" in refused(job, "to-snapshots")
+    assert reset(job, "to-snapshots", "--accept-topics")[0] == 0
+    assert job.log.committed(inputs) == stood
+
+
+def test_a_state_of_before_whose_half_is_gone_is_missed(learned: tuple[Job, dict[bytes, bytes]]) -> None:
+    job, _ = learned
+    name = job.settings.topics.names.position_snapshots
+    job.admin.delete_topics([name], operation_timeout=30)[name].result(30)
+    processor = job.start()
+    assert processor.exit_code(60) == 1
+    assert f"there is no topic {name}, which held a part of its state" in processor.text
+
+
+def test_a_state_of_before_that_is_gone_is_missed(learned: tuple[Job, dict[bytes, bytes]]) -> None:
+    job, _ = learned
+    names = list(job.settings.topics.names.state_before)
+    for deleted in job.admin.delete_topics(names, operation_timeout=30).values():
+        deleted.result(30)
+    processor = job.start()
+    assert processor.exit_code(60) == 1
+    assert "there is no snapshot of it, and group" in processor.text
+
+
 def future(folder: Path) -> Path:
     """A version that is this one, but for its number and for a field more in what it writes of its tasks."""
     for name in ("processor", "schemas", "config"):
@@ -161,7 +357,7 @@ def test_a_processor_that_meets_a_newer_snapshot_says_which_version_wrote_it_and
     assert this.exit_code(60) == 1
     line = this.text.splitlines()[-1]
     assert "Traceback" not in this.text
-    assert f"{small.settings.topics.names.bandit_snapshots}:" in line
+    assert f"{small.settings.topics.names.snapshots}:" in line
     assert "is that of no known schema; armstream 9.8.7 wrote the newest there, and this is " in line
     assert "Go on with the version that wrote it, or a later one" in line
 

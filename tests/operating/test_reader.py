@@ -44,11 +44,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_a_leader_that_comes_late_is_waited_for(clock: Clock) -> None:
     late = cast(Consumer, Led(clock, LEADER_SECONDS - 1))
-    assert watermarks(late, "bandit-snapshots", 4) == (3, 7)
+    assert watermarks(late, "snapshots", 4) == (3, 7)
 
 
 def test_a_leader_that_does_not_come_ends_the_wait_with_one_line_that_says_what_to_do(clock: Clock) -> None:
     began = clock.now
-    with pytest.raises(Stopped, match=r"bandit-snapshots:4: no broker leads it after 60 s; try again"):
-        watermarks(cast(Consumer, Led(clock, 1e9)), "bandit-snapshots", 4)
+    with pytest.raises(Stopped, match=r"snapshots:4: no broker leads it after 60 s; try again"):
+        watermarks(cast(Consumer, Led(clock, 1e9)), "snapshots", 4)
     assert clock.now - began <= LEADER_SECONDS + 1

@@ -24,7 +24,17 @@ def snapshot(task: int = 0, **changes: object) -> TaskSnapshot:
 def standing(
     snapshot: TaskSnapshot | None, committed: Mapping[str, int], *, task: int = 0, has_published: bool = False
 ) -> Standing:
-    return Standing(task, snapshot, committed, MARKS, has_published)
+    return Standing(task, snapshot, committed, MARKS, SETTINGS.topics.names.state, has_published)
+
+
+BEFORE = {name: f"id of {name}" for name in SETTINGS.topics.names.state_before}
+
+
+def before(committed: Mapping[str, int]) -> Standing:
+    """A task whose state stands where versions before kept it."""
+    names = SETTINGS.topics.names
+    ids = {name: at for name, at in IDS.items() if name != names.snapshots} | BEFORE
+    return Standing(0, snapshot(topic_ids=ids), committed, MARKS, names.state_before)
 
 
 def planned(found: Standing, *, accept_topics: bool = False, ids: Mapping[str, str] = IDS) -> list[Step]:
@@ -112,9 +122,9 @@ def test_a_snapshot_that_stands_in_topics_under_other_names_is_refused_since_it_
 
 def test_state_under_another_name_is_refused_whatever_is_accepted() -> None:
     """Half of the state would be an empty topic's."""
-    elsewhere = {name: at for name, at in IDS.items() if name != "position-snapshots"} | {"positions": "x"}
+    elsewhere = {name: at for name, at in IDS.items() if name != "snapshots"} | {"positions": "x"}
     line = refusal(standing(snapshot(topic_ids=elsewhere), {}), accept_topics=True, ids=OTHER_IDS)
-    assert line.startswith("task 0: its state is not on position-snapshots: set topics.prefix and the names back.")
+    assert line.startswith("task 0: its state is not on snapshots: set topics.prefix and the names back.")
 
 
 def test_an_output_under_another_name_is_left_for_the_start_to_say() -> None:
@@ -137,8 +147,35 @@ def test_without_a_snapshot_there_is_nothing_to_set_back_to_and_learning_that_is
     def two(second: Standing) -> list[Step]:
         return plan(SETTINGS, [standing(snapshot(partitions=2), MAPPED), second], IDS, accept_topics=True)
 
-    assert "there is no snapshot on bandit-snapshots; `armstream reset anew --group NEW" in refusal(standing(None, {}))
+    assert "there is no snapshot on snapshots; `armstream reset anew --group NEW" in refusal(standing(None, {}))
     assert two(standing(None, {}, task=1)) == [], "nothing ever came to its partition"
     for second in (standing(None, {"trades": 1}, task=1), standing(None, {}, task=1, has_published=True)):
-        with pytest.raises(Stopped, match=r"^task 1: .* there is no snapshot of it on bandit-snapshots: what was"):
+        with pytest.raises(Stopped, match=r"^task 1: .* there is no snapshot of it on snapshots: what was"):
             two(second)
+
+
+# A state that was not moved yet.
+
+
+def test_offsets_go_back_to_a_state_of_before_unless_the_group_is_ahead_of_it() -> None:
+    """It may be what was left when `snapshots`, to which it was moved, was deleted: then rewards would come twice."""
+    ids = IDS | BEFORE
+    (step,) = planned(before({"trades": 60, "commands": 3}), ids=ids)
+    assert (step.offsets, step.snapshot) == ({"trades": 70}, None)
+    line = refusal(before({"trades": 80, "commands": 3}), ids=ids)
+    assert line.startswith(
+        "task 0: its state stands on bandit-snapshots, not on snapshots, and the group stands beyond"
+    )
+    (step,) = planned(before({"trades": 80, "commands": 3}), ids=ids, accept_topics=True)
+    assert step.offsets == {"trades": 70}
+
+
+def test_new_ids_of_the_topics_of_before_are_written_where_the_state_stands() -> None:
+    other = OTHER_IDS | {name: f"another of {name}" for name in BEFORE}
+    assert "is of other topics than these: trades, commands, bandit-snapshots, position-snapshots" in refusal(
+        before({"trades": 70, "commands": 3}), ids=other
+    )
+    (step,) = planned(before({"trades": 70, "commands": 3}), ids=other, accept_topics=True)
+    assert step.topic == "bandit-snapshots"
+    assert step.snapshot is not None
+    assert step.snapshot.topic_ids["position-snapshots"] == "another of position-snapshots"

@@ -1,9 +1,11 @@
 """When the topics are looked at again."""
 
+from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Uuid
 
 from armstream.runtime import identity
 from armstream.runtime.identity import TopicIdentity, Watch
@@ -47,3 +49,65 @@ def test_no_admin_request_waits_for_brokers_that_are_away_and_the_topics_are_ask
     watch.hurry()
     watch.step()
     assert asked == ["topics", "topics"]
+
+
+def topic(name: str) -> "Future[Any]":
+    found: Future[Any] = Future()
+    found.set_result(SimpleNamespace(topic_id=Uuid(1, 2), partitions=[0, 1], name=name))
+    return found
+
+
+def refused(code: int) -> "Future[Any]":
+    found: Future[Any] = Future()
+    found.set_exception(KafkaException(KafkaError(code)))
+    return found
+
+
+def test_of_topics_of_before_one_that_is_not_there_is_not_told_and_one_that_is_hidden_is_told_so() -> None:
+    asked = {
+        "there": topic("there"),
+        "gone": refused(KafkaError.UNKNOWN_TOPIC_OR_PART),
+        "hidden": refused(KafkaError.TOPIC_AUTHORIZATION_FAILED),
+    }
+    found = identity.those_of_before(asked, 0)
+    assert found.keys() == {"there", "hidden"}
+    assert found["hidden"] is None
+    assert found["there"] is not None
+    assert found["there"].partition_count == 2
+    with pytest.raises(KafkaException):
+        identity.those_of_before({"late": refused(KafkaError._TIMED_OUT)}, 0)
+
+
+def test_the_topics_of_before_are_asked_for_once_and_never_while_brokers_are_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings, brokers, asked = load(None, {}, {}), Brokers(), []
+    answers = iter([refused(KafkaError._TIMED_OUT), topic("bandit-snapshots")])
+
+    def ask(_: Any, names: Any, *__: Any) -> dict[str, Any]:
+        if tuple(names) != settings.topics.names.state_before:
+            return {}
+        asked.append(names)
+        return {"bandit-snapshots": next(answers)}
+
+    monkeypatch.setattr(identity, "admin_client", lambda _: brokers)
+    monkeypatch.setattr(identity, "ask", ask)
+    monkeypatch.setattr(
+        identity, "identities", lambda *_: {name: TopicIdentity("id", 1) for name in settings.topics.names.all}
+    )
+    watch = Watch(settings)
+    brokers.are_there = False
+    assert [watch.before(), watch.before()] == [None, None], "asked, and not answered"
+    watch.hurry()
+    watch.step()
+    assert watch.before() is None
+    assert len(asked) == 1
+    brokers.are_there = True
+    watch.hurry()
+    watch.step()
+    watch.before()
+    found = watch.before()
+    assert found is not None
+    assert found.keys() == {"bandit-snapshots"}
+    assert watch.before() is found
+    assert len(asked) == 2

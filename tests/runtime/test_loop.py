@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from confluent_kafka import KafkaError, TopicPartition
 
 from armstream.codec import encode
 from armstream.events import Fill
@@ -12,10 +13,11 @@ from armstream.keys import partition_of
 from armstream.learning import LearningSettings
 from armstream.runtime import publication
 from armstream.runtime.commit import Outcome
-from armstream.runtime.failures import Stopped
+from armstream.runtime.failures import NotAllowed, Stopped
 from armstream.runtime.identity import Identity
 from armstream.runtime.intake import Intake
 from armstream.runtime.loop import Processor, Pulse, TaskBatch, TaskRead
+from armstream.runtime.moving import Part
 from armstream.runtime.publication import Publication
 from armstream.runtime.tasks import Progress, Restore, Steps, Task
 from armstream.settings import Settings
@@ -80,6 +82,59 @@ def test_only_a_claim_that_was_committed_is_said_to_stand(outcome: Outcome) -> N
     processor._claim()
     assert processor._restorer.has_claimed is (outcome is Outcome.COMMITTED)
     assert processor._restorer.claims_wanted == set()
+
+
+def moving(outcome: Outcome, **of_the_committer: Any) -> Any:
+    """A loop with the parts of two tasks to commit, at offsets of theirs."""
+    processor = processor_at(0.0, {})
+    processor._topics, processor._consumer = Settings().topics.names, None
+    processor._member = SimpleNamespace(has_left_records=False)
+    processor.committed, processor.renewed = [], []
+
+    def commit(publication: Publication, offsets: list[TopicPartition], *_: Any) -> Outcome:
+        at = [(one.topic, one.partition, one.offset) for one in offsets]
+        processor.committed.append((dict(publication.records), at))
+        return outcome
+
+    of = {"not_allowed": None, "is_of_a_record": False, "error": "too large", **of_the_committer}
+    processor._committer = SimpleNamespace(commit=commit, renew=processor.renewed.append, **of)
+    parts = {number: Part([{"key": b"book", "value": b"%d" % number}], {"trades": 7 + number}) for number in (0, 3)}
+    processor._restorer = SimpleNamespace(parts_wanted=parts)
+    return processor
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_each_part_of_a_state_is_a_transaction_with_its_tasks_offsets_as_they_are(outcome: Outcome) -> None:
+    """With them a group that has given the task away refuses it."""
+    processor = moving(outcome)
+    processor._move()
+    assert processor.committed == [
+        ({("snapshots", number): [{"key": b"book", "value": b"%d" % number}]}, [("trades", number, 7 + number)])
+        for number in (0, 3)
+    ]
+    assert [part.outcome for part in processor._restorer.parts_wanted.values()] == [outcome] * 2
+    assert len(processor.renewed) == 2 * (outcome is Outcome.UNKNOWN)
+
+
+def test_a_part_of_a_task_that_was_taken_away_meanwhile_is_not_written() -> None:
+    processor = moving(Outcome.COMMITTED)
+    commit = processor._committer.commit
+
+    def revoking(*given: Any) -> Any:
+        processor._restorer.parts_wanted.clear()
+        return commit(*given)
+
+    processor._committer.commit = revoking
+    processor._move()
+    assert [next(iter(records)) for records, _ in processor.committed] == [("snapshots", 0)]
+
+
+def test_a_state_that_no_try_could_move_ends_the_process_and_says_why() -> None:
+    with pytest.raises(Stopped, match=r"^the state of task 0 could not be moved to snapshots: too large; let "):
+        moving(Outcome.ABORTED, is_of_a_record=True)._move()
+    error = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    with pytest.raises(NotAllowed):
+        moving(Outcome.ABORTED, not_allowed=error)._move()
 
 
 def task_and_records() -> tuple[Task, list[Any]]:

@@ -47,8 +47,8 @@ def test_a_task_key_that_holds_something_else_stops() -> None:
 
 
 def test_a_snapshot_of_ours_and_an_older_one_that_does_not_say_are_taken() -> None:
-    refuse_anothers(2, OURS, IDENTITY, TOPICS)
-    refuse_anothers(2, TaskSnapshot(2, {"trades": 7}, "{}"), IDENTITY, TOPICS)
+    refuse_anothers(2, OURS, IDENTITY, TOPICS.inputs, TOPICS.state)
+    refuse_anothers(2, TaskSnapshot(2, {"trades": 7}, "{}"), IDENTITY, TOPICS.inputs, TOPICS.state)
 
 
 @pytest.mark.parametrize(
@@ -60,26 +60,22 @@ def test_a_snapshot_of_ours_and_an_older_one_that_does_not_say_are_taken() -> No
             {"topic_ids": {**IDENTITY.topic_ids, "trades": "old"}},
             r"trades was deleted and made anew: its id was old, and is id of trades;",
         ),
-        ({"topic_ids": {"trades": "id of trades"}}, r"its state is not on bandit-snapshots: set the topics' names"),
+        ({"topic_ids": {"trades": "id of trades"}}, r"its state is not on snapshots: set the topics' names"),
         ({"topic_ids": {**IDENTITY.topic_ids, "commands": "old"}}, r"commands was deleted and made anew"),
         (
-            {"topic_ids": {**IDENTITY.topic_ids, "bandit-snapshots": "old"}},
-            r"bandit-snapshots was deleted and made anew",
-        ),
-        (
-            {"topic_ids": {**IDENTITY.topic_ids, "position-snapshots": "old"}},
-            r"position-snapshots was deleted and made anew",
+            {"topic_ids": {**IDENTITY.topic_ids, "snapshots": "old"}},
+            r"snapshots was deleted and made anew",
         ),
     ],
 )
 def test_a_snapshot_of_others_is_refused(fields: dict[str, Any], says: str) -> None:
     with pytest.raises(Stopped, match=says):
-        refuse_anothers(2, replace(OURS, **fields), IDENTITY, TOPICS)
+        refuse_anothers(2, replace(OURS, **fields), IDENTITY, TOPICS.inputs, TOPICS.state)
 
 
 @pytest.mark.parametrize("name", ["weights", "rewards", "dead-letters"])
 def test_an_output_that_was_made_anew_does_not_end_the_learning(name: str) -> None:
-    refuse_anothers(2, replace(OURS, topic_ids={**OURS.topic_ids, name: "old"}), IDENTITY, TOPICS)
+    refuse_anothers(2, replace(OURS, topic_ids={**OURS.topic_ids, name: "old"}), IDENTITY, TOPICS.inputs, TOPICS.state)
 
 
 def test_offsets_are_set_back_only_where_a_snapshot_says_to_what() -> None:

@@ -66,7 +66,7 @@ def test_settings_that_begin_to_hold_stand_before_what_is_published_under_them_a
     first, reward = publication.records["rewards", 2]
     assert (first["key"], decode(first["value"])) == (TASK_KEY, TaskSettings(2, "{}", before))
     assert reward["key"] == b"book"
-    snapshot = publication.records["bandit-snapshots", 2][-1]
+    snapshot = publication.records["snapshots", 2][-1]
     assert (snapshot["key"], decode(snapshot["value"])) == (
         TASK_KEY,
         TaskSnapshot(2, {"trades": 5, "commands": 0}, "{}", "desk", {"trades": "id"}, 4),
@@ -97,8 +97,14 @@ def test_pages_stand_before_their_position_and_what_is_forgotten_leaves_tombston
     fills = [Fill(f"f{n}", "book", "p", "X", "BUY", 1.0, 9.0, now, order_quantity=64.0, arm=arm) for n in range(64)]
     page = page_key("book", "p", 0).encode()
     first = publish(*fills, Close("c", "none", "q", 1.0, 9.0, now))
-    assert first["position-snapshots", 2] == [(page, True), (b"book\0p", True), (b"none\0q", True)]
-    assert first["bandit-snapshots", 2] == [(b"book", True), (b"none", True), (TASK_KEY, True)]
+    assert first["snapshots", 2] == [
+        (page, True),
+        (b"book\0p", True),
+        (b"none\0q", True),
+        (b"book", True),
+        (b"none", True),
+        (TASK_KEY, True),
+    ]
 
     late = now + 100 * hour
     second = publish(
@@ -106,11 +112,13 @@ def test_pages_stand_before_their_position_and_what_is_forgotten_leaves_tombston
         Fill("f", "none", "q", "X", "BUY", 1.0, 9.0, late, arm="nobody"),
         Fill("f", "book", "r", "X", "BUY", 1.0, 9.0, late, arm=arm),
     )
-    assert second["position-snapshots", 2] == [
+    assert second["snapshots", 2] == [
         (b"book\0r", True),
         (b"book\0p", False),
         (b"none\0q", False),
         (page, False),
+        (b"book", True),
+        (b"none", False),
+        (TASK_KEY, True),
     ]
-    assert second["bandit-snapshots", 2] == [(b"book", True), (b"none", False), (TASK_KEY, True)]
     assert isinstance(decode(encode(PositionPage("book", "p", 0, (), ()))), PositionPage)

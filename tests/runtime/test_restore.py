@@ -110,16 +110,16 @@ def test_a_newer_task_snapshot_stops_the_restore_and_names_its_version(
 ) -> None:
     restorer._writers[3] = "9.8.7"
     with pytest.raises(Stopped) as raised:
-        restorer._task_snapshot(3, {"bandit-snapshots": {b"book": encode(BANDIT), TASK_KEY: value}})
-    place = "bandit-snapshots:3, the newest of '\\x00task'"
+        restorer._task_snapshot(3, {"snapshots": {b"book": encode(BANDIT), TASK_KEY: value}})
+    place = "snapshots:3, the newest of '\\x00task'"
     says_how_to_go_on(raised.value, place, reason, "armstream 9.8.7 wrote the newest there")
 
 
 @pytest.mark.parametrize(
     ("topic", "key", "value", "reason"),
     [
-        *(("bandit-snapshots", b"book", *each) for each in newer(BANDIT)),
-        *(("position-snapshots", b"book\0p", *each) for each in newer(position())),
+        *(("snapshots", b"book", *each) for each in newer(BANDIT)),
+        *(("snapshots", b"book\0p", *each) for each in newer(position())),
         *(("position-snapshots", b"\x000\0book\0p", *each) for each in newer(PAGES[0])),
     ],
 )
@@ -127,7 +127,7 @@ def test_a_newer_snapshot_of_a_bandit_a_position_or_a_page_stops_the_restore(
     restorer: Restorer, topic: str, key: bytes, value: bytes, reason: str
 ) -> None:
     """Of a version from before the header, too."""
-    snapshots = {"bandit-snapshots": {b"other": encode(BANDIT)}, "position-snapshots": {}}
+    snapshots = {"snapshots": {b"other": encode(BANDIT)}, "position-snapshots": {}}
     snapshots[topic][key] = value
     with pytest.raises(Stopped) as raised:
         list(restorer._build(3, snapshots, {}, {}, Progress()))

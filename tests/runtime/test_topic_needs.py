@@ -24,7 +24,7 @@ def only(topics: dict[str, Found]) -> Difference:
 
 
 INPUTS, AUDIT = ("trades", "commands"), ("rewards", "dead-letters")
-SNAPSHOTS = ("weights", "bandit-snapshots", "position-snapshots")
+SNAPSHOTS = ("weights", "snapshots")
 DAY_MS = "86400000"
 # (topics, setting, a value that can delete what was not read or what is needed, the value of the command, blocks)
 CAN_DELETE = [
@@ -72,7 +72,7 @@ def test_what_can_delete_is_named_and_its_command_mends_it(
         ("trades", "cleanup.policy", ""),  # nothing is ever deleted
         ("trades", "retention.ms", "-1"),
         ("weights", "retention.ms", "1"),  # of what is compacted, nothing goes by its age or the topic's size
-        ("bandit-snapshots", "retention.bytes", "1"),
+        ("snapshots", "retention.bytes", "1"),
         ("weights", "delete.retention.ms", "86400001"),
         ("trades", "segment.ms", "1"),  # only how soon deletion can act
         ("trades", "local.retention.ms", "1"),  # what is deleted here lies in the remote storage

@@ -46,8 +46,7 @@ CONTRACT: Mapping[str, Mapping[str, str]] = {
     "commands": DELETED | LARGEST_INPUT,
     "weights": COMPACTED | LARGEST_OUTPUT,
     "rewards": DELETED | LARGEST_OUTPUT,
-    "bandit-snapshots": COMPACTED | LARGEST_OUTPUT,
-    "position-snapshots": COMPACTED | LARGEST_OUTPUT,
+    "snapshots": COMPACTED | LARGEST_OUTPUT,
     "dead-letters": DELETED | LARGEST_OUTPUT,
 }
 
@@ -119,7 +118,7 @@ def test_create_makes_every_topic_with_the_contracts_settings_and_then_nothing_d
     assert create(settings) == []
 
 
-OUTPUTS = ("weights", "bandit-snapshots", "position-snapshots", "rewards", "dead-letters")
+OUTPUTS = ("weights", "snapshots", "rewards", "dead-letters")
 
 
 def test_a_retention_of_for_ever_is_made_and_found_well(cluster: Cluster) -> None:
@@ -171,17 +170,17 @@ MISFITS = [
     ("commands", "cleanup.policy", "compact", "and must be delete", "delete", True),
     ("commands", "retention.bytes", "1000000", f"and must be -1: {OLDEST}", "-1", False),
     ("rewards", "message.timestamp.type", "CreateTime", "and must be LogAppendTime", "LogAppendTime", False),
-    ("bandit-snapshots", "max.compaction.lag.ms", "7200000", "and must be at most 1800000", "1800000", False),
-    ("bandit-snapshots", "min.compaction.lag.ms", "3600000", "and must be at most 0", "0", False),
-    ("bandit-snapshots", "delete.retention.ms", "3599999", "and must be at least 86400000", "86400000", True),
+    ("snapshots", "max.compaction.lag.ms", "7200000", "and must be at most 1800000", "1800000", False),
+    ("snapshots", "min.compaction.lag.ms", "3600000", "and must be at most 0", "0", False),
+    ("snapshots", "delete.retention.ms", "3599999", "and must be at least 86400000", "86400000", True),
     ("weights", "cleanup.policy", "delete", "and must be compact", "compact", True),
-    ("position-snapshots", "cleanup.policy", "compact,delete", "and must be compact", "compact", True),
-    ("bandit-snapshots", "min.cleanable.dirty.ratio", "0.5", "and must be at most 0.1", "0.1", False),
+    ("snapshots", "cleanup.policy", "compact,delete", "and must be compact", "compact", True),
+    ("snapshots", "min.cleanable.dirty.ratio", "0.5", "and must be at most 0.1", "0.1", False),
     ("weights", "segment.ms", "600001", "and must be at most 600000", "600000", False),
     ("weights", "max.compaction.lag.ms", "1800001", "and must be at most 1800000", "1800000", False),
     ("weights", "delete.retention.ms", "86399999", "and must be at least 86400000", "86400000", False),
     ("dead-letters", "max.message.bytes", "1114123", f"and {LARGE} 1114124", "1114124", False),
-    ("position-snapshots", "max.message.bytes", "1048588", f"and {LARGE} 1114124", "1114124", False),
+    ("snapshots", "max.message.bytes", "1048588", f"and {LARGE} 1114124", "1114124", False),
     ("closes", "max.message.bytes", "1048589", "and limits.record_bytes allows 1048588", "1048588", False),
     ("closes", "retention.ms", "604799999", f"and topics.retention_ms is {WEEK_MS}", WEEK_MS, False),
     ("rewards", "retention.ms", "604799998", f"and topics.retention_ms is {WEEK_MS}", WEEK_MS, False),

@@ -4,7 +4,7 @@ What comes out is what a cluster would hold, record by record, so that a test ca
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ import msgspec
 
 from armstream.codec import DecodeError, Event, decode, encode
 from armstream.events import Close, Command, Fill, Input, Rejected, Source, TaskSnapshot
-from armstream.keys import TASK_KEY, is_bandits
+from armstream.keys import TASK_KEY, is_bandits, is_positions
 from armstream.runtime.identity import Identity
 from armstream.runtime.intake import Intake
 from armstream.runtime.publication import Publication, publish_task
@@ -30,6 +30,7 @@ NUMBER, PARTITIONS = 0, 1
 TOPIC_IDS = {"trades": "trades-id", "rewards": "rewards-id"}
 APPENDED_MS = 1_900_000_000_000  # after every event
 ARMS = ("ridge", "mlp", "boost")
+BANDITS, POSITIONS = "bandits' and the task's", "positions' and their pages'"  # parts of `snapshots`
 APART = {"topics": {"trades": ["fills", "closes"]}}
 
 E = TypeVar("E", bound=Event)
@@ -41,17 +42,69 @@ def settings_of(**sections: Mapping[str, Any]) -> Settings:
     return Settings.model_validate({**sections, "online_learning": learning})
 
 
+class Part(MutableSequence[Source]):
+    """The records of a topic with certain keys, as if they were a list."""
+
+    def __init__(self, records: list[Source], is_its: Callable[[bytes], bool]) -> None:
+        self._records, self._is_its = records, is_its
+
+    def _at(self) -> list[int]:
+        return [at for at, one in enumerate(self._records) if self._is_its(one.key or b"")]
+
+    def __len__(self) -> int:
+        return len(self._at())
+
+    def __getitem__(self, at: Any) -> Any:
+        found = self._at()[at]
+        return [self._records[one] for one in found] if isinstance(found, list) else self._records[found]
+
+    def __setitem__(self, at: Any, value: Any) -> None:
+        if isinstance(at, slice):
+            kept = {one.offset for one in value}
+            self._records[:] = [one for one in self._records if one.offset in kept or not self._is_its(one.key or b"")]
+        else:
+            self._records[self._at()[at]] = value
+
+    def __delitem__(self, at: Any) -> None:
+        found = self._at()[at]
+        for one in reversed(found) if isinstance(found, list) else [found]:
+            del self._records[one]
+
+    def insert(self, at: int, value: Source) -> None:
+        here = self._at()
+        self._records.insert(here[at] if at < len(here) else len(self._records), value)
+
+
+class Logs(defaultdict[str, Any]):
+    """Records by topic; `snapshots` in its parts, too."""
+
+    def __init__(self, snapshots: str, topics: Mapping[str, Iterable[Source]] | None = None) -> None:
+        super().__init__(list, {name: list(records) for name, records in (topics or {}).items()})
+        self._snapshots = snapshots
+
+    def __reduce__(self) -> Any:
+        return Logs, (self._snapshots, dict(self))
+
+    def __getitem__(self, name: str) -> Any:
+        if name == BANDITS:
+            return Part(self[self._snapshots], lambda key: not is_positions(key))
+        if name == POSITIONS:
+            return Part(self[self._snapshots], is_positions)
+        return super().__getitem__(name)
+
+
 @dataclass
 class Desk:
     """A task and the topics that it reads and writes, `topics` by name. A transaction takes one more offset."""
 
     settings: Settings = field(default_factory=settings_of)
     reward_rules: TaskLimits = field(default_factory=TaskLimits)
-    topics: dict[str, list[Source]] = field(default_factory=lambda: defaultdict(list))
+    topics: Any = field(default_factory=dict)
     skip: frozenset[tuple[str, int, int]] = frozenset()
     in_force: str = ""  # settings, as the audit log has them
 
     def __post_init__(self) -> None:
+        self.topics = Logs(self.names.snapshots, self.topics)
         self.reward_rules = replace(self.reward_rules, trades_share_topic=len(self.settings.topics.trades) == 1)
         self.pipeline = Pipeline(TaskState(self.reward_rules, self.settings.bandit_registry()))
         self.next_offset = dict.fromkeys(self.settings.topics.names.inputs, 0)
@@ -91,8 +144,9 @@ class Desk:
 
     def write(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         """A record at the end of a topic."""
-        self.topics[topic].append(Source(topic, NUMBER, self.ends[topic], key, value))
-        self.ends[topic] += 1
+        name = self.names.snapshots if topic in (BANDITS, POSITIONS) else topic
+        self.topics[name].append(Source(name, NUMBER, self.ends[name], key, value))
+        self.ends[name] += 1
 
     # Corruption.
 
@@ -137,9 +191,9 @@ class Desk:
         names, begin = self.names, begins or {}
         topics = {
             name: [one for one in self.topics[name] if one.offset >= begin.get(name, 0)]
-            for name in (*names.inputs, names.rewards, names.dead_letters, names.weights, names.bandit_snapshots)
+            for name in (*names.all, names.bandit_snapshots)
         }
-        snapshots = latest(self.topics[names.bandit_snapshots])
+        snapshots = latest(self.topics[names.snapshots])
         bandits = {key: value for key, value in snapshots.items() if is_bandits(key)}
         newest = decode(snapshots[TASK_KEY]) if TASK_KEY in snapshots else None
         assert newest is None or isinstance(newest, TaskSnapshot)
@@ -147,6 +201,7 @@ class Desk:
             number=NUMBER,
             partition_count=PARTITIONS,
             topics=names,
+            state=names.state,
             group=self.settings.kafka.group_id,
             topic_ids=TOPIC_IDS,
             newest=newest,
@@ -155,13 +210,13 @@ class Desk:
             settled=self.next_offset if settled is None else settled,
             committed=self.next_offset,
             stands_at=self.next_offset,
-            ends={name: self.ends[name] for name in names.all},
+            ends={name: self.ends[name] for name in (*names.all, names.bandit_snapshots)},
             inputs={name: map(_read, topics[name]) for name in names.inputs},
             rewards=iter(topics[names.rewards]),
             dead_letters=iter(topics[names.dead_letters]),
             weights=iter(topics[names.weights]),
-            bandit_snapshots=iter(topics[names.bandit_snapshots]),
-            positions=latest(self.topics[names.position_snapshots]),
+            snapshots=[iter(topics[name]) for name in (names.bandit_snapshots, names.snapshots)],
+            positions=latest(self.topics[POSITIONS]),
             bandits=bandits,
             first_settings=first_settings(bandits, topics[names.rewards]),
         )
@@ -176,6 +231,12 @@ class Desk:
         if state is not None:
             require_reachable(state, log)
         return check_partition(log, self.rules, state)
+
+
+def topic_named(desk: Desk, setting: str) -> Any:
+    """A topic by its setting, or a part of `snapshots` by what is in it."""
+    parts = {"bandit_snapshots": BANDITS, "position_snapshots": POSITIONS}
+    return parts.get(setting) or getattr(desk.names, setting)
 
 
 def _read(source: Source) -> ReadRecord:

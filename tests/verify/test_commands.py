@@ -12,7 +12,7 @@ from armstream.oracle.comparison import Difference
 from armstream.stages.pipeline import Pipeline
 from armstream.stages.state import TaskState
 from tests.stages.events import START, close, fill
-from tests.verify.desk import Desk, latest, settings_of
+from tests.verify.desk import BANDITS, POSITIONS, Desk, latest, settings_of, topic_named
 
 
 def command(action: Any, command_id: str, **fields: Any) -> Command:
@@ -118,7 +118,7 @@ def restarted_under(desk: Desk, **sections: Any) -> Desk:
     """The same topics, other settings, state restored from the snapshots."""
     other = Desk(settings_of(**sections), desk.reward_rules, desk.topics)
     state = TaskState(desk.reward_rules, other.settings.bandit_registry())
-    for topic in (desk.names.bandit_snapshots, desk.names.position_snapshots):
+    for topic in (BANDITS, POSITIONS):
         for value in latest(desk.topics[topic]).values():
             snapshot = decode(value)
             if isinstance(snapshot, BanditSnapshot):
@@ -195,7 +195,7 @@ def test_one_thing_that_is_wrong_about_the_bound_is_found(
     topic: str, at: int, fields: dict[str, Any], says: str
 ) -> None:
     desk = desk_with_automatic_bound()
-    desk.change(getattr(desk.names, topic), at, **fields)
+    desk.change(topic_named(desk, topic), at, **fields)
     if says:
         with pytest.raises(Difference) as difference:
             desk.verify()
@@ -240,10 +240,10 @@ def test_decisions_that_left_arms_out_are_derived_again(learning: dict[str, Any]
     desk.apply(fill("f1", "p3", **{**masked, "weights_version": 5}), close("c1", "p3", price=151.0))
     account = desk.verify()
     assert (account.not_checked, account.counts["rewards"]) == ([], 4)
-    snapshot = desk.event(desk.names.bandit_snapshots, -2, BanditSnapshot)  # the task's own is the last
+    snapshot = desk.event(BANDITS, -2, BanditSnapshot)  # the task's own is the last
     assert [arm.added_version for arm in snapshot.arms] == [1, 1, 4]
     arms = (*snapshot.arms[:2], replace(snapshot.arms[2], added_version=3))
-    desk.change(desk.names.bandit_snapshots, -2, arms=arms)
+    desk.change(BANDITS, -2, arms=arms)
     with pytest.raises(Difference, match="added_version 3"):
         desk.verify()
 
@@ -259,8 +259,8 @@ def test_what_tsallis_learned_is_derived_again_and_a_wrong_loss_is_found() -> No
     desk.apply(command("REMOVE_ARM", "k2", arm="mlp"))
     account = desk.verify()
     assert (account.not_checked, account.counts["rewards"], account.counts["commands"]) == ([], 5, 2)
-    snapshot = desk.event(desk.names.bandit_snapshots, 0, BanditSnapshot)
+    snapshot = desk.event(BANDITS, 0, BanditSnapshot)
     other = replace(snapshot.arms[1], state=(snapshot.arms[1].state[0] + 1e-8,))  # not the drawn one: its b
-    desk.change(desk.names.bandit_snapshots, 0, arms=(snapshot.arms[0], other, snapshot.arms[2]))
+    desk.change(BANDITS, 0, arms=(snapshot.arms[0], other, snapshot.arms[2]))
     with pytest.raises(Difference, match="arm 'mlp'"):
         desk.verify()

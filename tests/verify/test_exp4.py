@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from armstream.events import BanditSnapshot, Command, CommandApplied, Fill, WeightVector
 from armstream.oracle.comparison import Difference
 from tests.stages.events import START, close, fill
-from tests.verify.desk import Desk, settings_of
+from tests.verify.desk import BANDITS, Desk, settings_of
 from tests.verify.test_commands import command, restarted_under
 
 EXPERTS = {
@@ -129,7 +129,7 @@ def in_snapshot(at: int, **fields: Any) -> Callable[[Desk], None]:
     """Another field of an expert in the first snapshot of the bandit."""
 
     def corrupt(desk: Desk) -> None:
-        name = desk.names.bandit_snapshots
+        name = BANDITS
         snapshot = desk.event(name, 0, BanditSnapshot)
         experts = list(snapshot.experts)
         experts[at] = replace(experts[at], **fields)
@@ -169,7 +169,7 @@ WRONG: dict[str, tuple[Callable[[Desk], None], str]] = {
     "the mean of late": (in_snapshot(3, learned=(1.0, 0.0, 0.0)), "learned 1.0"),
     "what an engine's expert cannot have learned": (in_snapshot(4, learned=(1.0,)), "how many numbers in learned 1"),
     "when experts changed": (
-        lambda desk: desk.change(desk.names.bandit_snapshots, 0, choices_version=2),
+        lambda desk: desk.change(BANDITS, 0, choices_version=2),
         "choices_version 2",
     ),
     "what an expert gave": (in_fill(0, advice={**SAID, "regime": 0.2}), ""),

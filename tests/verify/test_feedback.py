@@ -24,7 +24,7 @@ from armstream.stages.facts import TaskLimits
 from tests.stages.events import START, close, fill
 from tests.stages.signalled import Choices, Engine
 from tests.stages.test_history import examples
-from tests.verify.desk import Desk, settings_of
+from tests.verify.desk import BANDITS, POSITIONS, Desk, settings_of
 from tests.verify.test_commands import restarted_under
 from tests.verify.test_states import forget_what_stands_before, kept
 
@@ -167,14 +167,14 @@ def test_a_fill_of_a_position_that_was_done_begins_without_its_terms() -> None:
     parts: dict[str, Any] = {"quantity": 10.0, "order_quantity": 10.0, "weights_version": 0}
     desk.apply(fill("f1", **parts, **DRAW), close("c1", quantity=10.0))
     desk.apply(close("c2", quantity=10.0), close("c3", quantity=10.0, final=True), fill("f2", **parts, **DRAW))
-    decision = desk.event(desk.names.position_snapshots, -1, PositionSnapshot).decision
+    decision = desk.event(POSITIONS, -1, PositionSnapshot).decision
     assert decision is not None
     assert decision.terms == {}
     assert desk.verify().not_checked == []
 
 
 def newest_losses(desk: Desk) -> dict[str, float]:
-    name = desk.names.bandit_snapshots
+    name = BANDITS
     snapshots = [desk.any_event(name, at) for at in range(len(desk.topics[name]))]
     newest = [one for one in snapshots if isinstance(one, BanditSnapshot)][-1]
     return {arm.name: arm.state[0] for arm in newest.arms}
@@ -216,7 +216,7 @@ def in_state(by: float) -> Callable[[Desk], None]:
     """The rule's own number in the newest snapshot."""
 
     def corrupt(desk: Desk) -> None:
-        name = desk.names.bandit_snapshots
+        name = BANDITS
         at = max(at for at in range(len(desk.topics[name])) if isinstance(desk.any_event(name, at), BanditSnapshot))
         (number,) = desk.event(name, at, BanditSnapshot).state
         desk.change(name, at, state=(number + by,))
@@ -228,7 +228,7 @@ def in_terms(**terms: float) -> Callable[[Desk], None]:
     """What the first decision came to, as its position keeps it."""
 
     def corrupt(desk: Desk) -> None:
-        name = desk.names.position_snapshots
+        name = POSITIONS
         of_p1 = [
             at for at in range(len(desk.topics[name])) if getattr(desk.any_event(name, at), "position_id", "") == "p1"
         ]
@@ -242,7 +242,7 @@ def in_terms(**terms: float) -> Callable[[Desk], None]:
 
 def in_price(desk: Desk) -> None:
     """Of the close that waits, slippage that its price holds."""
-    name = desk.names.position_snapshots
+    name = POSITIONS
     at = next(
         at for at in range(len(desk.topics[name])) if getattr(desk.any_event(name, at), "position_id", "") == "p3"
     )
@@ -251,7 +251,7 @@ def in_price(desk: Desk) -> None:
 
 
 def in_signals(desk: Desk) -> None:
-    name = desk.names.position_snapshots
+    name = POSITIONS
     at = max(at for at in range(len(desk.topics[name])) if getattr(desk.any_event(name, at), "position_id", "") == "p4")
     decision = desk.event(name, at, PositionSnapshot).decision
     assert decision is not None

@@ -30,7 +30,7 @@ from armstream.verify.report import INPUTS
 from tests.stages.events import START, close, fill, short_rules
 from tests.stages.histories import histories
 from tests.stages.test_history import cut, splits
-from tests.verify.desk import APART, NUMBER, Desk, settings_of
+from tests.verify.desk import APART, BANDITS, NUMBER, POSITIONS, Desk, settings_of, topic_named
 
 HOUR = 3_600_000_000
 LAYOUTS: tuple[dict[str, Any], ...] = ({}, APART)
@@ -172,7 +172,7 @@ def test_no_history_whose_beginning_was_deleted_is_called_different(
     names = desk.names
     for name in (*names.inputs, names.rewards, names.dead_letters):
         desk.delete_before(name, data.draw(st.integers(0, len(desk.topics[name])), label=name))
-    for name in (names.weights, names.bandit_snapshots):
+    for name in (names.weights, BANDITS):
         if data.draw(st.booleans(), label=f"{name} compacted"):
             desk.compact(name)
     desk.verify()
@@ -208,8 +208,8 @@ def test_a_partition_without_its_first_records_is_verified_in_part_and_what_is_w
 
 def test_positions_that_were_touched_while_they_were_read_are_left_out_and_counted(desk: Desk) -> None:
     """The task stood behind p8's close no more than a moment before: p8's snapshot may be read without it."""
-    before = dict(desk.event(desk.names.bandit_snapshots, -3, TaskSnapshot).next_offset)
-    del desk.topics[desk.names.position_snapshots][14]
+    before = dict(desk.event(BANDITS, -3, TaskSnapshot).next_offset)
+    del desk.topics[POSITIONS][14]
     account = check_partition(desk.log(settled=before), desk.rules)
     assert account.not_checked == []
     assert "'p8' of 'book'" in found(desk)
@@ -262,18 +262,18 @@ def test_what_rounding_leaves_is_nothing(filled: float, closed: tuple[float, ...
 
 
 def lost(topic: str, at: int) -> Callable[[Desk], None]:
-    return lambda desk: desk.topics[getattr(desk.names, topic)].__delitem__(at)
+    return lambda desk: desk.topics[topic_named(desk, topic)].__delitem__(at)
 
 
 def changed(topic: str, at: int, **fields: Any) -> Callable[[Desk], None]:
-    return lambda desk: desk.change(getattr(desk.names, topic), at, **fields)
+    return lambda desk: desk.change(topic_named(desk, topic), at, **fields)
 
 
 def scaled(topic: str, at: int, field: str, by: float = 1 + 1e-9) -> Callable[[Desk], None]:
     """A number of a record is off by so much."""
 
     def corrupt(desk: Desk) -> None:
-        name = getattr(desk.names, topic)
+        name = topic_named(desk, topic)
         desk.change(name, at, **{field: getattr(desk.any_event(name, at), field) * by})
 
     return corrupt
@@ -283,7 +283,7 @@ def scaled_arm(topic: str, at: int, arm: int, field: str, by: float = 1 + 1e-9) 
     """A number of one of the record's arms is off by so much."""
 
     def corrupt(desk: Desk) -> None:
-        name = getattr(desk.names, topic)
+        name = topic_named(desk, topic)
         arms = list(desk.any_event(name, at).arms)
         was = getattr(arms[arm], field)
         changed = tuple(each * by for each in was) if isinstance(was, tuple) else was * by
@@ -352,7 +352,7 @@ def input_lost(desk: Desk) -> None:
     """The open fill of p6 was never applied: as if no processor had seen it."""
     name = desk.names.trades[0]
     at = next(i for i, one in enumerate(desk.topics[name]) if one.key == b"other")
-    for topic in (desk.names.rewards, desk.names.weights, desk.names.bandit_snapshots, desk.names.position_snapshots):
+    for topic in (desk.names.rewards, desk.names.weights, BANDITS, POSITIONS):
         desk.topics[topic][:] = [one for one in desk.topics[topic] if not (one.key or b"").startswith(b"other")]
     assert isinstance(desk.any_event(name, at), Fill)
 
@@ -362,9 +362,9 @@ def input_that_is_nowhere(desk: Desk) -> None:
     name = desk.names.trades[-1]
     desk.send(close("c9", "p9", quantity=1.0, ts_event=START + 2 * HOUR))
     desk.next_offset[name] = desk.ends[name]
-    task = desk.event(desk.names.bandit_snapshots, -1, TaskSnapshot)
-    desk.repeat(desk.names.bandit_snapshots, -1)
-    desk.change(desk.names.bandit_snapshots, -1, next_offset={**task.next_offset, name: desk.ends[name]})
+    task = desk.event(BANDITS, -1, TaskSnapshot)
+    desk.repeat(BANDITS, -1)
+    desk.change(BANDITS, -1, next_offset={**task.next_offset, name: desk.ends[name]})
 
 
 def duplicate_applied(desk: Desk) -> None:
@@ -390,20 +390,18 @@ def duplicate_applied(desk: Desk) -> None:
 
 
 def snapshot_of_an_older_version(desk: Desk) -> None:
-    source = desk.topics[desk.names.bandit_snapshots][8]
-    desk.topics[desk.names.bandit_snapshots][22] = msgspec.structs.replace(
-        desk.topics[desk.names.bandit_snapshots][22], value=source.value
-    )
+    source = desk.topics[BANDITS][8]
+    desk.topics[BANDITS][22] = msgspec.structs.replace(desk.topics[BANDITS][22], value=source.value)
 
 
 def position_left(desk: Desk) -> None:
-    name, at = desk.names.position_snapshots, 13
+    name, at = POSITIONS, 13
     position = desk.event(name, at, PositionSnapshot)
     desk.change(name, at, open_left=position.open_left + 50.0 * 1e-9)
 
 
 def position_of_nobody(desk: Desk) -> None:
-    name = desk.names.position_snapshots
+    name = POSITIONS
     desk.repeat(name, 13)
     desk.change(name, -1, position_id="p99")
     desk.topics[name][-1] = msgspec.structs.replace(desk.topics[name][-1], key=b"book\0p99")
@@ -488,7 +486,7 @@ WRONG: dict[str, tuple[Callable[[Desk], None], tuple[str, ...]]] = {
     ),
     "another settings' snapshot": (changed("bandit_snapshots", 0, settings='{"arms": ["a", "b"]}'), ("settings '",)),
     "the newest snapshot lost": (lost("bandit_snapshots", 22), ("the newest of 'book'", "_watermark")),
-    "a task that goes back": (changed("bandit_snapshots", 21, next_offset={}), ("bandit-snapshots:0:", "the cut")),
+    "a task that goes back": (changed("bandit_snapshots", 21, next_offset={}), ("snapshots:0:", "the cut")),
     "another task": (changed("bandit_snapshots", 21, task=4), ("task 4",)),
     "what is left of a fill": (position_left, ("'p2' of 'book'", "open_left 25.00000005", "25.0")),
     "ids of a position": (changed("position_snapshots", 13, closes=()), ("'p2' of 'book'", "closes")),
@@ -516,7 +514,7 @@ def test_slippage_in_a_waiting_closes_price_is_compared_where_it_is_known() -> N
     desk = Desk(settings_of())
     desk.apply(close("c1", "p1", slippage=0.25, slippage_in_price=True))
     desk.verify()
-    topic = desk.names.position_snapshots
+    topic = POSITIONS
     (position,) = [
         event for record in desk.topics[topic] if isinstance(event := decode(record.value), PositionSnapshot)
     ]

@@ -10,7 +10,7 @@ from armstream.keys import claim_key
 from armstream.oracle.comparison import Difference
 from armstream.verify.states import States, Unverifiable
 from tests.stages.events import close, fill
-from tests.verify.desk import PARTITIONS, TOPIC_IDS, Desk
+from tests.verify.desk import BANDITS, PARTITIONS, TOPIC_IDS, Desk
 
 
 def traded() -> Desk:
@@ -30,27 +30,27 @@ def traded() -> Desk:
 )
 def test_another_group_and_another_topic_are_differences(at: int, fields: dict[str, Any], says: str) -> None:
     desk = traded()
-    assert isinstance(desk.event(desk.names.bandit_snapshots, at, TaskSnapshot), TaskSnapshot)
-    desk.change(desk.names.bandit_snapshots, at, **fields)
+    assert isinstance(desk.event(BANDITS, at, TaskSnapshot), TaskSnapshot)
+    desk.change(BANDITS, at, **fields)
     with pytest.raises(Difference, match=says):
         desk.verify()
 
 
 def test_what_an_older_processor_did_not_say_is_no_difference() -> None:
     desk = traded()
-    desk.change(desk.names.bandit_snapshots, -1, group="", topic_ids={}, partitions=0)
+    desk.change(BANDITS, -1, group="", topic_ids={}, partitions=0)
     desk.verify()
 
 
 def test_an_older_snapshot_may_name_a_topic_that_was_given_up() -> None:
     desk = traded()
-    desk.change(desk.names.bandit_snapshots, 1, topic_ids={"trades": "old"})
+    desk.change(BANDITS, 1, topic_ids={"trades": "old"})
     desk.verify()
 
 
 def test_a_claim_says_nothing_of_a_state() -> None:
     desk = Desk()
-    desk.write(desk.names.bandit_snapshots, claim_key("other", "x"), encode(TaskSnapshot(0, {}, "", "other", {}, 1)))
+    desk.write(BANDITS, claim_key("other", "x"), encode(TaskSnapshot(0, {}, "", "other", {}, 1)))
     desk.apply(fill("f", "p"))
     desk.apply(close("c", "p"))
     desk.verify()

@@ -21,7 +21,7 @@ from armstream.stages import reward as reward_stage
 from armstream.stages.facts import TaskLimits
 from armstream.stages.state import Bandit, TaskState, is_flat
 from tests.stages.events import START, close, fill, short_rules
-from tests.verify.desk import APART, Desk, settings_of
+from tests.verify.desk import APART, BANDITS, POSITIONS, Desk, settings_of, topic_named
 from tests.verify.test_commands import restarted_under
 from tests.verify.test_states import forget_what_stands_before, kept
 
@@ -271,11 +271,11 @@ def test_a_law_that_processor_and_shadow_break_alike_is_found_by_the_oracle(
 
 
 def changed(topic: str, at: int, **fields: Any) -> Callable[[Desk], None]:
-    return lambda desk: desk.change(getattr(desk.names, topic), at, **fields)
+    return lambda desk: desk.change(topic_named(desk, topic), at, **fields)
 
 
 def lost(topic: str, at: int) -> Callable[[Desk], None]:
-    return lambda desk: desk.topics[getattr(desk.names, topic)].__delitem__(at)
+    return lambda desk: desk.topics[topic_named(desk, topic)].__delitem__(at)
 
 
 def is_of(kind: type, **fields: Any) -> Callable[[Any], bool]:
@@ -286,7 +286,7 @@ def the_last(topic: str, which: Callable[[Any], bool], **fields: Any) -> Callabl
     """Other fields in the last record of a kind."""
 
     def corrupt(desk: Desk) -> None:
-        name = getattr(desk.names, topic)
+        name = topic_named(desk, topic)
         at = max(
             at
             for at, _ in enumerate(desk.topics[name])
@@ -299,7 +299,7 @@ def the_last(topic: str, which: Callable[[Any], bool], **fields: Any) -> Callabl
 
 def without_tombstones(topic: str, key: bytes) -> Callable[[Desk], None]:
     def corrupt(desk: Desk) -> None:
-        records = desk.topics[getattr(desk.names, topic)]
+        records = desk.topics[topic_named(desk, topic)]
         assert any(one.key == key and one.value is None for one in records)
         records[:] = [one for one in records if one.key != key or one.value is not None]
 
@@ -307,12 +307,12 @@ def without_tombstones(topic: str, key: bytes) -> Callable[[Desk], None]:
 
 
 def tombstone(topic: str, key: bytes) -> Callable[[Desk], None]:
-    return lambda desk: desk.write(getattr(desk.names, topic), key, None)
+    return lambda desk: desk.write(topic_named(desk, topic), key, None)
 
 
 def page_changed(**fields: Any) -> Callable[[Desk], None]:
     def corrupt(desk: Desk) -> None:
-        name = desk.names.position_snapshots
+        name = POSITIONS
         at = next(at for at, one in enumerate(desk.topics[name]) if (one.key or b"").startswith(b"\0"))
         page = desk.event(name, at, PositionPage)
         desk.change(name, at, fills=(structs.replace(page.fills[0], **fields), *page.fills[1:]))
@@ -476,11 +476,11 @@ def test_a_bandit_that_was_forgotten_and_stands_in_the_snapshots_is_found(sectio
     desk.apply(close("c1", bandit_id="nobody", ts_event=START))
     later = fill("f1", "p9", bandit_id="nobody", arm="none", ts_event=START + 9_000)
     desk.apply(later)
-    assert desk.topics[desk.names.bandit_snapshots][2].value is None
+    assert desk.topics[BANDITS][2].value is None
     account = desk.verify()
     assert (account.not_checked, account.counts["bandits"], account.counts["not_placed"]) == ([], 0, 0)
     assert sorted(account.dead_letters) == ["ORPHAN_CLOSE", "UNKNOWN_ARM"]
-    del desk.topics[desk.names.bandit_snapshots][2]
+    del desk.topics[BANDITS][2]
     with pytest.raises(Difference, match=r"the newest of 'nobody': published was a snapshot; .* it is forgotten"):
         desk.verify()
 
@@ -524,7 +524,7 @@ def test_pages_that_are_taken_as_given_are_those_of_their_position_and_hold_what
     with pytest.raises(Difference, match=r"pages, and the fills and closes in them, \(\[\], 0, 0\)"):
         lost.verify()
     altered = without_the_first(20)
-    name = altered.names.position_snapshots
+    name = POSITIONS
     at = next(at for at, one in enumerate(altered.topics[name]) if one.key == PAGE)
     page = altered.event(name, at, PositionPage)
     altered.change(name, at, fills=(*page.fills[:-1], structs.replace(page.fills[-1], price=150.1)))

@@ -8,7 +8,7 @@ from msgspec import structs
 from armstream.events import Command, Fill, PositionPage
 from armstream.oracle.comparison import Difference
 from tests.stages.events import START, close, fill, short_rules
-from tests.verify.desk import APART, Desk, settings_of
+from tests.verify.desk import APART, POSITIONS, Desk, settings_of
 from tests.verify.test_exp4 import SAID, advised, exp4
 
 HOUR = 3_600_000_000
@@ -116,7 +116,7 @@ def test_a_page_that_ends_elsewhere_for_want_of_an_order_is_right(is_altered: bo
     desk.apply(close("c1", quantity=62.0, ts_event=START + 62))
     desk.apply(fill("f63", ts_event=START + 63, **of), close("c2", quantity=1.0, ts_event=START + 63))
     if is_altered:
-        name = desk.names.position_snapshots
+        name = POSITIONS
         at = next(at for at, one in enumerate(desk.topics[name]) if (one.key or b"").startswith(b"\0"))
         page = desk.event(name, at, PositionPage)
         desk.change(name, at, fills=(structs.replace(page.fills[0], price=150.1), *page.fills[1:]))

@@ -7,7 +7,7 @@ import pytest
 from armstream.events import BanditSnapshot, Input
 from armstream.oracle.comparison import Difference
 from tests.stages.events import START, close, fill, short_rules
-from tests.verify.desk import APART, Desk, settings_of
+from tests.verify.desk import APART, BANDITS, Desk, settings_of
 from tests.verify.test_commands import restarted_under
 
 LAYOUTS: tuple[dict[str, Any], ...] = ({}, APART)
@@ -51,7 +51,7 @@ def test_closes_that_wait_when_their_bandit_may_not_be_any_more_end_by_its_refus
     desk.apply(*trades("book", "p1", 1), *trades("other", "p3", 450))
     account = desk.verify()
     assert (account.not_checked, dict(account.dead_letters)) == ([], {"UNKNOWN_BANDIT": 2, "ORPHAN_CLOSE": 1})
-    other = desk.event(desk.names.bandit_snapshots, -2, BanditSnapshot)
+    other = desk.event(BANDITS, -2, BanditSnapshot)
     assert (other.bandit_id, other.fill_watermark) == ("other", START + 450)
     desk.apply(*trades("other", "p4", 1_000))
     account = desk.verify()

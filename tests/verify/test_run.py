@@ -10,7 +10,7 @@ from msgspec import structs
 
 from armstream.verify import run as command
 from armstream.verify.published import PartitionLog
-from tests.verify.desk import PARTITIONS, TOPIC_IDS, Desk
+from tests.verify.desk import BANDITS, PARTITIONS, TOPIC_IDS, Desk
 from tests.verify.test_history import TRADED
 
 
@@ -110,7 +110,7 @@ def test_following_ends_with_1_at_a_difference_and_keeps_the_state_before_it(
 def test_a_newest_snapshot_that_is_none_is_a_difference(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    snapshots = desk.topics[desk.names.bandit_snapshots]
+    snapshots = desk.topics[BANDITS]
     newest = max(at for at, source in enumerate(snapshots) if source.key == b"book")
     snapshots[newest] = structs.replace(snapshots[newest], value=b"no snapshot")
     assert run_on(desk, monkeypatch, []) == 1

@@ -19,7 +19,7 @@ from armstream.verify.states import States, Unverifiable
 from tests.stages.events import START, close, fill, short_rules
 from tests.stages.histories import histories
 from tests.stages.test_history import cut, splits
-from tests.verify.desk import APART, NUMBER, PARTITIONS, TOPIC_IDS, Desk, settings_of
+from tests.verify.desk import APART, NUMBER, PARTITIONS, TOPIC_IDS, Desk, settings_of, topic_named
 from tests.verify.test_commands import restarted_under
 from tests.verify.test_history import AUTOMATIC, BOTH, IMPORTANCE, SIDE, TRADED, TSALLIS
 from tests.verify.test_history import named_by_content as named
@@ -140,6 +140,28 @@ def test_the_state_of_something_else_is_refused(
         States(tmp_path, settings_of(**sections), partitions, TOPIC_IDS).load(0)
 
 
+def test_a_state_of_before_state_stood_on_one_topic_is_gone_on_from(tmp_path: Path) -> None:
+    """And nothing else may differ."""
+    desk = traded_on(Desk(), TRADED)
+    names = desk.names
+    ids = {**TOPIC_IDS, names.snapshots: "s"}
+    inputs = [name for name in names.all if name != names.snapshots]
+    for topics, told in (
+        ([*inputs, *names.state_before], {**TOPIC_IDS, names.bandit_snapshots: "b"}),
+        ([*inputs[1:], *names.state_before], {**TOPIC_IDS, names.bandit_snapshots: "b"}),
+        ([*inputs, *names.state_before], {**TOPIC_IDS, "trades": "another"}),
+    ):
+        states = States(tmp_path, desk.settings, PARTITIONS, ids)
+        states._of |= {"topics": topics, "topic_ids": told}
+        states.save(0, state_of(desk))
+        reader = States(tmp_path, desk.settings, PARTITIONS, ids)
+        if topics[0] == inputs[0] and told["trades"] == TOPIC_IDS["trades"]:
+            assert reader.load(0) is not None
+            continue
+        with pytest.raises(Unverifiable, match="is of another topic"):
+            reader.load(0)
+
+
 def test_a_state_of_another_form_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     desk = traded_on(Desk(), TRADED)
     monkeypatch.setattr("armstream.verify.states.FORMAT", 0)
@@ -238,7 +260,7 @@ def test_settings_in_force_that_are_not_as_they_were_told_are_found() -> None:
     )
     for topic, fields, says in changes:
         desk = told()
-        name = getattr(desk.names, topic)
+        name = topic_named(desk, topic)
         desk.change(name, 0 if topic == "rewards" else -1, **fields)
         with pytest.raises(Difference, match=says):
             desk.verify()

@@ -50,6 +50,9 @@ class Chunks(Protocol):
     def backwards(self, topic: str, end: int | None = None) -> Iterator[Sequence[Kept]]:
         """From `end`, or where the topic ends, back to its first record; each chunk in the order of offsets."""
 
+    def snapshots_backwards(self) -> Iterator[Sequence[Kept]]:
+        """The same of `snapshots`, and then of the topic where versions before kept the bandits' snapshots."""
+
     def require_patience(self) -> None:
         """Raises TooLong."""
 

@@ -56,6 +56,12 @@ class PartitionTopics:
             yield [kept._replace(rank=ranks + kept.rank) for kept in chunk]
             end, size = start, min(_MOST_OFFSETS, 4 * size)
 
+    def snapshots_backwards(self) -> Iterator[Sequence[Kept]]:
+        """See Chunks. Raises TooLong, and KafkaException."""
+        yield from self.backwards(self.names.snapshots)
+        if self.names.bandit_snapshots in self._consumer.list_topics(timeout=REQUEST_SECONDS).topics:
+            yield from self.backwards(self.names.bandit_snapshots)
+
     def _read(self, topic: str, start: int, end: int) -> tuple[list[Kept], int]:
         """The bandit's records from `start` up to `end`, and how many there were of all."""
         self._consumer.assign([TopicPartition(topic, self.number, start)])

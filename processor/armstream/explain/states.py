@@ -47,8 +47,8 @@ def why_unknown(settings: str) -> str:
 
 
 def _nearest(topics: Chunks, bandit_id: str, audit: Audit, version: int) -> Base | str:
-    name = topics.names.bandit_snapshots
-    log, newest = Backwards(topics.backwards(name), lambda kept: _snapshot(kept, topics.number)), None
+    name = topics.names.snapshots
+    log, newest = Backwards(topics.snapshots_backwards(), lambda kept: _snapshot(kept, topics.number)), None
     while log.more():
         newest = newest or next(iter(log.found), None)
         for snapshot in log.found:

@@ -14,7 +14,7 @@ from armstream.runtime.topics import create, partition_count, partition_counts, 
 from armstream.settings import Settings, TopicSettings
 from armstream.waiting import Say
 
-_OUTPUTS = ("weights", "rewards", "bandit_snapshots", "position_snapshots", "dead_letters")
+_OUTPUTS = ("weights", "rewards", "snapshots", "bandit_snapshots", "position_snapshots", "dead_letters")
 
 
 def anew(

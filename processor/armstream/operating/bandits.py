@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from armstream.access import list_rights
 from armstream.events import BanditSnapshot, DeadLetter, WeightVector
 from armstream.keys import partition_of
-from armstream.operating.reader import REQUEST_SECONDS, UPGRADE, Unreadable, latest, read_as, reader
+from armstream.operating.reader import REQUEST_SECONDS, UPGRADE, Unreadable, latest, latest_snapshots, read_as, reader
 from armstream.rules import UnknownRule, clips
 from armstream.runtime.failures import Stopped
 from armstream.runtime.intake import Record
@@ -27,10 +27,10 @@ def listed(settings: Settings, bandit_id: str | None, say: Say) -> Iterator[str]
     require(settings, list_rights(settings), say)
     count = partition_count(settings, names.weights, say)
     numbers = range(count) if bandit_id is None else [partition_of(bandit_id.encode(), count)]
-    where = f"{names.weights} and {names.bandit_snapshots} of Kafka at {settings.kafka.bootstrap_servers}"
+    where = f"{names.weights} and {names.snapshots} of Kafka at {settings.kafka.bootstrap_servers}"
     with reader(settings) as consumer, waiting(where, 2 * REQUEST_SECONDS, say):
         vectors = latest(consumer, names.weights, numbers)
-        snapshots = latest(consumer, names.bandit_snapshots, numbers)
+        snapshots = latest_snapshots(consumer, names, numbers)
         is_missing = bandit_id is not None and bandit_id.encode() not in vectors
         letters = latest(consumer, names.dead_letters, numbers) if is_missing else {}
     found = {key: value for key, value in vectors.items() if bandit_id is None or key == bandit_id.encode()}

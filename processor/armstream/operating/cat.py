@@ -87,13 +87,14 @@ def _teller(settings: Settings, say: Say) -> Callable[[KafkaError], None]:
 def topics_named(names: Topics, prefix: str, name: str) -> tuple[str, ...]:
     """The topics of a name, whole or without the prefix, or of a setting: `trades` may be two. Raises Stopped."""
     by_setting: dict[str, tuple[str, ...]] = {}
-    for setting, topic in names.by_setting():
+    for setting, topic in (*names.by_setting(), *names.state_before._asdict().items()):
         by_setting[setting] = (*by_setting.get(setting, ()), topic)
-    if name in names.all:
+    whole = (*names.all, *names.state_before)
+    if name in whole:
         return (name,)
     if name.replace("-", "_") in by_setting:
         return by_setting[name.replace("-", "_")]
-    if prefix + name in names.all:
+    if prefix + name in whole:
         return (prefix + name,)
     raise Stopped(f"{name!r} is no topic of these settings, which are {', '.join(names.all)}")
 

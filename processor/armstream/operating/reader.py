@@ -2,7 +2,7 @@
 cannot be read is named by its place."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar, cast
 
@@ -10,10 +10,10 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 import armstream
 from armstream.codec import DecodeError, Event, decode
-from armstream.keys import is_bandits
+from armstream.keys import TASK_KEY, is_bandits
 from armstream.runtime.failures import Stopped
 from armstream.runtime.intake import Record
-from armstream.settings import Settings
+from armstream.settings import Settings, Topics
 from armstream.watermarks import watermarks as ask_watermarks
 
 REQUEST_SECONDS = 10.0
@@ -101,14 +101,34 @@ def watermarks(consumer: Consumer, topic: str, number: int) -> tuple[int, int]:
         return found
 
 
-def latest(consumer: Consumer, topic: str, numbers: Sequence[int]) -> dict[bytes, Record]:
+def latest(consumer: Consumer, topic: str, numbers: Collection[int]) -> dict[bytes, Record]:
     """The last record of each key but the tasks' own, in partitions read to their ends."""
+    return _bandits(_latest(consumer, topic, numbers))
+
+
+def latest_snapshots(consumer: Consumer, names: Topics, numbers: Collection[int]) -> dict[bytes, Record]:
+    """The bandits' last snapshots. They stand where their task's own does: on `snapshots`, or still where versions
+    before kept them."""
+    found, left = _latest(consumer, names.snapshots, numbers), set(numbers)
+    left -= {number for number, key in found if key == TASK_KEY}
+    if left and names.bandit_snapshots in consumer.list_topics(timeout=REQUEST_SECONDS).topics:
+        moved = {at: record for at, record in found.items() if at[0] not in left}
+        found = moved | _latest(consumer, names.bandit_snapshots, left)
+    return _bandits(found)
+
+
+def _bandits(found: Mapping[tuple[int, bytes], Record]) -> dict[bytes, Record]:
+    return {key: record for (_, key), record in found.items() if is_bandits(key)}
+
+
+def _latest(consumer: Consumer, topic: str, numbers: Collection[int]) -> dict[tuple[int, bytes], Record]:
+    """The last record of each bandit's and each task's key, by partition and key."""
     waiting = set()
     for number in numbers:
         low, high = watermarks(consumer, topic, number)
         if high > low:
             waiting.add(number)
-    found: dict[bytes, Record] = {}
+    found: dict[tuple[int, bytes], Record] = {}
     consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in waiting])
     deadline = time.monotonic() + REQUEST_SECONDS
     while waiting:
@@ -127,14 +147,14 @@ def latest(consumer: Consumer, topic: str, numbers: Sequence[int]) -> dict[bytes
     return found
 
 
-def _keep(record: Record, found: dict[bytes, Record]) -> None:
+def _keep(record: Record, found: dict[tuple[int, bytes], Record]) -> None:
     key = record.key()
-    if key is None or not is_bandits(key):
+    if key is None or not (is_bandits(key) or key == TASK_KEY):
         return
     if record.value() is None:
-        found.pop(key, None)
+        found.pop((record.partition(), key), None)
     else:
-        found[key] = record
+        found[record.partition(), key] = record
 
 
 def records(consumer: Consumer) -> Iterator[Record]:

@@ -23,6 +23,7 @@ from armstream.events import (
     Reward,
     TaskSnapshot,
 )
+from armstream.keys import TASK_KEY
 from armstream.operating.dead_letters import Letter, find
 from armstream.operating.delivery import Outgoing, deliver
 from armstream.operating.json_lines import bytes_value, event_values, line
@@ -105,7 +106,7 @@ def resend(
             offsets = deliver(settings, [one.outgoing for one in resends])
         sent = [Sent(letter.name, one, offset) for letter, one, offset in zip(letters, resends, offsets, strict=True)]
         taken = _wait_until_taken(settings, consumer, sent, before, wait_seconds, say)
-        outputs = _outputs(settings, consumer, before)
+        outputs = _outputs(consumer, before)
     yield from _said(sent, taken, outputs, wait_seconds)
 
 
@@ -167,7 +168,7 @@ def _written(outgoing: Outgoing, one: Resend) -> Mapping[str, object]:
 
 def _output_ends(settings: Settings, consumer: Consumer, resends: Sequence[Resend]) -> dict[Partition, int]:
     names = settings.topics.names
-    topics = (names.bandit_snapshots, names.dead_letters, names.rewards, names.position_snapshots)
+    topics = (names.snapshots, names.dead_letters, names.rewards)
     numbers = sorted({one.outgoing.partition for one in resends})
     return {(topic, number): watermarks(consumer, topic, number)[1] for topic in topics for number in numbers}
 
@@ -181,7 +182,7 @@ def _wait_until_taken(
     say: Say,
 ) -> set[Place]:
     """Those that a processor has read by the task snapshots that it commits with what it publishes."""
-    topic = settings.topics.names.bandit_snapshots
+    topic = settings.topics.names.snapshots
     begin(consumer, {at: end for at, end in before.items() if at[0] == topic})
     left, started, said = {one.place for one in sent}, time.monotonic(), False
     while left and (waited := time.monotonic() - started) < wait_seconds:
@@ -190,10 +191,12 @@ def _wait_until_taken(
             numbers = ", ".join(sorted({str(number) for _, number, _ in left}))
             say(f"sent; waiting for the processor of partition {numbers}, {wait_seconds:g} s at most")
         for record in records(consumer):
+            if record.key() != TASK_KEY:
+                continue
             try:
                 event = decode(record.value())
             except DecodeError:
-                continue  # of a bandit, or of a newer version: then it is said that nobody took it
+                continue  # of a newer version: then it is said that nobody took it
             if isinstance(event, TaskSnapshot):
                 left -= {
                     place for place in left if place[1] == event.task and place[2] < event.next_offset.get(place[0], 0)
@@ -201,10 +204,8 @@ def _wait_until_taken(
     return {one.place for one in sent} - left
 
 
-def _outputs(settings: Settings, consumer: Consumer, before: Mapping[Partition, int]) -> Outputs:
-    snapshots = settings.topics.names.bandit_snapshots
-    places = [at for at in before if at[0] != snapshots]
-    spans = {at: (before[at], end) for at, (_, end) in spans_of(consumer, places, None).items()}
+def _outputs(consumer: Consumer, before: Mapping[Partition, int]) -> Outputs:
+    spans = {at: (before[at], end) for at, (_, end) in spans_of(consumer, list(before), None).items()}
     found = Outputs()
     for record in merged(consumer, spans):
         try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from msgspec.structs import replace
 
-from armstream.access import REFUSALS, to_snapshots_rights, why_refused
+from armstream.access import REFUSALS, Right, to_snapshots_rights, why_refused
 from armstream.codec import encode
 from armstream.events import TaskSnapshot
 from armstream.keys import TASK_KEY
@@ -19,7 +19,7 @@ from armstream.operating.group import only_member, refuse_members
 from armstream.operating.reader import REQUEST_SECONDS
 from armstream.operating.standing import Standing, standings
 from armstream.runtime.failures import Stopped
-from armstream.runtime.identity import ANEW, LOST_INPUT, ask, grown, identities
+from armstream.runtime.identity import ANEW, LOST_INPUT, ask, grown, identities, those_of_before
 from armstream.runtime.snapshots import HEADERS
 from armstream.runtime.topics import admin_client, check, partition_count, require
 from armstream.settings import Settings
@@ -36,6 +36,7 @@ class Step:
     offsets: Mapping[str, int] = field(default_factory=dict)
     before: Mapping[str, int] = field(default_factory=dict)
     snapshot: TaskSnapshot | None = None
+    topic: str = ""  # that it is written on
 
     def __str__(self) -> str:
         moves = [f"{name} from {self.before.get(name, 'nothing')} to {to}" for name, to in self.offsets.items()]
@@ -75,14 +76,14 @@ def plan(
 ) -> list[Step]:
     """The steps, for each task where something is to be set. Raises Stopped where one must not be taken."""
     if all(standing.snapshot is None for standing in found):
-        raise Stopped(f"there is no snapshot on {settings.topics.names.bandit_snapshots}; {ANEW}")
+        raise Stopped(f"there is no snapshot on {settings.topics.names.snapshots}; {ANEW}")
     steps = []
     for standing in found:
         if standing.snapshot is None:
             _refuse_lost_state(settings, standing)
             continue
-        _refuse_foreign(settings, standing.snapshot, len(found))
-        others = _other_topics(settings, standing.snapshot, topic_ids)
+        _refuse_foreign(settings, standing, standing.snapshot, len(found))
+        others = _other_topics(settings, standing, standing.snapshot, topic_ids)
         if others and not accept_topics:
             raise Stopped(
                 f"task {standing.task}: the snapshot is of other topics than these: {', '.join(others)}. Where they "
@@ -95,10 +96,19 @@ def plan(
                 f"task {standing.task}: the snapshot does not say of which topics it is: an older processor wrote it. "
                 f"Where none was deleted and made anew since: --accept-topics. Else: {ANEW}"
             )
+        _refuse_to_go_back(settings, standing, moved, accept_topics)
         named = {name: topic_ids[name] for name in standing.snapshot.topic_ids if name in topic_ids}
         written = replace(standing.snapshot, topic_ids=named) if others else None
         if moved or written:
-            steps.append(Step(standing.task, moved, standing.committed, written))
+            steps.append(
+                Step(
+                    standing.task,
+                    moved,
+                    standing.committed,
+                    written,
+                    standing.state.bandit_snapshots if written else "",
+                )
+            )
     return steps
 
 
@@ -107,11 +117,11 @@ def _refuse_lost_state(settings: Settings, standing: Standing) -> None:
         stands = f"the group stands at {dict(standing.committed)}" if standing.committed else "it has published"
         raise Stopped(
             f"task {standing.task}: {stands}, and there is no snapshot of it on "
-            f"{settings.topics.names.bandit_snapshots}: what was learned is gone; {ANEW}"
+            f"{settings.topics.names.snapshots}: what was learned is gone; {ANEW}"
         )
 
 
-def _refuse_foreign(settings: Settings, snapshot: TaskSnapshot, count: int) -> None:
+def _refuse_foreign(settings: Settings, standing: Standing, snapshot: TaskSnapshot, count: int) -> None:
     group = settings.kafka.group_id
     if snapshot.group not in ("", group):
         raise Stopped(
@@ -119,7 +129,7 @@ def _refuse_foreign(settings: Settings, snapshot: TaskSnapshot, count: int) -> N
             f"set it to {snapshot.group!r}, or take other output topics"
         )
     names = settings.topics.names
-    for name in (names.bandit_snapshots, names.position_snapshots):
+    for name in dict.fromkeys(standing.state):
         if snapshot.topic_ids and name not in snapshot.topic_ids:
             raise Stopped(
                 f"task {snapshot.task}: its state is not on {name}: set topics.prefix and the names back. Else: {ANEW}"
@@ -128,11 +138,24 @@ def _refuse_foreign(settings: Settings, snapshot: TaskSnapshot, count: int) -> N
         raise Stopped(grown(names.inputs[0], snapshot.partitions, count))
 
 
-def _other_topics(settings: Settings, snapshot: TaskSnapshot, topic_ids: Mapping[str, str]) -> list[str]:
-    """What is read, inputs and state, and is not the snapshot's. A start takes other outputs as they are."""
+def _refuse_to_go_back(settings: Settings, standing: Standing, moved: Mapping[str, int], accept_topics: bool) -> None:
+    """A state of before that the group is ahead of may be what was left when the newer one was lost."""
     names = settings.topics.names
-    read = (*names.inputs, names.bandit_snapshots, names.position_snapshots)
-    return [name for name in read if snapshot.topic_ids.get(name, topic_ids[name]) != topic_ids[name]]
+    is_behind = any(standing.committed.get(name, 0) > offset for name, offset in moved.items())
+    if standing.state != names.state and is_behind and not accept_topics:
+        raise Stopped(
+            f"task {standing.task}: its state stands on {standing.state.bandit_snapshots}, not on {names.snapshots}, "
+            "and the group stands beyond it. Where somebody moved the offsets: --accept-topics. Where "
+            f"{names.snapshots} held a newer state and was deleted, that one is lost: {ANEW}"
+        )
+
+
+def _other_topics(
+    settings: Settings, standing: Standing, snapshot: TaskSnapshot, topic_ids: Mapping[str, str]
+) -> list[str]:
+    """What is read, inputs and state, and is not the snapshot's. A start takes other outputs as they are."""
+    read = dict.fromkeys((*settings.topics.names.inputs, *standing.state))
+    return [name for name in read if snapshot.topic_ids.get(name, topic_ids.get(name)) != topic_ids.get(name)]
 
 
 def _stands_in(settings: Settings, standing: Standing) -> Iterator[str]:
@@ -172,11 +195,12 @@ def _topic_ids(settings: Settings, say: Say) -> dict[str, str]:
     admin, where = admin_client(settings), f"Kafka at {settings.kafka.bootstrap_servers}"
     with waiting(where, 2 * REQUEST_SECONDS, say):
         try:
-            found = identities(ask(admin, settings.topics.names.all))
+            names = settings.topics.names
+            found = {**identities(ask(admin, names.all)), **those_of_before(ask(admin, names.state_before))}
         except (KafkaException, TimeoutError) as failure:
             reason = settings.kafka.masked(str(failure)) or "it did not answer"
             raise Stopped(f"{where}: the topics' ids: {reason}") from failure
-    return {name: one.topic_id for name, one in found.items()}
+    return {name: one.topic_id for name, one in found.items() if one is not None}
 
 
 def _commit(settings: Settings, steps: Sequence[Step], member: Consumer, say: Say) -> None:
@@ -190,15 +214,19 @@ def _commit(settings: Settings, steps: Sequence[Step], member: Consumer, say: Sa
         producer.begin_transaction()
         for step in steps:
             if step.snapshot is not None:
-                topic = settings.topics.names.bandit_snapshots
-                producer.produce(topic, encode(step.snapshot), TASK_KEY, partition=step.task, headers=HEADERS)
+                producer.produce(step.topic, encode(step.snapshot), TASK_KEY, partition=step.task, headers=HEADERS)
         if offsets:
             producer.send_offsets_to_transaction(offsets, member.consumer_group_metadata(), _CALL_SECONDS)
         producer.commit_transaction(_CALL_SECONDS)
     except KafkaException as failure:
         error = failure.args[0]
         if error.code() in REFUSALS:
-            raise Stopped(why_refused(settings, error, to_snapshots_rights(settings), say)) from failure
+            before = Right("Write", "topic", settings.topics.names.bandit_snapshots)
+            rights = (
+                *to_snapshots_rights(settings),
+                *([before] if any(step.topic == before.name for step in steps) else []),
+            )
+            raise Stopped(why_refused(settings, error, rights, say)) from failure
         reason = settings.kafka.masked(error.str())
         raise Stopped(
             f"the transaction failed: {reason}; `armstream reset to-snapshots --dry-run` says what holds now"

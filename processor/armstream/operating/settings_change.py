@@ -1,7 +1,7 @@
 """What other settings will do to bandits that have learned. Law: the snapshots are asked, and nothing is changed."""
 
 from armstream.events import BanditSnapshot
-from armstream.operating.reader import REQUEST_SECONDS, UPGRADE, Unreadable, latest, read_as, reader
+from armstream.operating.reader import REQUEST_SECONDS, UPGRADE, Unreadable, latest_snapshots, read_as, reader
 from armstream.runtime.failures import Stopped
 from armstream.runtime.topics import partition_count
 from armstream.settings import Settings
@@ -17,11 +17,11 @@ def to_begin_anew(settings: Settings, say: Say) -> dict[str, str]:
     registry = settings.bandit_registry()
     if registry.on_settings_change != "reset":
         return {}
-    topic = settings.topics.names.bandit_snapshots
+    topic = settings.topics.names.snapshots
     count = partition_count(settings, topic, say)
     where = f"{topic} of Kafka at {settings.kafka.bootstrap_servers}"
     with reader(settings) as consumer, waiting(where, REQUEST_SECONDS, say):
-        newest = latest(consumer, topic, range(count)).values()
+        newest = latest_snapshots(consumer, settings.topics.names, range(count)).values()
     found: dict[str, str] = {}
     for record in newest:
         try:

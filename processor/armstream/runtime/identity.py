@@ -76,14 +76,30 @@ def identities(asked: Asked, seconds: float = 2 * _REQUEST_SECONDS) -> dict[str,
     found = {}
     for name, future in asked.items():
         try:
-            topic = future.result(seconds)
+            found[name] = _identity(future.result(seconds))
         except KafkaException as failure:
             if failure.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise
-        else:
-            topic_id = str(topic.topic_id).translate(_AS_KAFKAS_TOOLS)
-            found[name] = TopicIdentity(topic_id, len(topic.partitions))
     return found
+
+
+def those_of_before(asked: Asked, seconds: float = 2 * _REQUEST_SECONDS) -> dict[str, TopicIdentity | None]:
+    """As identities; None for a topic that this user may not describe: brokers do not say whether it is there."""
+    found: dict[str, TopicIdentity | None] = {}
+    for name, future in asked.items():
+        try:
+            found[name] = _identity(future.result(seconds))
+        except KafkaException as failure:
+            code = failure.args[0].code()
+            if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                found[name] = None
+            elif code != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+    return found
+
+
+def _identity(topic: TopicDescription) -> TopicIdentity:
+    return TopicIdentity(str(topic.topic_id).translate(_AS_KAFKAS_TOOLS), len(topic.partitions))
 
 
 def made_anew(name: str, before: str, now: str) -> str:
@@ -118,6 +134,8 @@ class Watch:
         self._names = settings.topics.names
         self._admin = admin_client(settings)
         self._asked: Asked | None = None
+        self._asked_before: Asked | None = None
+        self._before: Mapping[str, TopicIdentity | None] | None = None
         self._missing: set[str] = set()
         self._is_failing = self._is_away = False
         self._asked_at = self._looked_at = time.monotonic()
@@ -146,6 +164,24 @@ class Watch:
     def has_looked_since(self, at: float) -> bool:
         """Whether the brokers were asked after `at`, by the monotonic clock, and the topics were what they are."""
         return self._looked_at >= at
+
+    def before(self) -> Mapping[str, TopicIdentity | None] | None:
+        """What stands behind the names of the topics that held the state before: see those_of_before.
+
+        They are asked for once, when it is first called; None until the answer is there.
+        """
+        if self._before is None and self._asked_before is None:
+            if self._is_away:  # a step finds out when they are back
+                return None
+            self._asked_before = ask(self._admin, self._names.state_before)
+        elif self._asked_before is not None and all(future.done() for future in self._asked_before.values()):
+            asked, self._asked_before = self._asked_before, None
+            try:
+                self._before = those_of_before(asked, 0)
+            except (KafkaException, FutureTimeoutError) as failure:
+                log.warning("the topics' ids could not be asked for: %s", _text(failure))
+                self._is_away = True
+        return self._before
 
     def step(self) -> None:
         """Asks when it is time, and judges what was answered; waits only, and shortly, where no broker may be there.
@@ -220,7 +256,7 @@ class Watch:
 
     def _made_anew(self, name: str, before: str, now: str) -> str:
         names = self._names
-        if name in (*names.inputs, names.bandit_snapshots, names.position_snapshots):
+        if name in (*names.inputs, names.snapshots):
             return learned_from_another(name, before, now)
         then = {
             names.weights: "then every vector is published again",

@@ -136,6 +136,7 @@ class Processor:
         self._watch.step()
         self._step_restores()
         self._claim()
+        self._move()
         self._tell_of_restores()
         read = self._read()
         if read:
@@ -392,6 +393,33 @@ class Processor:
             self._committer.renew(self._serve)
         self._restorer.has_claimed = outcome is Outcome.COMMITTED
         wanted.clear()
+        if self._member.has_left_records:
+            self._member.seek_back(self._serve)
+
+    def _move(self) -> None:
+        """Commits a part of each state that is moved. Raises Stopped or NotAllowed where no later try would go
+        better."""
+        committer, wanted = self._committer, self._restorer.parts_wanted
+        if not wanted:
+            return
+        for number in list(wanted):
+            part = wanted.get(number)
+            if part is None:  # a rebalance came meanwhile
+                continue
+            publication = Publication()
+            publication.add(self._topics.snapshots, number, part.records)
+            offsets = [TopicPartition(name, number, offset) for name, offset in part.offsets.items()]
+            outcome = committer.commit(publication, offsets, self._consumer, self._serve)
+            if outcome is Outcome.UNKNOWN:
+                committer.renew(self._serve)
+            if committer.not_allowed is not None:
+                raise NotAllowed(committer.not_allowed)
+            if committer.is_of_a_record:
+                raise Stopped(
+                    f"the state of task {number} could not be moved to {self._topics.snapshots}: {committer.error}; "
+                    "let the topic take what `armstream topics check` says"
+                )
+            part.outcome = outcome
         if self._member.has_left_records:
             self._member.seek_back(self._serve)
 

@@ -5,7 +5,7 @@ finds no owner writes one, and then reads all of them up to the end, past every 
 order wins, and everybody reads the same order. Compaction keeps it, since no key is written twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NoReturn
 
 from armstream.codec import DecodeError
@@ -14,7 +14,6 @@ from armstream.keys import CLAIM_PREFIX, TASK_KEY
 from armstream.runtime.failures import Stopped
 from armstream.runtime.identity import ANEW, Identity, grown, learned_from_another
 from armstream.runtime.snapshots import Values, decoded, unreadable
-from armstream.settings import Topics
 
 
 def task_snapshot_in(values: Values) -> TaskSnapshot | None:
@@ -40,18 +39,22 @@ def _task_snapshot(value: bytes) -> TaskSnapshot:
     return snapshot
 
 
-def refuse_anothers(number: int, snapshot: TaskSnapshot, identity: Identity, topics: Topics) -> None:
+def refuse_anothers(
+    number: int, snapshot: TaskSnapshot, identity: Identity, inputs: tuple[str, ...], state: Iterable[str]
+) -> None:
     """Raises Stopped where a task's state is another group's, or was learned from other topics or partitions.
 
-    What an older processor did not say is taken as it is.
+    `state` are the topics that hold it. What an older processor did not say is taken as it is.
     """
     refuse_another_group(number, snapshot.group or identity.group, identity)
     if snapshot.partitions and snapshot.partitions != identity.partitions:
-        raise Stopped(grown(topics.inputs[0], snapshot.partitions, identity.partitions))
-    for name in (*topics.inputs, topics.bandit_snapshots, topics.position_snapshots):
-        before, now = snapshot.topic_ids.get(name), identity.topic_ids[name]
-        if before is None and snapshot.topic_ids and name not in topics.inputs:
+        raise Stopped(grown(inputs[0], snapshot.partitions, identity.partitions))
+    for name in dict.fromkeys((*inputs, *state)):
+        before, now = snapshot.topic_ids.get(name), identity.topic_ids.get(name)
+        if before is None and snapshot.topic_ids and name not in inputs:
             raise Stopped(f"task {number}: its state is not on {name}: set the topics' names back. Else: {ANEW}")
+        if now is None:
+            raise Stopped(f"task {number}: there is no topic {name}, which held a part of its state. {ANEW}")
         if before is not None and before != now:
             raise Stopped(f"task {number}: {learned_from_another(name, before, now)}")
 

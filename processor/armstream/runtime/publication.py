@@ -65,7 +65,7 @@ def publish_claim(publication: Publication, topics: Topics, identity: Identity, 
     """Adds that this process's group wants to be the one that these topics serve."""
     claim = TaskSnapshot(0, {}, "", identity.group, identity.topic_ids, identity.partitions)
     record = {"key": claim_key(identity.group, instance), "value": encode(claim)}
-    publication.add(topics.bandit_snapshots, 0, [record])
+    publication.add(topics.snapshots, 0, [record])
 
 
 def publish_vectors(publication: Publication, topics: Topics, task: int, vectors: Iterable[WeightVector]) -> None:
@@ -104,7 +104,7 @@ def publish_task(
     )
     publish_vectors(publication, topics, task, applied.weight_vectors)
     publication.add(
-        topics.position_snapshots,
+        topics.snapshots,
         task,
         [
             *(
@@ -116,12 +116,6 @@ def publish_task(
                 for position in applied.position_snapshots
             ),
             *({"key": key.encode()} for key in applied.forgotten),
-        ],
-    )
-    publication.add(
-        topics.bandit_snapshots,
-        task,
-        [
             *({"key": bandit.bandit_id.encode(), "value": encode(bandit)} for bandit in applied.bandit_snapshots),
             *({"key": bandit_id.encode()} for bandit_id in applied.forgotten_bandits),
             _standing(task, after, settings, identity),
@@ -152,9 +146,8 @@ def publish_core(
     after |= {topic: end for topic, end in ends.items() if end > after[topic]}
     publication.add(topics.rewards, task, published.audit)
     publication.add(topics.weights, task, published.weight_vectors)
-    publication.add(topics.position_snapshots, task, published.positions)
     standing = _standing(task, after, settings, identity)
-    publication.add(topics.bandit_snapshots, task, [*published.bandit_snapshots, standing])
+    publication.add(topics.snapshots, task, [*published.positions, *published.bandit_snapshots, standing])
     publication.add(topics.dead_letters, task, published.dead_letters)
     return after
 

@@ -4,26 +4,31 @@ In this order, each step's reason beside it: the topics' ids, committed offsets 
 snapshot partitions, then the snapshots up to those ends. The task snapshot and the committed offsets left one
 transaction together, so they must agree, and the snapshot names its group and topics; where something is not so,
 nothing is guessed. Nor is it where a newer version wrote a snapshot that this one does not know.
+
+Where no task snapshot stands on `snapshots`, and one does where versions before kept it, that state is read and moved
+first: see moving.
 """
 
 import logging
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
+from armstream import access
 from armstream.codec import DecodeError
 from armstream.core import is_native
 from armstream.events import BanditSnapshot, PositionPage, PositionSnapshot, TaskSnapshot
 from armstream.keys import CLAIM_PREFIX, TASK_KEY, position_key
-from armstream.runtime import ownership
+from armstream.runtime import moving, ownership
+from armstream.runtime.commit import Outcome
 from armstream.runtime.committed import FirstRecord, end_of
-from armstream.runtime.failures import Stopped, stop_if_refused
-from armstream.runtime.identity import LOST_INPUT, Watch, made_anew
+from armstream.runtime.failures import NotAllowed, Stopped, stop_if_refused
+from armstream.runtime.identity import LOST_INPUT, Identity, Watch, made_anew
 from armstream.runtime.intake import Record
-from armstream.runtime.snapshots import Values, decoded, unreadable, writer_of
+from armstream.runtime.snapshots import Values, decoded, is_of_now, unreadable, writer_of
 from armstream.runtime.tasks import Offsets, Progress, Steps, Task
 from armstream.settings import Settings
 from armstream.stages.pipeline import Pipeline
@@ -45,7 +50,8 @@ class Restorer:
     """Restores tasks. `committed_consumer` is the group's own read_committed consumer.
 
     `claims_wanted` are tasks that wait for a claim of this process: whoever writes it clears them, and says in
-    `has_claimed` that it stands.
+    `has_claimed` that it stands. `parts_wanted` are those of tasks whose state is moved: whoever commits one says the
+    outcome in it.
     """
 
     def __init__(
@@ -57,8 +63,8 @@ class Restorer:
         self._told: set[str] = set()
         self.claims_wanted: set[int] = set()
         self.has_claimed = False
+        self.parts_wanted: dict[int, moving.Part] = {}
         self._topics = settings.topics.names
-        self._state_topics = (self._topics.bandit_snapshots, self._topics.position_snapshots)
         self._committed_consumer = committed_consumer
         self._configuration = {**configuration, "enable.auto.commit": False, "enable.partition.eof": True}
         # The end that a read_committed consumer reports is the last stable offset: stopping there loses committed
@@ -81,21 +87,21 @@ class Restorer:
         if kept is not None and kept.next_offset == {**starts, **committed}:
             return kept
         for _ in range(_AGREE_TRIES):
-            snapshots = yield from self._snapshots(number, self._state_topics, progress)
-            task_snapshot = self._task_snapshot(number, snapshots)
-            if task_snapshot is not None:
-                ownership.refuse_anothers(number, task_snapshot, self._identity, self._topics)
-            elif not committed:
-                yield from self._own(number, snapshots, progress)
-            stands = dict(task_snapshot.next_offset) if task_snapshot else {}
-            if {name: stands[name] for name in stands if name in starts} == committed:
-                task = yield from self._build(number, snapshots, starts, committed, progress)
-                self._say_whose(task, task_snapshot)
-                return task
-            moved = yield from self.stable_offsets(number, progress)
-            if moved == committed:
-                raise Stopped(ownership.disagreement(number, task_snapshot, committed, self._identity.group))
-            committed = moved
+            found = yield from self._snapshots(number, self._topics.state, progress)
+            snapshot = self._task_snapshot(number, found)
+            if snapshot is not None:
+                ownership.refuse_anothers(number, snapshot, self._identity, self._topics.inputs, self._topics.state)
+                if _stands_at(snapshot, starts) == committed:
+                    task = yield from self._build(number, found, starts, committed, progress)
+                    self._say_whose(task, snapshot)
+                    return task
+            stand = yield from self.stable_offsets(number, progress)
+            if stand == committed:
+                begun = yield from self._from_before(number, snapshot, found, starts, committed, progress)
+                if begun is not None:
+                    return begun
+                stand = yield from self.stable_offsets(number, progress)
+            committed = stand
         raise Stopped(f"task {number}: the committed offsets moved {_AGREE_TRIES} times during the restore")
 
     def _look(self, progress: Progress) -> Generator[None, None, None]:
@@ -105,6 +111,104 @@ class Restorer:
         while not self._watch.has_looked_since(begun_at):
             self._wait(progress, "the topics' ids")
             yield
+
+    # What stands where versions before kept it.
+
+    def _from_before(
+        self,
+        number: int,
+        snapshot: TaskSnapshot | None,
+        found: Mapping[str, Values],
+        starts: Offsets,
+        committed: Offsets,
+        progress: Progress,
+    ) -> Generator[None, None, Task | None]:
+        """The task, of which `found` and its `snapshot` stand on `snapshots` and do not agree with the offsets: its
+        state of before, moved, or the beginning. None: it is to be looked again. Raises Stopped where it is neither."""
+        before = yield from self._snapshots_before(number, progress)
+        old = self._task_snapshot_before(number, before)
+        if old is not None and _stands_at(old, starts) == committed and not is_of_now(snapshot, old):
+            return (yield from self._move(number, _State(old, before), found, starts, committed, progress))
+        if snapshot is None and old is None and not committed:
+            yield from self._own(number, {**found, **before}, progress)
+            task = yield from self._build(number, {}, starts, committed, progress)
+            self._say_whose(task, None)
+            return task
+        stand = yield from self.stable_offsets(number, progress)
+        if stand == committed:
+            if snapshot is None:
+                self._refuse_hidden()
+            raise Stopped(ownership.disagreement(number, snapshot or old, committed, self._identity.group))
+        return None
+
+    def _snapshots_before(
+        self, number: int, progress: Progress
+    ) -> Generator[None, None, dict[str, dict[bytes, bytes]]]:
+        """As _snapshots, of those topics of before that there are."""
+        while (there := self._watch.before()) is None:
+            self._wait(progress, "the ids of the topics of before")
+            yield
+        names = [name for name, topic in there.items() if topic is not None and number < topic.partition_count]
+        try:
+            return (yield from self._snapshots(number, names, progress))
+        except NotAllowed:
+            raise Stopped(access.not_allowed(self._settings, access.before_rights(self._settings))) from None
+
+    def _task_snapshot_before(self, number: int, found: Mapping[str, Values]) -> TaskSnapshot | None:
+        """Raises Stopped where it is not what these settings and topics let go on."""
+        names = self._topics.state_before
+        if names.bandit_snapshots not in found:
+            return None
+        snapshot = self._task_snapshot(number, found, names.bandit_snapshots)
+        if snapshot is not None:
+            there = self._watch.before() or {}
+            self._refuse_hidden()
+            ids = {name: topic.topic_id for name, topic in there.items() if topic is not None}
+            identity = Identity(self._identity.group, {**self._identity.topic_ids, **ids}, self._identity.partitions)
+            ownership.refuse_anothers(number, snapshot, identity, self._topics.inputs, names)
+        return snapshot
+
+    def _refuse_hidden(self) -> None:
+        """Raises Stopped where nobody tells whether a state of before is there."""
+        if any(topic is None for topic in (self._watch.before() or {}).values()):
+            raise Stopped(access.not_allowed(self._settings, access.before_rights(self._settings)))
+
+    def _move(
+        self,
+        number: int,
+        state: "_State",
+        found: Mapping[str, Values],
+        starts: Offsets,
+        committed: Offsets,
+        progress: Progress,
+    ) -> Generator[None, None, Task | None]:
+        """The task, once its state stands on `snapshots`, where `found` stands; None where that is not known to have
+        been committed: then it is to be looked again."""
+        started_at, name = time.monotonic(), self._topics.snapshots
+        task = yield from self._build(number, state.values, starts, committed, progress)
+        yield from self._own_the_topic(number, {}, progress)
+        snapshot = moving.moved(state.task, self._topics.state_before, name, self._identity.topic_ids[name])
+        values = {key: value for topic in state.values.values() for key, value in topic.items()}
+        most_records, remaining = self._settings.limits.restore_slice_records, len(values)
+        for records in moving.transactions(values, found[name], snapshot, most_records):
+            part = self.parts_wanted[number] = moving.Part(records, committed)
+            try:
+                while part.outcome is None:
+                    self._wait(progress, f"a transaction that moves the state of task {number} to {name}")
+                    yield
+            finally:
+                self.parts_wanted.pop(number, None)
+            if part.outcome is not Outcome.COMMITTED:
+                return None
+            remaining = max(0, remaining - len(records))
+            progress.moved(remaining)
+        log.info(
+            "task %d: its state, %d records, was moved from %s to %s in %.2f s: once every task's is, those of before "
+            "are not needed any more",
+            *(number, len(values), " and ".join(state.values), name, time.monotonic() - started_at),
+        )
+        self._say_whose(task, snapshot)
+        return task
 
     # Whose it is.
 
@@ -133,30 +237,49 @@ class Restorer:
         """
         for name, values in left.items():
             if not all(key.startswith(CLAIM_PREFIX) for key in values):
-                ownership.refuse_leftovers(number, f"{name}:{number}")
+                self._refuse_leftovers(number, f"{name}:{number}")
         for name in (self._topics.weights, self._topics.rewards):
             if (yield from self._holds_records(name, number, progress)):
-                ownership.refuse_leftovers(number, f"{name}:{number}")
-        name = self._topics.bandit_snapshots
+                self._refuse_leftovers(number, f"{name}:{number}")
+        before = yield from self._snapshots_before(0, progress)
+        yield from self._own_the_topic(number, before, progress)
+
+    def _own_the_topic(
+        self, number: int, before: Mapping[str, Values], progress: Progress
+    ) -> Generator[None, None, None]:
+        """Until `snapshots` is known to be this group's. Raises Stopped. `before` may name the owner, too."""
+        name = self._topics.snapshots
         for _ in range(_AGREE_TRIES):
             snapshots = yield from self._snapshots(0, (name,), progress)
-            owner = yield from self._owner(snapshots[name], progress)
+            snapshot = self._task_snapshot(0, snapshots)
+            if snapshot is not None:
+                ownership.refuse_anothers(0, snapshot, self._identity, self._topics.inputs, self._topics.state)
+            owner = yield from self._owner(snapshot, snapshots[name], progress)
             if owner is not None:
                 ownership.refuse_another_group(number, owner, self._identity)
                 return
+            owner = yield from self._owner_before(before, progress)
+            if owner is not None:
+                ownership.refuse_another_group(number, owner, self._identity)
             yield from self._claim(number, progress)
         raise Stopped(f"task {number}: no claim of these topics could be written in {_AGREE_TRIES} tries")
 
-    def _owner(self, values: Values, progress: Progress) -> Generator[None, None, str | None]:
+    def _owner(
+        self, snapshot: TaskSnapshot | None, values: Values, progress: Progress
+    ) -> Generator[None, None, str | None]:
         """The group that partition 0's snapshots name, None where nobody has claimed it. Raises Stopped."""
-        snapshot = self._task_snapshot(0, {self._topics.bandit_snapshots: values})
         if snapshot is None:
             return ownership.first_claimant(values)
-        ownership.refuse_anothers(0, snapshot, self._identity, self._topics)
         committed = yield from self.stable_offsets(0, progress)
         if not committed:
             raise Stopped(ownership.disagreement(0, snapshot, committed, self._identity.group))
         return self._identity.group
+
+    def _owner_before(self, before: Mapping[str, Values], progress: Progress) -> Generator[None, None, str | None]:
+        name = self._topics.bandit_snapshots
+        if name not in before:
+            return None
+        return (yield from self._owner(self._task_snapshot_before(0, before), before[name], progress))
 
     def _claim(self, number: int, progress: Progress) -> Generator[None, None, None]:
         """Until a claim was written, or not: the log says so. Raises Stopped where another group published here."""
@@ -179,7 +302,11 @@ class Restorer:
         for other in range(self._identity.partitions):
             for name in (self._topics.weights, self._topics.rewards):
                 if (yield from self._holds_records(name, other, progress)):
-                    ownership.refuse_leftovers(number, f"{name}:{other}")
+                    self._refuse_leftovers(number, f"{name}:{other}")
+
+    def _refuse_leftovers(self, number: int, holds_records: str) -> NoReturn:
+        self._refuse_hidden()
+        ownership.refuse_leftovers(number, holds_records)
 
     def _holds_records(self, name: str, number: int, progress: Progress) -> Generator[None, None, bool]:
         """Whether anything committed stands there."""
@@ -356,8 +483,9 @@ class Restorer:
                     f"{LOST_INPUT}"
                 )
 
-    def _task_snapshot(self, number: int, snapshots: Mapping[str, Values]) -> TaskSnapshot | None:
-        values = snapshots[self._topics.bandit_snapshots]
+    def _task_snapshot(self, number: int, snapshots: Mapping[str, Values], name: str = "") -> TaskSnapshot | None:
+        """The one on that topic, where state stands now if none is named."""
+        values = snapshots[name or self._topics.snapshots]
         try:
             return ownership.task_snapshot_in(values)
         except DecodeError as error:
@@ -368,6 +496,13 @@ class Restorer:
         topic, key = next((topic, key) for topic, by_key in snapshots.items() for key in by_key if by_key[key] is value)
         place = f"{topic}:{number}, the newest of {key.decode(errors='replace')!r}"
         return Stopped(unreadable(place, error, self._writers.get(number, "")))
+
+
+class _State(NamedTuple):
+    """A task's state where versions before kept it: its own snapshot, and the last values by topic."""
+
+    task: TaskSnapshot
+    values: dict[str, dict[bytes, bytes]]
 
 
 class _Pages:
@@ -391,6 +526,11 @@ class _Pages:
                 bandit_id, _, position_id = key.partition("\0")
                 what = f"{abs(count)} pages {'are missing' if count > 0 else 'too many'}"
                 raise Stopped(f"task {self._task}: position {position_id!r} of bandit {bandit_id!r}: {what}")
+
+
+def _stands_at(snapshot: TaskSnapshot, starts: Offsets) -> Offsets:
+    """In the inputs that there are."""
+    return {name: offset for name, offset in snapshot.next_offset.items() if name in starts}
 
 
 def _keep(message: Message, found: dict[str, dict[bytes, bytes]], reached: Offsets) -> None:

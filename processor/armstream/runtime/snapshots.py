@@ -9,6 +9,7 @@ from confluent_kafka import Message
 
 from armstream import __version__
 from armstream.codec import DecodeError, Event, decode
+from armstream.events import TaskSnapshot
 from armstream.runtime.identity import ANEW
 from armstream.runtime.intake import Record, headers_of
 
@@ -27,6 +28,17 @@ def decoded(value: bytes) -> Event:
     if form != _SCHEMA_VERSION:
         raise DecodeError(f"a {type(snapshot).__name__} of schema_version {form}, and {_SCHEMA_VERSION} is known")
     return snapshot
+
+
+def is_of_now(now: TaskSnapshot | None, before: TaskSnapshot | None) -> bool:
+    """Whether the state of now is the one that holds; else it is the one of before, or there is none.
+
+    Where an older processor had the task again after it was moved, and moved it on, that one is ahead.
+    """
+    if now is None or before is None:
+        return now is not None
+    stands, stood = now.next_offset, before.next_offset
+    return stands == stood or any(offset > stood.get(name, 0) for name, offset in stands.items())
 
 
 def writer_of(message: Message) -> str:

@@ -10,7 +10,7 @@ from armstream.access import processor_rights
 from armstream.events import TaskSnapshot
 from armstream.runtime.committed import last_task_snapshots
 from armstream.runtime.failures import Stopped
-from armstream.runtime.identity import ask, grown, identities, learned_from_another
+from armstream.runtime.identity import ask, grown, identities, learned_from_another, those_of_before
 from armstream.runtime.topics import admin_client, check, require
 from armstream.settings import Settings
 from armstream.watermarks import watermarks
@@ -38,7 +38,10 @@ def _true_reason(settings: Settings) -> str:
     names, admin = settings.topics.names, admin_client(settings)  # named: a client that is freed never answers
     try:
         found = identities(ask(admin, names.all))
-        snapshot = _a_task_snapshot(settings) if names.bandit_snapshots in found else None
+        found_before = those_of_before(ask(admin, (names.bandit_snapshots,)))
+        places = (names.snapshots, names.bandit_snapshots)
+        there = [name for name in places if found.get(name) or found_before.get(name)]
+        snapshot = next(filter(None, (_a_task_snapshot(settings, name) for name in there)), None)
     except (KafkaException, TimeoutError, Stopped) as failure:
         log.warning("no snapshot could be asked what the topics were: %r", failure)
         return ""
@@ -55,7 +58,7 @@ def _true_reason(settings: Settings) -> str:
     return ""
 
 
-def _a_task_snapshot(settings: Settings) -> TaskSnapshot | None:
+def _a_task_snapshot(settings: Settings, topic: str) -> TaskSnapshot | None:
     """Some task's on partition 0, the last one. Raises KafkaException, and Stopped where it cannot be read."""
     consumer = Consumer(
         {
@@ -68,7 +71,6 @@ def _a_task_snapshot(settings: Settings) -> TaskSnapshot | None:
         },
         logger=log,
     )
-    topic = settings.topics.names.bandit_snapshots
     try:
         marks = watermarks(consumer, topic, 0, _WATERMARK_SECONDS)  # up to where the first open transaction began
         return None if marks is None else last_task_snapshots(consumer, topic, {0: marks}, _READ_SECONDS).get(0)

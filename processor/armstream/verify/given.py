@@ -62,13 +62,13 @@ class Newest(NamedTuple):
 
 def given(log: PartitionLog) -> Newest:
     """Raises Difference for what is no snapshot, and for a position that has not the pages that it says."""
-    topics, newest = log.topics, Newest([], [], [])
+    state, newest = log.state, Newest([], [], [])
     for key, value in log.bandits.items():
-        where = f"{topics.bandit_snapshots}:{log.number}, the newest of {_text(key)!r}"
+        where = f"{state.bandit_snapshots}:{log.number}, the newest of {_text(key)!r}"
         newest.bandits.append(decode_as(where, value, BanditSnapshot))
         require(where, [("bandit_id", newest.bandits[-1].bandit_id, _text(key))])
     for key, value in log.positions.items():
-        where = f"{topics.position_snapshots}:{log.number}, {_text(key)!r}"
+        where = f"{state.position_snapshots}:{log.number}, {_text(key)!r}"
         if key.startswith(b"\0"):
             page = decode_as(where, value, PositionPage)
             require(where, [("its key", page_key(page.bandit_id, page.position_id, page.number), _text(key))])
@@ -78,7 +78,7 @@ def given(log: PartitionLog) -> Newest:
             require(where, [("its key", position_key(position.bandit_id, position.position_id), _text(key))])
             newest.positions.append(position)
     if dict(log.settled) == dict(log.stands_at):  # else they were read while they moved
-        _require_pages(f"{topics.position_snapshots}:{log.number}", newest)
+        _require_pages(f"{state.position_snapshots}:{log.number}", newest)
     return newest
 
 
@@ -209,12 +209,12 @@ class Given:
 
     def _compare_bandits(self) -> None:
         for bandit in self._bandits:
-            where = f"{self._log.topics.bandit_snapshots}:{self._log.number}, the newest of {bandit.bandit_id!r}"
+            where = f"{self._log.state.bandit_snapshots}:{self._log.number}, the newest of {bandit.bandit_id!r}"
             last = self._versions.get(bandit.bandit_id, bandit.version)
             require(where, [("version", bandit.version, last)])
             self._account.counts["bandit_snapshots"] += 1
         for bandit_id in self._versions.keys() - self._snapshots.keys():
-            where = f"{self._log.topics.bandit_snapshots}:{self._log.number}"
+            where = f"{self._log.state.bandit_snapshots}:{self._log.number}"
             raise Difference(where, f"no snapshot of {bandit_id!r}", f"one of version {self._versions[bandit_id]}")
 
     def _compare_vectors(self) -> None:
@@ -223,7 +223,7 @@ class Given:
         try:
             shadow.restore(self._bandits, self._positions, self._pages)
         except ValueError as error:
-            where = f"{self._log.topics.bandit_snapshots}:{self._log.number}"
+            where = f"{self._log.state.bandit_snapshots}:{self._log.number}"
             raise Difference(where, f"snapshots that no processor can restore: {error}", "some that one can") from error
         seen: dict[str, int] = {}
         for where, vector in self._vectors():
@@ -263,7 +263,7 @@ class Given:
             pages[position_key(page.bandit_id, page.position_id)].append(page)
         for position in self._positions:
             named = position.bandit_id, position.position_id
-            where = f"{self._log.topics.position_snapshots}:{self._log.number}, {named[1]!r} of {named[0]!r}"
+            where = f"{self._log.state.position_snapshots}:{self._log.number}, {named[1]!r} of {named[0]!r}"
             kept: list[Kept] = [*position.fills, *position.closes, *position.waiting]
             for page in pages[position_key(*named)]:
                 kept += [*page.fills, *page.closes]

@@ -3,6 +3,9 @@
 Law: what is read first can be older than what is read last, never the other way round: the newest task snapshot
 before anything else, then where the outputs are decided, the positions, the group's offsets, and the newest task
 snapshot again, which is where the task stands. So a processor may go on meanwhile. Every wait is bounded.
+
+A task's state stands on `snapshots`, or still where versions before kept it: is_of_now says which. What these
+published there is read in any case, as long as it is kept.
 """
 
 import time
@@ -13,12 +16,13 @@ from typing import Self, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from armstream.access import REFUSALS, NoAccess, require, verify_rights, why_refused
+from armstream.access import REFUSALS, NoAccess, Right, require, verify_rights, why_refused
 from armstream.codec import DecodeError, decode
 from armstream.events import Source, TaskSnapshot
-from armstream.keys import TASK_KEY, is_bandits
+from armstream.keys import TASK_KEY, is_bandits, is_positions
 from armstream.runtime.intake import Record
-from armstream.settings import Settings
+from armstream.runtime.snapshots import is_of_now
+from armstream.settings import Settings, StateTopics
 from armstream.verify.published import PartitionLog, first_settings, why_not
 from armstream.verify.states import Unverifiable
 from armstream.waiting import Say, waiting
@@ -47,8 +51,11 @@ class _Scan:
 
     def take(self, source: Source) -> None:
         if source.key != TASK_KEY:
-            if is_bandits(source.key or b""):  # else it is a claim, which says nothing of a state
+            if is_bandits(source.key or b""):  # positions are read apart, and a claim says nothing of a state
                 self.open[source.key or b""] = source.value
+            return
+        if source.value is None:  # its state is moved here once more
+            self.task = None
             return
         try:
             task = decode(source.value)
@@ -78,6 +85,7 @@ class Cluster:
         self._say = say
         self._patience_seconds = settings.kafka.longest_transaction_seconds
         self._consumers: dict[str, Consumer] = {}
+        self._has_before: tuple[str, ...] = ()  # which topics of versions before there are
         self.partition_count = 0
         self.topic_ids: Mapping[str, str] = {}
 
@@ -105,7 +113,8 @@ class Cluster:
     def _refuse(self, error: KafkaError) -> None:
         """Raises NoAccess where a right lacks: to ask again is in vain."""
         if error.code() in REFUSALS:
-            raise NoAccess(why_refused(self._settings, error, verify_rights(self._settings), self._say))
+            rights = [*verify_rights(self._settings), *(Right("Read", "topic", name) for name in self._has_before)]
+            raise NoAccess(why_refused(self._settings, error, rights, self._say))
 
     def _failed(self, failure: KafkaException) -> Unverifiable:
         self._refuse(failure.args[0])
@@ -120,31 +129,39 @@ class Cluster:
             consumer.close()
 
     def record_count(self) -> int:
-        """About how many offsets will be read in all; snapshots of bandits twice."""
-        twice = (*self._names.all, self._names.bandit_snapshots, self._names.rewards)
-        spans = (self._span(name, number) for name in twice for number in range(self.partition_count))
+        """About how many offsets will be read in all; snapshots several times."""
+        more = (self._names.snapshots,) * 2  # for what is newest of bandits, for positions, and to be checked
+        names = (*self._names.all, *more, self._names.rewards, *self._has_before)
+        spans = (self._span(name, number) for name in names for number in range(self.partition_count))
         return sum(high - low for low, high in spans)
 
     def ends(self) -> dict[int, int]:
         """Where the snapshots of each task end: whether one has moved."""
-        return {number: self._span(self._names.bandit_snapshots, number)[1] for number in range(self.partition_count)}
+        places = (self._names.snapshots, *self._has_before)
+        numbers = range(self.partition_count)
+        return {number: sum(self._span(name, number)[1] for name in places) for number in numbers}
 
     def read(self, number: int, begins: Mapping[str, int]) -> PartitionLog:
         """One partition, from `begins` or its first record to where its task stands. Raises Unverifiable."""
-        names, scan = self._names, _Scan()
+        names, scans = self._names, {name: _Scan() for name in self._scanned}
         if self._ask_topic_ids() != self.topic_ids:
             raise Unverifiable(
                 "a topic was deleted and made anew meanwhile: what was read is of two topics; run it again"
             )
-        at, end = self._span(names.bandit_snapshots, number)
-        self._scan(scan, number, at, end)
+        reached = {}
+        for name, scan in scans.items():
+            at, reached[name] = self._span(name, number)
+            self._scan(scan, name, number, at, reached[name])
+        state, scan = self._standing(scans)
         settled = scan.next_offset
         outputs = (names.rewards, names.dead_letters, names.weights)
         ends = {name: self._stable_end(name, number) for name in outputs}
-        positions = self._positions(number)
+        positions = self._positions(state.position_snapshots, number)
         committed = self._committed(number)
-        self._scan(scan, number, end, self._span(names.bandit_snapshots, number)[1])
-        spans = {name: self._span(name, number) for name in names.all}
+        for name, scan in scans.items():
+            self._scan(scan, name, number, reached[name], self._span(name, number)[1])
+        state, scan = self._standing(scans)
+        spans = {name: self._span(name, number) for name in (*names.all, *scans)}
         for name, offset in scan.next_offset.items():
             if offset > spans.get(name, (0, offset))[1]:
                 made = f"{name}:{number} ends at {spans[name][1]}, and the task stands at {offset}"
@@ -163,6 +180,7 @@ class Cluster:
             number=number,
             partition_count=self.partition_count,
             topics=names,
+            state=state,
             group=self._settings.kafka.group_id,
             topic_ids=self.topic_ids,
             newest=scan.task,
@@ -171,12 +189,12 @@ class Cluster:
             settled=settled,
             committed=committed,
             stands_at=scan.next_offset,
-            ends={**ends, names.bandit_snapshots: scan.end},
+            ends={**ends, **{name: scan.end for name, scan in scans.items()}},
             inputs={name: inputs(name) for name in names.inputs},
             rewards=records(names.rewards, spans[names.rewards][1]),
             dead_letters=records(names.dead_letters, spans[names.dead_letters][1]),
             weights=records(names.weights, spans[names.weights][1]),
-            bandit_snapshots=records(names.bandit_snapshots, scan.end),
+            snapshots=[records(name, scan.end) for name, scan in scans.items()],
             positions=positions,
             bandits=scan.bandits,
             first_settings=first_settings(scan.bandits, records(names.rewards, spans[names.rewards][1])),
@@ -184,14 +202,29 @@ class Cluster:
 
     # The parts of a partition.
 
-    def _scan(self, scan: _Scan, number: int, start: int, end: int) -> None:
-        for message in self._records(self._names.bandit_snapshots, number, start, end):
+    @property
+    def _scanned(self) -> list[str]:
+        """Where tasks' own snapshots may stand, and bandits'; those of before come first."""
+        before = self._names.bandit_snapshots
+        return [*([before] if before in self._has_before else []), self._names.snapshots]
+
+    def _standing(self, scans: Mapping[str, _Scan]) -> tuple[StateTopics, _Scan]:
+        """Where the state stands, and what was read there."""
+        names, now = self._names, scans[self._names.snapshots]
+        before = scans.get(names.bandit_snapshots)
+        if before is None or before.task is None or is_of_now(now.task, before.task):
+            return names.state, now
+        return names.state_before, before
+
+    def _scan(self, scan: _Scan, name: str, number: int, start: int, end: int) -> None:
+        for message in self._records(name, number, start, end):
             scan.take(_source(message))
 
-    def _positions(self, number: int) -> dict[bytes, bytes]:
-        name = self._names.position_snapshots
+    def _positions(self, name: str, number: int) -> dict[bytes, bytes]:
         positions: dict[bytes, bytes] = {}
         for source in map(_source, self._records(name, number, *self._span(name, number))):
+            if not is_positions(source.key or b""):
+                continue
             if source.value is None:
                 positions.pop(source.key or b"", None)
             else:
@@ -291,7 +324,8 @@ class Cluster:
         missing = [name for name in self._names.all if name not in found]
         if missing:
             raise Unverifiable(f"no such topics: {', '.join(missing)}; `armstream topics check` says more")
-        counts = {name: len(found[name].partitions) for name in self._names.all}
+        self._has_before = tuple(name for name in self._names.state_before if name in found)
+        counts = {name: len(found[name].partitions) for name in (*self._names.all, *self._has_before)}
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{name} {count}" for name, count in counts.items())
             raise Unverifiable(f"topics differ in their number of partitions: {listed}")

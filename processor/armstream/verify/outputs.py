@@ -48,7 +48,7 @@ class Outputs:
         if self.is_moving:
             self._moving |= {position_key(one.bandit_id, one.position_id) for one in applied.position_snapshots}
             self._moving |= set(map(_position_of, applied.forgotten))
-        names = f"{self._log.topics.position_snapshots}:{self._log.number}"
+        names = f"{self._log.state.position_snapshots}:{self._log.number}"
         for key in applied.forgotten:
             bandit_id, _, position_id = key.partition("\0")
             oracle = self._history.oracles.get(bandit_id)
@@ -60,7 +60,7 @@ class Outputs:
                 )
         for bandit_id in applied.forgotten_bandits:
             if bandit_id in self._history.oracles and bandit_id not in self._history.left_out:
-                where = f"{self._log.topics.bandit_snapshots}:{self._log.number}, {bandit_id!r}"
+                where = f"{self._log.state.bandit_snapshots}:{self._log.number}, {bandit_id!r}"
                 raise Difference(where, "that it is forgotten", "that it is not yet")
 
     # Vectors.
@@ -171,7 +171,7 @@ class Outputs:
 
     def _finish_bandits(self) -> None:
         """The newest snapshot of each bandit is its state where the task stands."""
-        names = f"{self._log.topics.bandit_snapshots}:{self._log.number}"
+        names = f"{self._log.state.bandit_snapshots}:{self._log.number}"
         newest = {key.decode(errors="replace"): value for key, value in self._log.bandits.items()}
         self._account.counts["bandits"] = len(self._shadow.bandits)
         for bandit_id, value in newest.items():
@@ -184,7 +184,7 @@ class Outputs:
 
     def _finish_positions(self) -> None:
         """The last snapshot of each position is its state, and there is one of each that is not forgotten."""
-        names, counts = f"{self._log.topics.position_snapshots}:{self._log.number}", self._account.counts
+        names, counts = f"{self._log.state.position_snapshots}:{self._log.number}", self._account.counts
         all_of_them = {key.decode(errors="replace"): value for key, value in self._log.positions.items()}
         published = {key: value for key, value in all_of_them.items() if not key.startswith("\0")}
         for key in published.keys() | self._shadow.positions.keys():

@@ -35,7 +35,7 @@ def _settings_taken(log: PartitionLog, rules: Rules) -> list[str]:
     """What of the bandits' settings is the log's and not the file's. Raises Difference where that is refused."""
     taken = []
     for key, value in log.bandits.items():
-        where = f"{log.topics.bandit_snapshots}:{log.number}, the newest of {key.decode(errors='replace')!r}"
+        where = f"{log.state.bandit_snapshots}:{log.number}, the newest of {key.decode(errors='replace')!r}"
         snapshot = decode_as(where, value, BanditSnapshot)
         if not snapshot.arms:
             continue

@@ -28,7 +28,7 @@ from armstream.events import (
 from armstream.keys import TASK_KEY, is_bandits
 from armstream.oracle.comparison import Difference, require
 from armstream.runtime.intake import Record
-from armstream.settings import Topics
+from armstream.settings import StateTopics, Topics
 from armstream.stages.facts import SETTINGS_CHANGE
 
 NAMED_AT_MOST = 20  # of what was not checked, in a partition
@@ -48,6 +48,8 @@ class PartitionLog:
     snapshot's before positions were read: all three are one where nothing runs. `ends` are the offsets up to which
     the outputs were decided before that snapshot was read, so that none below can be of a later transaction.
     `positions`, pages among them, and `bandits` are the last value of each key, those of bandits as of that snapshot.
+    They stand in the topics `state`. `snapshots` are each such topic's records: of bandits', tasks' and what else is
+    kept there; more than one where versions before kept the state elsewhere.
     `newest`, the task's snapshot, must name `group` and `topic_ids`: the settings' and the brokers'.
     `first_settings` are those that a bandit's learner was first made under, where the log tells. `begins` are the
     offsets that records are read from, where a state of verify's own stands before them; nothing: from the first that
@@ -57,6 +59,7 @@ class PartitionLog:
     number: int
     partition_count: int
     topics: Topics
+    state: StateTopics
     group: str
     topic_ids: Mapping[str, str]
     newest: TaskSnapshot | None
@@ -70,7 +73,7 @@ class PartitionLog:
     rewards: Iterator[Source]
     dead_letters: Iterator[Source]
     weights: Iterator[Source]
-    bandit_snapshots: Iterator[Source]
+    snapshots: Sequence[Iterator[Source]]
     positions: Mapping[bytes, bytes]
     bandits: Mapping[bytes, bytes]
     first_settings: Mapping[str, str]
@@ -159,7 +162,8 @@ class Published:
         self._check_topics()
         self._check_offsets()
         moments = [self._timed(4, "", offsets, None) for offsets in (self._log.settled, self._log.stands_at)]
-        streams = (self._read_audit(), self._read_letters(), self._read_snapshots(), iter(moments))
+        snapshots = map(self._read_snapshots, self._log.snapshots)
+        streams = (self._read_audit(), self._read_letters(), *snapshots, iter(moments))
         ordered = merge(*streams, key=itemgetter(0, 1))
         before = {name: self._log.begins.get(name, 0) for name in self._log.topics.inputs}
         for _, group in groupby(ordered, key=itemgetter(0)):
@@ -202,13 +206,22 @@ class Published:
             yield timed
         self.reach_end(self._log.topics.dead_letters)
 
-    def _read_snapshots(self) -> Iterator[Timed]:
+    def _read_snapshots(self, sources: Iterator[Source]) -> Iterator[Timed]:
+        """Of one topic. What was moved here from another one stands before the first task snapshot, and parts of a
+        broken-off move before that: of these the last of each key counts."""
         bandits: list[Source] = []
-        for source in self._log.bandit_snapshots:
+        is_first = True
+        for source in sources:
             if source.key != TASK_KEY:
-                if is_bandits(source.key or b""):  # else it is a claim, which says nothing of a state
+                if is_bandits(source.key or b""):  # else of positions, or a claim
                     bandits.append(source)
                 continue
+            if source.value is None:  # it was moved once more
+                is_first = True
+                continue
+            if is_first and not self._log.begins.get(source.topic):
+                bandits = list({one.key: one for one in bandits}.values())
+            is_first = False
             task = decoded(source, TaskSnapshot)
             group = task.group or self._log.group  # an older processor did not say
             require(place(source), [("task", task.task, self._log.number), ("group", group, self._log.group)])

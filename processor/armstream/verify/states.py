@@ -31,6 +31,7 @@ class States:
         self, folder: Path | None, settings: Settings, partition_count: int, topic_ids: Mapping[str, str]
     ) -> None:
         self._folder = folder
+        self._names = settings.topics.names
         self._kept: dict[int, State] = {}
         self._of: dict[str, Any] = {
             "format": FORMAT,
@@ -86,8 +87,9 @@ class States:
         except ValueError as error:
             raise Unverifiable(f"{path} was written by another version: {error}; remove it") from error
         head.setdefault("topic_ids", self._of["topic_ids"])  # an older version did not say
+        is_of_before = self._names.snapshots not in head.get("topics", ())
         for name, ours in {**self._of, "partition": number}.items():
-            if head.get(name) != ours:
+            if head.get(name) != ours and not (is_of_before and self._are_same_but_for_state(head.get(name), ours)):
                 raise Unverifiable(
                     f"{path} is of another {name}: {head.get(name)!r}, not {ours!r}; give another --state"
                 )
@@ -99,6 +101,16 @@ class States:
         positions = [one for one in snapshots if isinstance(one, PositionSnapshot)]
         pages = [one for one in snapshots if isinstance(one, PositionPage)]
         return State(head["next_offset"], head["in_force"], bandits, positions, pages)
+
+    def _are_same_but_for_state(self, theirs: object, ours: object) -> bool:
+        """Whether two lists of topics, or their ids, differ in nothing but where the state stands."""
+        of_state = {self._names.snapshots, *self._names.state_before}
+        if isinstance(theirs, dict) and isinstance(ours, dict):
+            kept = [{name: one[name] for name in one if name not in of_state} for one in (theirs, ours)]
+            return kept[0] == kept[1]
+        if isinstance(theirs, list) and isinstance(ours, list):
+            return set(theirs) - of_state == set(ours) - of_state
+        return False
 
 
 def require_reachable(state: State, log: PartitionLog) -> None:

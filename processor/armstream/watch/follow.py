@@ -59,7 +59,9 @@ class Follower:
     def __init__(self, settings: Settings, board: Board, stopping: threading.Event) -> None:
         self._settings, self._board, self._stopping = settings, board, stopping
         names = settings.topics.names
-        self._shapes = (names.weights, names.bandit_snapshots, names.commands, names.dead_letters)
+        self._shapes = (names.weights, names.snapshots, names.commands, names.dead_letters)
+        self._before = names.bandit_snapshots  # until a task was moved from it
+        self._moved: set[int] = set()
         self._rewards = names.rewards
         self._topic_ids: dict[str, str] = {}
         self._next: dict[Place, int] = {}  # the offset to read next
@@ -118,7 +120,7 @@ class Follower:
 
     def _places(self, admin: AdminClient) -> list[Place]:
         """Of all topics that are there. Raises KafkaException."""
-        wanted = [*self._shapes, self._rewards]
+        wanted = [*self._shapes, self._rewards, self._before]
         asked = admin.describe_topics(TopicCollection(wanted), request_timeout=_REQUEST_SECONDS)
         places: list[Place] = []
         missing = []
@@ -126,7 +128,10 @@ class Follower:
             try:
                 found = future.result(2 * _REQUEST_SECONDS)
             except KafkaException as failure:
-                if failure.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                code = failure.args[0].code()
+                if name == self._before and code in (KafkaError.UNKNOWN_TOPIC_OR_PART, *REFUSALS):
+                    continue
+                if code != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise
                 missing.append(name)
                 continue
@@ -147,6 +152,7 @@ class Follower:
         self._begins.clear()
         self._targets.clear()
         self._behind.clear()
+        self._moved.clear()
         self._has_rewards = False
 
     def _assign(self, consumer: Consumer, places: list[Place], assigned: set[Place]) -> None:
@@ -171,7 +177,8 @@ class Follower:
         names = self._settings.topics.names
         since_ms = (self._board.now() - self._settings.watch.read_back_days * DAY_MICROS) // 1_000
         begins = dict.fromkeys(places, OFFSET_BEGINNING)
-        timed = [TopicPartition(*place, since_ms) for place in places if place[0] not in names.compacted]
+        compacted = (*names.compacted, self._before)
+        timed = [TopicPartition(*place, since_ms) for place in places if place[0] not in compacted]
         for found in consumer.offsets_for_times(timed, _REQUEST_SECONDS) if timed else ():
             if found.error is not None:
                 raise KafkaException(found.error)
@@ -210,6 +217,8 @@ class Follower:
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:
                 self._reach(place, record.offset())
+            elif place[0] == self._before and error.code() in REFUSALS:
+                self._behind -= {other for other in self._behind if other[0] == self._before}
             elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # no group is joined
                 self._hear(error)
             return
@@ -238,6 +247,8 @@ class Follower:
             if topic == names.weights and key is not None:
                 history.forget_bandit(key.decode(errors="replace"))
             return
+        if topic in (names.snapshots, self._before) and not self._is_of_interest(topic, number, key):
+            return
         try:
             event = decode(value)
             self._take_event(history, event, record, message, ts)
@@ -245,6 +256,14 @@ class Follower:
             self.unreadable_count += 1
             if self.unreadable_count == 1:
                 log.warning("%s:%d:%d cannot be read: %s", topic, number, record.offset(), error)
+
+    def _is_of_interest(self, topic: str, number: int, key: bytes | None) -> bool:
+        """Of snapshots: bandits' and tasks' alone; and of those of before only such that were not moved yet."""
+        if topic == self._before:
+            return number not in self._moved
+        if key == TASK_KEY:
+            self._moved.add(number)
+        return key == TASK_KEY or (key is not None and is_bandits(key))
 
     def _take_event(self, history: History, event: Event, record: Record, message: Message, ts: int) -> None:
         """Raises Odd."""
