@@ -1,6 +1,6 @@
 """`python -m tests.bench.quick`: whether Armstream became slower beside what runs on the same machine; for CI.
 
-Law: rates say more of the machine than of the code, so only ratios are judged, and others on the machine only take away:
+Law: rates say more of the machine than of the code, so only ratios are judged. What else runs there only takes away, so
 each contender counts by the best of its rounds, in turns. Each ratio has its line in ratios.json: `ratio` is what was
 measured, `margin` the part of it that may be missing.
 """
