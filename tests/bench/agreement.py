@@ -18,8 +18,9 @@ from tests.bench.load import Record
 
 SUMS_AGREE = 1e-6
 # On one topic each bandit has one order of rewards. On two it has not: which of two rewards comes first changes the
-# rate that an estimate is divided by.
-WEIGHTS_AGREE = {"one topic": 1e-9, "fills and closes apart": 1e-3}
+# rate that an estimate is divided by: closes that come up to 5,000 records late moved a weight by up to 0.013 in the
+# plain job. A formula that is wrong shows on one topic, a reward that is missing in the number of decisions.
+WEIGHTS_AGREE = {"one topic": 1e-9, "fills and closes apart": 0.02}
 
 
 @dataclass(frozen=True, slots=True)

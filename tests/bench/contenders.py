@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from armstream.settings import Settings
-from tests.bench.backlog import LAYOUTS, NO_MORE, Run, Settled
+from tests.bench.backlog import LAYOUTS, Run, Settled
 from tests.bench.child import python
 from tests.bench.naive import COMMIT_SECONDS
 from tests.bench.programs import JavaProgram, NotHere, Say, client_floor, kafka_streams, python_with
@@ -51,10 +50,8 @@ class Contender:
 
 
 def armstream() -> list[Contender]:
-    """One where settings know no `core`, else each core that is here."""
+    """Each core that is here."""
     says = "rewards, vectors, snapshots and offsets in one transaction a batch; vectors coalesced by batch"
-    if "core" not in Settings.model_fields:
-        return [_armstream("Armstream", "armstream", says, NO_MORE)]
     python_core = _armstream("Armstream, python", "armstream-python", says, {"core": "python"})
     if find_spec("armstream._native") is None:
         return [python_core]

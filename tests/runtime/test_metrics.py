@@ -28,6 +28,7 @@ from armstream.events import (
     Source,
     WeightVector,
 )
+from armstream.figures import parse_figures
 from armstream.learning import LearningSettings
 from armstream.runtime.intake import Record
 from armstream.runtime.metrics import REWARD_BPS, SECONDS, Histogram, Metrics
@@ -154,8 +155,15 @@ def test_names_types_and_labels_are_the_contracts() -> None:
     found = {
         name: (family.type, {label for sample in family.samples for label in sample.labels})
         for name, family in families.items()
+        if name.startswith("armstream_")
     }
     assert found == TABLE
+
+
+def test_when_the_process_began_is_there_for_who_shows_how_long_it_is_up() -> None:
+    began_unix = parse_figures(everything().exposition()[0].decode()).started_unix
+    assert began_unix is not None
+    assert time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) - 1 < began_unix < time.time()
 
 
 def test_counters_are_there_from_the_start() -> None:

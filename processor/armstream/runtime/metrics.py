@@ -22,6 +22,7 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
@@ -130,6 +131,7 @@ class Metrics(Collector):
         self._bandits: dict[str, _Bandit] = {}
         self.registry = CollectorRegistry()
         self.registry.register(self)
+        ProcessCollector(registry=self.registry)
 
     def observe_transaction(
         self, outcome: str, apply_seconds: float, transaction_seconds: float, record_count: int
