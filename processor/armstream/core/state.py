@@ -29,6 +29,7 @@ from armstream.stages.state import Bandit, H, Hints, TaskState, is_flat
 _SENT = (Fill, Close, Reward, WeightVector, BanditSnapshot, PositionSnapshot)
 _BANDIT_HEADER, _POSITION_HEADER = HEADERS[BanditSnapshot], HEADERS[PositionSnapshot]
 
+_DECODED_KEPT = 4_096  # positions, of a kilobyte and a half
 Counts = tuple[int, int, int, int, int, int]
 
 
@@ -55,6 +56,7 @@ class CoreState(TaskState):
         headers = {event_type.__name__: HEADERS[event_type] for event_type in _SENT}
         self._rulebook = Rulebook()
         self.core = _native.Core(number, partitions, given, headers, encode, self._rulebook.fields_of, mark_unreadable)
+        self._decoded: dict[bytes, object] = {}
         super().__init__(limits, registry)
         self.waiting = self.core.task_hints()
 
@@ -105,12 +107,19 @@ class CoreState(TaskState):
     def _read(self, key: str) -> PositionSnapshot | None:
         found = self.core.position(key)
         if isinstance(found, bytes):
-            found = decode(found)
+            found = self._decoded.get(found) or self._decode(found)
         if found is None:
             return None
         assert isinstance(found, PositionSnapshot)
         self._positions[key] = found
         return found
+
+    def _decode(self, record: bytes) -> object:
+        """The same bytes are the same position: one that is only looked at is not decoded by each event."""
+        if len(self._decoded) >= _DECODED_KEPT:
+            self._decoded.clear()
+        position = self._decoded[record] = decode(record)
+        return position
 
     def find(self, bandit_id: str, position_id: str) -> tuple[str, PositionSnapshot | None]:
         key = bandit_id + "\0" + position_id
