@@ -212,6 +212,8 @@ class Job:
     ) -> Process:
         port = free_port()
         environment = self.environment({"metrics.port": str(port), **(overrides or {})})
+        if source_root is not SOURCE_ROOT:
+            environment.pop("ARMSTREAM__CORE", None)  # which another version may not know
         environment |= {"PYTHONPATH": self._python_path(source_root), **(variables or {})}
         log = self._folder / f"{len(self._processes):02d}-{arguments[0]}.log"
         process = Process(arguments, environment, log, port)
