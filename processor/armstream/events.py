@@ -290,6 +290,12 @@ class TaskSnapshot(Struct, frozen=True, gc=False):
     partitions: int = 0
     schema_version: int = 1
 
+    def is_ahead_of(self, other: "TaskSnapshot") -> bool:
+        """Whether it has read further than another one of the task, and in no topic less."""
+        stands = self.next_offset
+        is_behind = any(stands.get(name, 0) < offset for name, offset in other.next_offset.items())
+        return stands != other.next_offset and not is_behind
+
 
 class DecisionSnapshot(Struct, frozen=True, gc=False):
     """What the fills of a position share, and the order_quantity of its newest.

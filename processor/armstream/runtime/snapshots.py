@@ -35,10 +35,7 @@ def is_of_now(now: TaskSnapshot | None, before: TaskSnapshot | None) -> bool:
 
     Where an older processor had the task again after it was moved, and moved it on, that one is ahead.
     """
-    if now is None or before is None:
-        return now is not None
-    stands, stood = now.next_offset, before.next_offset
-    return stands == stood or any(offset > stood.get(name, 0) for name, offset in stands.items())
+    return now is not None and (before is None or not before.is_ahead_of(now))
 
 
 def writer_of(message: Message) -> str:

@@ -4,8 +4,8 @@ Law: what is read first can be older than what is read last, never the other way
 before anything else, then where the outputs are decided, the positions, the group's offsets, and the newest task
 snapshot again, which is where the task stands. So a processor may go on meanwhile. Every wait is bounded.
 
-A task's state stands on `snapshots`, or still where versions before kept it: is_of_now says which. What these
-published there is read in any case, as long as it is kept.
+A task's state stands on `snapshots`, or still where versions before kept it: there where none was moved, or
+where an older processor moved on since. What these published there is read in any case, as long as it is kept.
 """
 
 import time
@@ -21,7 +21,6 @@ from armstream.codec import DecodeError, decode
 from armstream.events import Source, TaskSnapshot
 from armstream.keys import TASK_KEY, is_bandits, is_positions
 from armstream.runtime.intake import Record
-from armstream.runtime.snapshots import is_of_now
 from armstream.settings import Settings, StateTopics
 from armstream.verify.published import PartitionLog, first_settings, why_not
 from armstream.verify.states import Unverifiable
@@ -212,7 +211,9 @@ class Cluster:
         """Where the state stands, and what was read there."""
         names, now = self._names, scans[self._names.snapshots]
         before = scans.get(names.bandit_snapshots)
-        if before is None or before.task is None or is_of_now(now.task, before.task):
+        if before is None or before.task is None:
+            return names.state, now
+        if now.task is not None and not before.task.is_ahead_of(now.task):
             return names.state, now
         return names.state_before, before
 
