@@ -1,5 +1,7 @@
 """When the topics are looked at again."""
 
+import inspect
+from collections.abc import Mapping
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +26,31 @@ class Brokers:
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
 
 
+def test_no_answer_comes_after_its_request_has_timed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such an answer ends the process (librdkafka 4605)."""
+    settings, socket_seconds, request_seconds = load(None, {}, {}), [], []
+
+    def admin_client(_: Any, more: Mapping[str, Any]) -> Brokers:
+        socket_seconds.append(more["socket.timeout.ms"] / 1_000)
+        return Brokers()
+
+    def ask(_: Any, __: Any, seconds: float = inspect.signature(identity.ask).parameters["seconds"].default) -> Any:
+        request_seconds.append(seconds)
+        return {}
+
+    monkeypatch.setattr(identity, "admin_client", admin_client)
+    monkeypatch.setattr(identity, "ask", ask)
+    monkeypatch.setattr(
+        identity, "identities", lambda *_: {name: TopicIdentity("id", 1) for name in settings.topics.names.all}
+    )
+    watch = Watch(settings)
+    watch.hurry()
+    watch.step()
+    watch.true_reason()
+    assert len(request_seconds) == 3
+    assert socket_seconds[0] < min(request_seconds)
+
+
 def test_no_admin_request_waits_for_brokers_that_are_away_and_the_topics_are_asked_for_once_they_are_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -34,7 +61,7 @@ def test_no_admin_request_waits_for_brokers_that_are_away_and_the_topics_are_ask
         asked.append("topics")
         return {}
 
-    monkeypatch.setattr(identity, "admin_client", lambda _: brokers)
+    monkeypatch.setattr(identity, "admin_client", lambda *_: brokers)
     monkeypatch.setattr(identity, "ask", ask)
     monkeypatch.setattr(
         identity, "identities", lambda *_: {name: TopicIdentity("id", 1) for name in settings.topics.names.all}
@@ -90,7 +117,7 @@ def test_the_topics_of_before_are_asked_for_once_and_never_while_brokers_are_awa
         asked.append(names)
         return {"bandit-snapshots": next(answers)}
 
-    monkeypatch.setattr(identity, "admin_client", lambda _: brokers)
+    monkeypatch.setattr(identity, "admin_client", lambda *_: brokers)
     monkeypatch.setattr(identity, "ask", ask)
     monkeypatch.setattr(
         identity, "identities", lambda *_: {name: TopicIdentity("id", 1) for name in settings.topics.names.all}

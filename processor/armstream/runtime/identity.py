@@ -34,6 +34,9 @@ _LAST_REQUEST_SECONDS = 5.0
 _LOOK_EVERY_SECONDS = 10.0
 _LOOK_AGAIN_SECONDS = 2.0
 _PROBE_SECONDS = 0.5
+# A look asks for metadata, which waits for librdkafka's own time, not for the request's. An answer that comes after the
+# request has timed out, 60 s after a broker died say, ends the process with SIGABRT (librdkafka 4605).
+_NEVER_LATE = {"socket.timeout.ms": 4_000}
 _AWAY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT})
 _HINTS = frozenset(
     {
@@ -132,7 +135,7 @@ class Watch:
         """Raises Stopped where no broker answers or a topic is missing."""
         self._inputs = settings.topics.names.inputs
         self._names = settings.topics.names
-        self._admin = admin_client(settings)
+        self._admin = admin_client(settings, _NEVER_LATE)
         self._asked: Asked | None = None
         self._asked_before: Asked | None = None
         self._before: Mapping[str, TopicIdentity | None] | None = None
@@ -201,7 +204,7 @@ class Watch:
 
     def _is_back(self) -> bool:
         """Whether a broker answers. An admin request that waits for one in vain can end the process with SIGABRT
-        (librdkafka 4605); one for metadata cannot."""
+        (librdkafka 4605); list_topics cannot."""
         try:
             self._admin.list_topics(timeout=_PROBE_SECONDS)
         except KafkaException:

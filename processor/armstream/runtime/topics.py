@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its public names, which it does not declare so
@@ -31,10 +31,10 @@ _CREATE_SECONDS = 30.0
 T = TypeVar("T")
 
 
-def admin_client(settings: Settings) -> AdminClient:
+def admin_client(settings: Settings, more: Mapping[str, Any] | None = None) -> AdminClient:
     """A client with the settings' connection. Raises Stopped where librdkafka does not take kafka.client."""
     try:
-        return access.admin_client(settings)
+        return access.admin_client(settings, more)
     except NoAccess as failure:
         raise Stopped(str(failure)) from None
 
