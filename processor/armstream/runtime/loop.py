@@ -7,6 +7,7 @@ stops with one line, and the next start restores.
 import gc
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -158,7 +159,7 @@ class Processor:
         """What was read, by task; what is of tasks that are not ready, or applied already, will be read again."""
         wait_seconds = _RESTORING_POLL_SECONDS if self._tasks.are_restoring else _POLL_SECONDS
         messages = self._member.read(wait_seconds, self._narrowing.most_records)
-        by_task: dict[int, TaskRead] = {}
+        by_task: defaultdict[int, TaskRead] = defaultdict(TaskRead)
         ready = self._tasks.ready  # as it is after the callbacks that ran meanwhile
         for message in messages:
             error = message.error()
@@ -171,14 +172,14 @@ class Processor:
             if task is None or offset < task.next_offset[topic]:
                 continue
             if error is None:
-                by_task.setdefault(number, TaskRead()).records.append(record)
+                by_task[number].records.append(record)
             else:
                 self._hold_back.hear_end(topic, number, offset)
                 if offset > task.next_offset[topic]:
-                    by_task.setdefault(number, TaskRead()).ends[topic] = offset
+                    by_task[number].ends[topic] = offset
         for number, task in ready.items():
             if task.is_due:
-                by_task.setdefault(number, TaskRead())
+                by_task[number]  # nothing was read, and it is to be said all the same
         return by_task
 
     def _hold_back_and_observe(self) -> None:
