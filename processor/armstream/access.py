@@ -282,14 +282,19 @@ def _of_groups(admin: AdminClient, rights: Collection[Right]) -> dict[tuple[Kind
 
 
 def _answer(future: "Future[Any]") -> _Answer:
-    """The operations that are allowed, none where the cluster does not tell them, or its error."""
-    try:
-        told = future.result(timeout=0).authorized_operations or ()
-    except KafkaException as failure:
+    """The operations that are allowed, none where the cluster does not tell them, or its error.
+
+    It is not raised: a future that holds what was raised keeps every frame below, and the client in one of them, until
+    the collector comes. A client that lives on after a request to a coordinator ran out of time aborts the process
+    when that broker goes or comes (librdkafka's issue 4605).
+    """
+    if not future.done():
+        return KafkaError(KafkaError._TIMED_OUT)
+    failure = future.exception()
+    if isinstance(failure, KafkaException):
         error: KafkaError = failure.args[0]
         return error
-    except TimeoutError:
-        return KafkaError(KafkaError._TIMED_OUT)
+    told = future.result().authorized_operations or ()
     return frozenset(_OPERATIONS_OF_KAFKA[one.name] for one in told if one.name in _OPERATIONS_OF_KAFKA)
 
 

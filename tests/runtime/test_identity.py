@@ -27,7 +27,7 @@ class Brokers:
 
 
 def test_no_answer_comes_after_its_request_has_timed_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such an answer ends the process (librdkafka 4605)."""
+    """An answer that comes late is of a client that nobody asks any more."""
     settings, socket_seconds, request_seconds = load(None, {}, {}), [], []
 
     def admin_client(_: Any, more: Mapping[str, Any]) -> Brokers:

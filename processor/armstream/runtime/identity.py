@@ -34,8 +34,7 @@ _LAST_REQUEST_SECONDS = 5.0
 _LOOK_EVERY_SECONDS = 10.0
 _LOOK_AGAIN_SECONDS = 2.0
 _PROBE_SECONDS = 0.5
-# A look asks for metadata, which waits for librdkafka's own time, not for the request's. An answer that comes after the
-# request has timed out, 60 s after a broker died say, ends the process with SIGABRT (librdkafka 4605).
+# A look asks for metadata, which waits for librdkafka's own time, not for the request's: no answer is to come after it.
 _NEVER_LATE = {"socket.timeout.ms": 4_000}
 _AWAY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT})
 _HINTS = frozenset(
