@@ -193,28 +193,28 @@ def it_has_said_which_bandits_begin_anew_and_the_way_back(run: Started) -> None:
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("name", ["processor", "demo"])
-def test_where_a_part_is_killed_the_rest_stops_within_10_s_and_the_line_names_it(
+def test_where_a_part_is_killed_the_rest_stops_and_the_line_names_it(
     start: Callable[..., Started], name: str
 ) -> None:
     run = start()
     run.until_trading()
     family = descendants(run.process.pid)
     os.kill(run.part(name), signal.SIGKILL)
-    assert run.end(10) == 1
+    assert run.end(30) == 1
     assert f"make run: the {name} died, by SIGKILL" in run.text
     assert f"the end of {run.output.parent / 'data' / 'logs' / name}.log" in run.text
     assert [pid for pid in family if command_line(pid)] == []
 
 
 @pytest.mark.kafka
-def test_where_the_broker_is_killed_the_rest_stops_within_10_s_and_the_line_names_it(
+def test_where_the_broker_is_killed_the_rest_stops_and_the_line_names_it(
     start: Callable[..., Started],
 ) -> None:
     run = start()
     run.until_trading()
     family = descendants(run.process.pid)
     kill_broker(family, run.output.parent / "data")
-    assert run.end(10) == 1
+    assert run.end(30) == 1
     assert "make run: the broker died" in run.text
     assert [pid for pid in family if command_line(pid)] == []
 
