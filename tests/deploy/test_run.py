@@ -193,9 +193,7 @@ def it_has_said_which_bandits_begin_anew_and_the_way_back(run: Started) -> None:
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("name", ["processor", "demo"])
-def test_where_a_part_is_killed_the_rest_stops_and_the_line_names_it(
-    start: Callable[..., Started], name: str
-) -> None:
+def test_where_a_part_is_killed_the_rest_stops_and_the_line_names_it(start: Callable[..., Started], name: str) -> None:
     run = start()
     run.until_trading()
     family = descendants(run.process.pid)
