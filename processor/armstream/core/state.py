@@ -30,7 +30,6 @@ _SENT = (Fill, Close, Reward, WeightVector, BanditSnapshot, PositionSnapshot)
 _BANDIT_HEADER, _POSITION_HEADER = HEADERS[BanditSnapshot], HEADERS[PositionSnapshot]
 
 _DECODED_KEPT = 4_096  # positions, of a kilobyte and a half
-Counts = tuple[int, int, int, int, int, int]
 
 
 class CoreState(TaskState):
@@ -170,7 +169,7 @@ class CoreState(TaskState):
     def look(self) -> None:
         """The stages go on: what they knew may be other by now."""
         self._forget_found()
-        self._take_counts()
+        self._set_counts(self.core.counts)
         self.forget_pages()
 
     def give_back(self) -> None:
@@ -184,26 +183,6 @@ class CoreState(TaskState):
             self.core.put_positions(self._changed)
             self._positions = {}
             self._changed = {}
-
-    def _counts(self) -> Counts:
-        return (
-            self.bandit_count,
-            self.learner_count,
-            self.position_count,
-            self.finished_count,
-            self.open_position_count,
-            self.waiting_close_count,
-        )
-
-    def _take_counts(self) -> None:
-        (
-            self.bandit_count,
-            self.learner_count,
-            self.position_count,
-            self.finished_count,
-            self.open_position_count,
-            self.waiting_close_count,
-        ) = self.core.counts
 
     def _forget_found(self) -> None:
         self._touched, self._bandits, self._positions = {}, {}, {}
@@ -249,7 +228,7 @@ class CoreState(TaskState):
     def _end(self) -> None:
         self._drop_overlay()
         self._forget_found()
-        self._take_counts()
+        self._set_counts(self.core.counts)
 
     def shortest_window_micros(self) -> int:
         return self.core.shortest_window_micros()
@@ -267,7 +246,7 @@ class CoreState(TaskState):
             restored = self.core.restore_position(record) or False
         elif header == _BANDIT_HEADER:
             restored = self._restore_bandit_record(record)
-        self._take_counts()
+        self._set_counts(self.core.counts)
         return restored
 
     def _restore_bandit_record(self, record: bytes) -> bool:
@@ -289,4 +268,4 @@ class CoreState(TaskState):
     def restore_position(self, position: PositionSnapshot) -> None:
         if self.core.restore_position(encode(position)) is None:
             raise ValueError(f"position {position.position_id!r} is of a form that this version does not know")
-        self._take_counts()
+        self._set_counts(self.core.counts)

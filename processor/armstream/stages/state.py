@@ -39,6 +39,9 @@ H = TypeVar("H", bound=tuple[object, ...])
 H_co = TypeVar("H_co", bound=tuple[object, ...], covariant=True)
 
 
+Counts = tuple[int, int, int, int, int, int]
+
+
 class Hints(Protocol[H_co]):
     """Where to look first: the least hint is at 0. `TaskState.pop_hint` takes it away."""
 
@@ -358,14 +361,7 @@ class TaskState:
     # A batch's beginning, its results and its two ends.
 
     def begin(self) -> None:
-        self._counts_before = (
-            self.bandit_count,
-            self.learner_count,
-            self.position_count,
-            self.finished_count,
-            self.open_position_count,
-            self.waiting_close_count,
-        )
+        self._counts_before = self._counts()
 
     def touched_bandits(self) -> list[tuple[Bandit, bool]]:
         """Each bandit the batch touched and whether its version advanced, in order of first touch."""
@@ -428,6 +424,20 @@ class TaskState:
             heappush(heap, hint)
         for key, pages in reversed(self._undo_pages):
             self._undo(key, pages)
+        self._set_counts(self._counts_before)
+        self._drop_overlay()
+
+    def _counts(self) -> Counts:
+        return (
+            self.bandit_count,
+            self.learner_count,
+            self.position_count,
+            self.finished_count,
+            self.open_position_count,
+            self.waiting_close_count,
+        )
+
+    def _set_counts(self, counts: Counts) -> None:
         (
             self.bandit_count,
             self.learner_count,
@@ -435,8 +445,7 @@ class TaskState:
             self.finished_count,
             self.open_position_count,
             self.waiting_close_count,
-        ) = self._counts_before
-        self._drop_overlay()
+        ) = counts
 
     def _undo(self, key: str, forgotten: Pages | None) -> None:
         """Pages that were forgotten are back; else a page was added, and is taken back."""
