@@ -46,11 +46,10 @@ def trade(follower: WeightsFollower, publisher: TradesPublisher, per_second: flo
         publisher.publish(decision.close(quantity=QUANTITY, price=tomorrow.close, fees=0.5, slippage=1.0))
         publisher.flush()
 
-        vector = follower.weights(BANDIT_ID)
-        if vector is not None:
+        vector, blended = follower.weights(BANDIT_ID), follower.blend(BANDIT_ID, base=BASE)
+        if vector is not None and vector == follower.weights(BANDIT_ID):  # else a newer one was blended, maybe
             said = f"version {vector.version}  {vector.phase}  alpha {vector.blend_alpha:.2f}"
-            bandit = {arm.name: arm.weight for arm in vector.arms}
-            show(said, bandit, follower.blend(BANDIT_ID, base=BASE))
+            show(said, {arm.name: arm.weight for arm in vector.arms}, blended)
         time.sleep(1 / per_second)
 
 
