@@ -1,5 +1,7 @@
 //! One batch on its way through the core: where it is, and what it gives to publish and to count.
 
+use std::sync::Arc;
+
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -14,7 +16,7 @@ pub struct Batch {
     pub records: Py<PyList>,
     pub count: usize,
     pub at: usize, // of the first record that is not yet in the cut
-    pub topics: Vec<Box<str>>,
+    pub topics: Vec<Arc<str>>,
     pub offsets: Vec<i64>,
     pub reached: Vec<Option<i64>>,
     pub outcomes: Vec<u8>,
@@ -30,7 +32,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    pub fn new(py: Python, records: &Bound<PyList>, topics: Vec<Box<str>>, offsets: Vec<i64>) -> Self {
+    pub fn new(py: Python, records: &Bound<PyList>, topics: Vec<Arc<str>>, offsets: Vec<i64>) -> Self {
         let count = records.len();
         Self {
             records: records.clone().unbind(),

@@ -110,7 +110,7 @@ impl Core {
 
     /// Begins a batch. `topics` and `offsets` are where the task stands.
     fn start(&mut self, py: Python, records: &Bound<PyList>, topics: Vec<String>, offsets: Vec<i64>) {
-        let topics = topics.into_iter().map(String::into_boxed_str).collect();
+        let topics = topics.into_iter().map(Arc::from).collect();
         self.batch = Some(Batch::new(py, records, topics, offsets));
     }
 
@@ -523,8 +523,10 @@ impl Core {
                 offset,
                 key,
                 value,
-                may_be_kept: 2 * key.len() + value.len() <= self.max_record_bytes
-                    && !has_headers(record, &self.mark_unreadable)?,
+                may_be_kept: &|| {
+                    let fits = 2 * key.len() + value.len() <= self.max_record_bytes;
+                    Ok(fits && !has_headers(record, &self.mark_unreadable)?)
+                },
             };
             let with = With { read: &read, reward_header: &self.headers.reward, cut: batch.cut(batch.at) };
             (slot, close.ts_event, take_close(state, slot, &close, &envelope, &with)?)

@@ -46,14 +46,14 @@ impl From<PyErr> for Stop {
     }
 }
 
-/// A record's place and bytes, as an early close keeps them.
+/// A record's place and bytes, as an early close keeps them; `may_be_kept` is asked only for such a one.
 pub struct Envelope<'a> {
     pub topic: &'a str,
     pub partition: i64,
     pub offset: i64,
     pub key: &'a [u8],
     pub value: &'a [u8],
-    pub may_be_kept: bool,
+    pub may_be_kept: &'a dyn Fn() -> PyResult<bool>,
 }
 
 /// What every event of a batch is applied with.
@@ -301,7 +301,7 @@ where
         }
         Err(stop) => {
             state.unload(loaded);
-            Err(stop.into())
+            Err(stop)
         }
     }
 }
@@ -313,7 +313,7 @@ fn close_into<R>(
     envelope: &Envelope,
     with: &With<R>,
     loaded: &mut Loaded,
-) -> Usual<Option<Done>> {
+) -> Result<Option<Done>, Stop> {
     let (was, limits) = (&loaded.position, &state.limits);
     let bandit = state.bandit(slot).ok_or(Unusual)?;
     require(!was.is_paged)?;
@@ -425,8 +425,8 @@ fn waiting_close(
     slippage: f64,
     left: f64,
     envelope: &Envelope,
-) -> Usual<WaitingClose> {
-    require(envelope.may_be_kept)?;
+) -> Result<WaitingClose, Stop> {
+    require((envelope.may_be_kept)()?)?;
     let mut source = Vec::with_capacity(envelope.value.len() + 64);
     put_bytes(&mut source, envelope.topic.as_bytes());
     put_long(&mut source, envelope.partition);
