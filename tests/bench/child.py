@@ -48,6 +48,10 @@ class Child:
                 return int(line.split()[1]) * 1_024
         raise BenchError(f"{self._log.stem} has no memory any more")
 
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
     def wait(self, seconds: float) -> int:
         """Its exit code, when it has ended by itself; an error where that is not within so many seconds."""
         try:

@@ -51,11 +51,9 @@ def measure(run: Run, child: Child, steady: Steady) -> list[float]:
         pace = Pace(steady.events_per_second, pair_count, time.monotonic() + _UNTIL_FIRST_SECONDS)
         told = [str(run.path), repr(pace.events_per_second), str(pair_count), repr(pace.starts_at)]
         with start(python("tests.bench.pace", *told), run.path.with_suffix(".pace.log")) as sender:
-            latencies = _receive(follower, child, pace, pace.starts_at + steady.warm_seconds)
-            code = sender.wait(PATIENCE_SECONDS)
-            if code == TOO_FAST:
-                raise TooFast(f"the sender could not keep {steady.events_per_second:,.0f} events/s")
-            if code != 0:
+            latencies = _receive(follower, child, sender, pace, pace.starts_at + steady.warm_seconds)
+            if sender.wait(PATIENCE_SECONDS) != 0:
+                _check_rate(sender, pace)
                 sender.check()
     if not latencies:
         raise BenchError(f"no close was due within {steady.seconds:g} s at {steady.events_per_second:g} events/s")
@@ -90,7 +88,13 @@ def probe(run: Run, child: Child, follower: Consumer, number: int) -> float:
     raise BenchError(f"no vector of a probe within {ANSWER_SECONDS:.0f} s")
 
 
-def _receive(follower: Consumer, child: Child, pace: Pace, measured_from: float) -> list[float]:
+def _check_rate(sender: Child, pace: Pace) -> None:
+    """Raises TooFast where the sender gave up: what it had not sent by then never comes."""
+    if sender.exit_code() == TOO_FAST:
+        raise TooFast(f"the sender could not keep {pace.events_per_second:,.0f} events/s")
+
+
+def _receive(follower: Consumer, child: Child, sender: Child, pace: Pace, measured_from: float) -> list[float]:
     latencies: list[float] = []
     versions = dict.fromkeys(map(bandit_of, range(BANDITS)), 0)
     left, moved_at = pace.close_count, pace.starts_at
@@ -98,6 +102,7 @@ def _receive(follower: Consumer, child: Child, pace: Pace, measured_from: float)
         vector, now = _next_vector(follower), time.monotonic()
         if vector is None or vector.bandit_id == PROBE:
             child.check()
+            _check_rate(sender, pace)
             if now - moved_at > PATIENCE_SECONDS + BANDITS / pace.events_per_second:
                 raise BenchError(f"{left} closes have not reached a weight vector")
             continue
