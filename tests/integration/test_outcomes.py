@@ -3,7 +3,9 @@
 import re
 import signal
 import time
+from collections.abc import Iterator
 
+from confluent_kafka import Consumer
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its public names, which it does not declare so
     AlterConfigOpType,
     ConfigEntry,
@@ -11,6 +13,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its public 
     ResourceType,
 )
 
+from armstream.runtime.commit import Committer, Outcome
+from armstream.runtime.publication import Publication
 from tests.integration.check import check
 from tests.integration.load import history
 from tests.integration.processor import Job, eventually
@@ -53,6 +57,32 @@ def test_what_the_broker_refuses_is_named_by_its_record_and_goes_on_once_it_fits
     job.wait_until_applied(again)
     assert again.stop() == 0, again.text
     assert len(check(job).inputs) == len(first) + len(second)
+
+
+def test_what_is_refused_while_a_later_part_is_made_is_told_all_the_same(job: Job) -> None:
+    """The producer then refuses the later part as well, and does not say why."""
+    job.create_topics()
+    names = job.settings.topics.names
+    limit_bytes(job, names.rewards, 100)
+    parts = [Publication({(name, 0): [{"key": b"book", "value": bytes(1_000)}]}) for name in (names.rewards, "weights")]
+
+    def one_by_one() -> Iterator[Publication]:
+        for number, part in enumerate(parts):
+            part.move(number, {names.trades[0]: 1})
+            yield part
+            time.sleep(2.0)  # the broker has answered by then
+
+    consumer = Consumer(job.settings.consumer_configuration())
+    consumer.subscribe([names.trades[0]])
+    committer = Committer(job.settings.producer_configuration(), lambda: None)
+    try:
+        eventually(lambda: consumer.poll(0.1) is not None or consumer.memberid() != "", 30, "a member")
+        assert committer.commit(one_by_one(), consumer, lambda: None) is Outcome.ABORTED
+        assert committer.is_of_a_record, committer.error
+        assert set(job.log.committed(names.inputs).values()) == {0}
+    finally:
+        committer.close()
+        consumer.close()
 
 
 def test_a_process_that_slept_past_its_session_commits_nothing_of_what_its_twin_took_over(job: Job) -> None:

@@ -156,11 +156,12 @@ from armstream.runtime import commit
 inner, moved = commit.Committer.commit, []
 
 
-def commit_three_parts(self, publication, *rest):
+def commit_three_parts(self, publications, *rest):
     if len(moved) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    outcome = inner(self, publication, *rest)
-    if any(len(records) > 1 for records in publication.records.values()):  # else it is a claim
+    publications = list(publications)
+    outcome = inner(self, publications, *rest)
+    if any(len(records) > 1 for one in publications for records in one.records.values()):  # else it is a claim
         moved.append(outcome)
     return outcome
 

@@ -1,11 +1,12 @@
 """What the loop says of itself, without Kafka. What it does is tested on a real one: tests/integration."""
 
 import logging
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError
 
 from armstream.codec import encode
 from armstream.events import Fill
@@ -91,9 +92,8 @@ def moving(outcome: Outcome, **of_the_committer: Any) -> Any:
     processor._member = SimpleNamespace(has_left_records=False)
     processor.committed, processor.renewed = [], []
 
-    def commit(publication: Publication, offsets: list[TopicPartition], *_: Any) -> Outcome:
-        at = [(one.topic, one.partition, one.offset) for one in offsets]
-        processor.committed.append((dict(publication.records), at))
+    def commit(publications: Iterable[Publication], *_: Any) -> Outcome:
+        processor.committed += [(one.records, one.next_offsets) for one in publications]
         return outcome
 
     of = {"not_allowed": None, "is_of_a_record": False, "error": "too large", **of_the_committer}
@@ -109,7 +109,7 @@ def test_each_part_of_a_state_is_a_transaction_with_its_tasks_offsets_as_they_ar
     processor = moving(outcome)
     processor._move()
     assert processor.committed == [
-        ({("snapshots", number): [{"key": b"book", "value": b"%d" % number}]}, [("trades", number, 7 + number)])
+        ({("snapshots", number): [{"key": b"book", "value": b"%d" % number}]}, {("trades", number): 7 + number})
         for number in (0, 3)
     ]
     assert [part.outcome for part in processor._restorer.parts_wanted.values()] == [outcome] * 2

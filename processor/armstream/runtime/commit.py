@@ -1,4 +1,4 @@
-"""One transaction a batch: all of it is published, or none.
+"""One transaction a batch: all of it is published, or none. A part of it goes out while the next one is made.
 
 An error before the commit that asks for an abort is an abort. Every other error, and every error of the commit
 itself, leaves the outcome unknown: the caller asks the broker, with a new producer under the same transactional id.
@@ -15,7 +15,7 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -123,25 +123,28 @@ class Committer:
         self.not_allowed: KafkaError | None = None
         self._producer = self._open(serve)
 
-    def commit(
-        self, publication: Publication, offsets: Sequence[TopicPartition], consumer: Consumer, serve: Serve
-    ) -> Outcome:
-        """Publishes the records and the input offsets in one transaction; serves the consumer while it waits."""
+    def commit(self, publications: Iterable[Publication], consumer: Consumer, serve: Serve) -> Outcome:
+        """Publishes all parts with their input offsets in one transaction; serves the consumer while it waits.
+
+        Each part is taken when those before it are on their way; after one that fails no more are taken.
+        """
         producer, self.error, self.group_refused, self.is_of_a_record = self._producer, "", False, False
         self.not_allowed = None
         try:
             producer.begin_transaction()
-            _produce(producer, publication)
+            offsets, refusal = _publish(producer, publications)
             metadata = consumer.consumer_group_metadata()
             if not consumer.memberid() or _generation(metadata) < 0:
                 self.error, self.group_refused = "not a member of the group at this moment", True
                 log.warning("%s: the batch is aborted", self.error)
                 return self._abort(serve)
             until_deadline(
-                lambda: producer.send_offsets_to_transaction(list(offsets), metadata, _CALL_SECONDS),
+                lambda: producer.send_offsets_to_transaction(offsets, metadata, _CALL_SECONDS),
                 _CALL_DEADLINE_SECONDS,
                 serve,
             )
+            if refusal is not None:
+                raise refusal
             _flush(producer, serve)  # so that what is timed below is the commit alone
         except KafkaException as failure:
             error = failure.args[0]
@@ -241,6 +244,26 @@ def _flush(producer: Producer, serve: Serve) -> None:
     deadline = time.monotonic() + _CALL_DEADLINE_SECONDS
     while producer.flush(_CALL_SECONDS) and time.monotonic() < deadline:
         serve()
+
+
+def _publish(
+    producer: Producer, publications: Iterable[Publication]
+) -> tuple[list[TopicPartition], KafkaException | None]:
+    """Queues all records of all parts, and gives their offsets. Raises as _produce does.
+
+    Where the transaction has failed meanwhile, for a record of an earlier part, the producer refuses all further ones
+    and does not say why: that is given too, and the next call, with the offsets, says why.
+    """
+    offsets: list[TopicPartition] = []
+    for publication in publications:
+        try:
+            _produce(producer, publication)
+        except KafkaException as failure:
+            if failure.args[0].code() != KafkaError._STATE:
+                raise
+            return offsets, failure
+        offsets += (TopicPartition(*of, offset) for of, offset in publication.next_offsets.items())
+    return offsets, None
 
 
 def _produce(producer: Producer, publication: Publication) -> None:

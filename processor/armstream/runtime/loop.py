@@ -8,11 +8,11 @@ import gc
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import cast
 
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError
 
 from armstream.core.published import Published
 from armstream.events import Source, WeightVector
@@ -46,6 +46,7 @@ _RESTORING_POLL_SECONDS = 0.002
 _ABORTS_ALLOWED, _ABORTS_BY_THE_GROUP_ALLOWED = 5, 100
 _LONGEST_PAUSE_SECONDS = 0.5
 _RESTORES_AT_ONCE = 4
+_MANY_RECORDS = 2_000  # to apply them takes longer than a request to the broker
 _LAG_EVERY_SECONDS = 1.0
 _TELL_EVERY_SECONDS = 5.0
 
@@ -61,13 +62,15 @@ class TaskRead:
 
 @dataclass(frozen=True, slots=True)
 class TaskBatch:
-    """One task's part of a batch, applied and not yet committed, and the settings that the log has last after it."""
+    """One task's part of a batch, applied and not yet committed, in how many seconds, and the settings that the log has
+    last after it."""
 
     task: Task
     records: list[Record]
     applied: Applied | Published
     next_offset: Offsets
     settings: str
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -196,19 +199,15 @@ class Processor:
 
     def _apply_and_commit(self, by_task: Mapping[int, TaskRead]) -> None:
         started = time.monotonic()
-        publication = Publication()
-        ready = self._tasks.ready
-        batch = [self._apply(ready[number], read, publication) for number, read in by_task.items()]
-        applied_at = time.monotonic()
-        offsets = [
-            TopicPartition(name, part.task.number, offset)
-            for part in batch
-            for name, offset in part.next_offset.items()
-        ]
-        outcome = self._committer.commit(publication, offsets, self._consumer, self._serve)
-        committed_at = time.monotonic()
+        batch: list[TaskBatch] = []
+        parts: Iterable[Publication] = self._parts(by_task, batch)
+        if sum(len(read.records) for read in by_task.values()) < _MANY_RECORDS:
+            parts = list(parts)  # their partitions join the transaction by one request, and it is open for less time
+        outcome = self._committer.commit(parts, self._consumer, self._serve)
+        applied_seconds = sum(part.seconds for part in batch)
         record_count = sum(len(part.records) for part in batch)
-        self._metrics.observe_transaction(outcome.value, applied_at - started, committed_at - applied_at, record_count)
+        committed_seconds = time.monotonic() - started - applied_seconds
+        self._metrics.observe_transaction(outcome.value, applied_seconds, committed_seconds, record_count)
         if outcome is Outcome.COMMITTED:
             self._keep(batch)
         elif outcome is Outcome.ABORTED:
@@ -218,15 +217,26 @@ class Processor:
         if self._member.has_left_records:
             self._member.seek_back(self._serve)
 
+    def _parts(self, by_task: Mapping[int, TaskRead], batch: list[TaskBatch]) -> Iterator[Publication]:
+        """Applies one task's part after the other, each when it is asked for, and notes them in `batch`."""
+        ready = self._tasks.ready
+        for number, read in by_task.items():
+            publication = Publication()
+            batch.append(self._apply(ready[number], read, publication))
+            yield publication
+
     def _apply(self, task: Task, read: TaskRead, publication: Publication) -> TaskBatch:
         """Raises Stopped with the record that it fails for."""
+        started = time.monotonic()
         try:
-            return self._publish(task, read, publication)
+            part = self._publish(task, read, publication)
         except Exception as failure:
             record, cause = self._culprit(task, read.records, failure)
             if record is None:
                 raise Stopped(f"{named(read.records)} could not be applied: {cause!r}") from failure
             raise Stopped(f"{named([record])} could not be applied: {cause!r}; {skip_command(record)}") from failure
+        publication.move(task.number, part.next_offset)
+        return replace(part, seconds=time.monotonic() - started)
 
     def _publish(self, task: Task, read: TaskRead, publication: Publication) -> TaskBatch:
         records = read.records
@@ -349,7 +359,7 @@ class Processor:
         for part in dropped:
             part.task.pipeline.rollback()
         self._member.seek_back(self._serve)
-        if dropped and not kept:
+        if not kept:
             self._note_abort(dropped)
 
     def _serve(self) -> None:
@@ -389,7 +399,7 @@ class Processor:
             return
         publication = Publication()
         publish_claim(publication, self._topics, self._watch.identity, self._settings.instance)
-        outcome = self._committer.commit(publication, [], self._consumer, self._serve)
+        outcome = self._committer.commit([publication], self._consumer, self._serve)
         if outcome is Outcome.UNKNOWN:
             self._committer.renew(self._serve)
         self._restorer.has_claimed = outcome is Outcome.COMMITTED
@@ -409,8 +419,8 @@ class Processor:
                 continue
             publication = Publication()
             publication.add(self._topics.snapshots, number, part.records)
-            offsets = [TopicPartition(name, number, offset) for name, offset in part.offsets.items()]
-            outcome = committer.commit(publication, offsets, self._consumer, self._serve)
+            publication.move(number, part.offsets)
+            outcome = committer.commit([publication], self._consumer, self._serve)
             if outcome is Outcome.UNKNOWN:
                 committer.renew(self._serve)
             if committer.not_allowed is not None:

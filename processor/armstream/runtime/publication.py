@@ -1,4 +1,4 @@
-"""What one transaction publishes: the stages' outputs as bytes, by topic and partition.
+"""What a part of a transaction publishes: the stages' outputs as bytes, by topic and partition.
 
 Every output goes to its task's own partition. A cut is made here, from the batch index that the stage names and the
 offsets that only the runtime knows. The task snapshot says in a header which version of the program wrote it: who
@@ -24,9 +24,15 @@ Output = dict[str, Any]  # a key and a value, as produce_batch takes them; no va
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """Records by (topic, partition), in the order in which they are to be read; only a last one may have headers."""
+    """Records by (topic, partition), in the order in which they are to be read; only a last one may have headers. With
+    them the next offsets of the inputs that they are made of."""
 
     records: dict[tuple[str, int], list[Output]] = field(default_factory=dict)
+    next_offsets: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def move(self, partition: int, next_offset: Mapping[str, int]) -> None:
+        """The inputs of a task, by topic, are read on from there once this is committed."""
+        self.next_offsets.update({(topic, partition): offset for topic, offset in next_offset.items()})
 
     def add(self, topic: str, partition: int, records: list[Output]) -> None:
         if records:
