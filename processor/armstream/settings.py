@@ -182,7 +182,7 @@ class TopicSettings(Section):
 class LimitSettings(Section):
     """What bounds memory and a transaction; those about state are for each task."""
 
-    batch_records: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    batch_records: Annotated[int, Field(ge=1, le=100_000)] = 20_000
     record_bytes: Annotated[int, Field(ge=1_024, le=67_108_864)] = 1_048_576
     restore_slice_records: Annotated[int, Field(ge=1, le=1_000_000)] = 5_000
     events_per_position: Annotated[int, Field(ge=2, le=100_000)] = 10_000
