@@ -15,7 +15,8 @@ from statistics import median
 from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from armstream.settings import Settings
 from deploy.kafka.broker import start_kafka

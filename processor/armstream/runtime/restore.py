@@ -443,7 +443,7 @@ class Restorer:
     def _new_pipeline(self, number: int) -> "Pipeline | CorePipeline":
         """One over a state that holds nothing yet."""
         settings, limits = self._settings, self._settings.task_limits()
-        if not is_native(settings.core):
+        if not is_native(settings.core, self._bandit_registry):
             return Pipeline(TaskState(limits, self._bandit_registry))
         from armstream.core.pipeline import CorePipeline  # noqa: PLC0415 - it is there where the core was built
         from armstream.core.state import CoreState  # noqa: PLC0415

@@ -45,7 +45,7 @@ def run(settings: Settings, *, skip: frozenset[tuple[str, int, int]] = frozenset
 
 
 def _serve(settings: Settings, skip: frozenset[tuple[str, int, int]], stopping: threading.Event) -> None:
-    log.info("%s", which_runs(settings.core))
+    log.info("%s", which_runs(settings.core, settings.bandit_registry()))
     metrics, pulse = Metrics(settings), Pulse()
     limit_seconds = min(settings.kafka.max_poll_interval_ms / 2_000, _STUCK_SECONDS)
     _watch(pulse, limit_seconds)
