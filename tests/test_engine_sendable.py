@@ -144,8 +144,12 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     (r"signals\['ridge'\] must be the side, .*: BUY, got FLAT", {"signals": {"ridge": "flat"}}),
     (r"signals\['ridge'\] must be the side, .*: SELL, got BUY", {"signals": {"ridge": "BUY"}, "side": "sell"}),
     (
-        r"signals\['ridge'\] must not be FLAT: contributions have a share of 0.5 of it",
+        r"signals\['ridge'\] must be BUY or SELL: it contributed 0.5",
         {"arm": None, "contributions": {"ridge": 0.5}, "signals": {"ridge": "FLAT", "lstm": "BUY"}},
+    ),
+    (
+        r"signals\['ridge'\] must be BUY or SELL: it contributed 0.5",
+        {"arm": None, "contributions": {"ridge": 0.5}, "signals": {"lstm": "BUY"}},
     ),
 ]
 

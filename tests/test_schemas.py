@@ -24,7 +24,7 @@ PINNED = {
     "Fill": ("35f4e548ea0503e1", "e4907bd1b2735836"),
     "PositionPage": ("432a120847adf3c3", "7af52c85f11c7532"),
     "PositionSnapshot": ("4224dc263a83a23d", "56de69160d272773"),
-    "Reward": ("7ef48ddc63f31b2a", "179362109a5abc72"),
+    "Reward": ("7ef48ddc63f31b2a", "243fde0ca40e34ac"),
     "TaskSettings": ("e18319d71bd57a37", "96f8703957b89f97"),
     "TaskSnapshot": ("26609bb20dc8c839", "f867d12510b1691e"),
     "WeightVector": ("b8466ad6ae3d0b6b", "575d51e9033518d1"),

@@ -4,6 +4,7 @@ A vector of version v covers the first v closes of its bandit (see pace.py), so 
 """
 
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -72,19 +73,22 @@ def follow(run: Run) -> Consumer:
     return consumer
 
 
-def probe(run: Run, child: Child, follower: Consumer, number: int) -> float:
-    """One position of a bandit of its own; returns when its vector was read, with the seconds that it took."""
-    producer, topics = producer_of(run.settings), run.settings.topics.names.trades
+def probe(run: Run, child: Child, follower: Consumer, number: int, bandits: Sequence[str] = (PROBE,)) -> float:
+    """A position of each of these bandits; returns when their vectors were read, with the seconds that it took."""
+    producer, topics, waiting = producer_of(run.settings), run.settings.topics.names.trades, set(bandits)
     started = time.monotonic()
-    producer.produce(topics[0], encode(fill_of(number, PROBE)), PROBE)
-    producer.produce(topics[-1], encode(close_of(number, PROBE)), PROBE)
+    for bandit_id in bandits:
+        producer.produce(topics[0], encode(fill_of(number, bandit_id)), bandit_id)
+        producer.produce(topics[-1], encode(close_of(number, bandit_id)), bandit_id)
     if producer.flush(PATIENCE_SECONDS):
         raise BenchError(f"the probe was not delivered within {PATIENCE_SECONDS:.0f} s")
     while time.monotonic() < started + ANSWER_SECONDS:
         child.check()
         vector = _next_vector(follower)
-        if vector is not None and vector.bandit_id == PROBE and number_of(vector.cause_event_id) == number:
-            return time.monotonic() - started
+        if vector is not None and number_of(vector.cause_event_id) == number:
+            waiting.discard(vector.bandit_id)
+            if not waiting:
+                return time.monotonic() - started
     raise BenchError(f"no vector of a probe within {ANSWER_SECONDS:.0f} s")
 
 

@@ -146,7 +146,7 @@ def latency_table(results: Sequence[LatencyResult]) -> list[str]:
 def restore_table(results: Sequence[RestoreResult]) -> list[str]:
     rows = [
         [
-            "start to first vector",
+            "start to a vector of every task",
             "nothing to restore, s",
             "after the load, s",
             "bandits and positions",

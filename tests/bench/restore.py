@@ -1,4 +1,5 @@
-"""Restore: from the start of a process to its first vector, after a backlog, and for a group that has nothing yet.
+"""Restore: from the start of a process until each of its tasks gave a vector, after a backlog, and for a group that has
+nothing yet.
 
 Both have the same start of a program and the same joining of a group in them; what is between them is the restore.
 """
@@ -8,10 +9,11 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from armstream.keys import partition_of
 from tests.bench.backlog import Run
 from tests.bench.child import Child, start
 from tests.bench.contenders import Contender
-from tests.bench.latency import follow, probe
+from tests.bench.latency import PROBE, follow, probe
 from tests.bench.throughput import await_commits
 
 LEAST_SECONDS = 0.2
@@ -19,11 +21,11 @@ LEAST_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """Seconds from a start to the first vector, and the bandits and positions that the second one had to restore."""
+    """Seconds from a start to every task's first vector, and what the second one had to restore."""
 
     fresh_seconds: float
     restored_seconds: float
-    state_count: int
+    state_count: int  # bandits and positions
 
     @property
     def states_per_second(self) -> float | None:
@@ -34,21 +36,27 @@ class Restore:
 
 def measure(contender: Contender, fresh: Run, full: Run, event_count: int, state_count: int) -> Restore:
     """`full` has a backlog of `event_count` records, which come to `state_count` bandits and positions."""
-    fresh_seconds = _first_vector(contender, fresh, 0)
+    fresh_seconds = _first_vectors(contender, fresh, 0)
     with _started(contender, full, "before") as child:
         await_commits([child], full.settings, event_count)
         child.stop()
-    return Restore(fresh_seconds, _first_vector(contender, full, 1), state_count)
+    return Restore(fresh_seconds, _first_vectors(contender, full, 1), state_count)
 
 
-def _first_vector(contender: Contender, run: Run, number: int) -> float:
+def _first_vectors(contender: Contender, run: Run, number: int) -> float:
     with closing(follow(run)) as follower:
         started = time.monotonic()
         with _started(contender, run, f"start-{number}") as child:
-            probe(run, child, follower, number)
+            probe(run, child, follower, number, _one_a_task(run.settings.topics.partitions))
             seconds = time.monotonic() - started
             child.stop()
     return seconds
+
+
+def _one_a_task(partitions: int) -> list[str]:
+    """Ids of bandits, one on each partition."""
+    names = [f"{PROBE}-{number}" for number in range(100 * partitions)]
+    return list({partition_of(name.encode(), partitions): name for name in names}.values())
 
 
 def _started(contender: Contender, run: Run, what: str) -> AbstractContextManager[Child]:

@@ -119,7 +119,7 @@ class Bench:
             fill(self.bootstrap_servers, full.settings.topics.names.trades, part.records)
             states = len(part.wanted.standings) + (load.position_count if contender.publishes_rewards else 0)
             result = restore.measure(contender, fresh, full, len(part.records), states)
-        self.say(f"  {contender.name}: first vector {result.restored_seconds:.1f} s after its start")
+        self.say(f"  {contender.name}: a vector of every task {result.restored_seconds:.1f} s after its start")
         return result
 
 

@@ -21,7 +21,7 @@ from armstream.events import Input, WeightVector
 from armstream.learning import LearningSettings
 from armstream.stages.facts import BanditRegistry, TaskLimits
 from tests.core.task import TOPICS, OnCore, OnStages, Records, counts, records_of
-from tests.stages.events import ARMS, learning_rules, short_rules
+from tests.stages.events import learning_rules, short_rules
 from tests.stages.histories import crowds, histories, limits
 from tests.stages.signalled import Choices, Engine
 from tests.stages.test_history import RULES, cut, examples, splits
@@ -33,8 +33,16 @@ MORE_RULES: tuple[LearningSettings, ...] = (
     learning_rules(feedback="both", reward_bound_bps="auto"),
     learning_rules(algorithm="tsallis", feedback="side", fixed_share=0.05, eta=0.3),
     learning_rules(algorithm="tsallis", feedback="both", reward_bound_bps="auto"),
+    learning_rules(algorithm="tsallis", eta_auto="adaptive"),
+    learning_rules(algorithm="tsallis", eta_auto="adaptive", feedback="side"),
     learning_rules(enabled=False),
     learning_rules(warm_start_steps=2, ramp_steps=3, attribution="simultaneous", eta_max=0.1),
+)
+HORIZONS: dict[str, Any] = {"arms": ("ridge:5", "mlp:5", "ridge:20", "mlp:20"), "arm_mode": "family_horizon"}
+WITH_HORIZONS: tuple[LearningSettings, ...] = (
+    learning_rules(**HORIZONS, feedback="side"),
+    learning_rules(**HORIZONS, feedback="both"),
+    learning_rules(**HORIZONS, feedback="both", algorithm="tsallis", eta_auto="adaptive"),
 )
 steps = st.lists(st.sampled_from(("", "", "abort", "restart")), max_size=12)
 
@@ -114,13 +122,19 @@ def test_the_core_publishes_what_the_stages_publish(
 
 
 @examples(200)
-@given(st.binary(min_size=40, max_size=900), steps, st.sampled_from(MORE_RULES), st.integers(1, 9), st.integers(1, 5))
+@given(
+    st.binary(min_size=40, max_size=900),
+    steps,
+    st.sampled_from((*MORE_RULES, *WITH_HORIZONS)),
+    st.integers(1, 9),
+    st.integers(1, 5),
+)
 def test_decisions_with_signals_teach_the_core_what_they_teach_the_stages(
     drawn: bytes, steps: list[str], rules: LearningSettings, size: int, many: int
 ) -> None:
     rules = replace(rules, reward_bound_bps=20.0) if rules.reward_bound_bps == 100.0 else rules
     stages, core = tasks(TaskLimits(), rules, runs=Runs(many=many, least=3))
-    engine, choices = Engine(list(ARMS), ("new", "newer")), Choices(drawn)
+    engine, choices = Engine(list(rules.arms), ("new:5", "newer")), Choices(drawn)
     for number in range(12):
         batch = [engine.next(choices) for _ in range(size)]
         published = assert_same_batch(stages, core, batch, steps[number] if number < len(steps) else "")

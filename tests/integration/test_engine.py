@@ -352,9 +352,9 @@ def test_an_open_transaction_hides_what_is_behind_it_and_so_makes_its_partition_
         blocker.produce(weights_topic, encode(vector_of("other", version=1)), "book")
         blocker.flush(30)
         publish(bootstrap_servers, weights_topic, [vector_of(version=2)])
+        eventually(lambda: follower.status("book").lag_records == 2, 20, "the end, as it was asked for")
         eventually(lambda: follower.status("book").fallback == "STALE", 20, "stale")
         assert follower.status("book").version == 1
-        assert follower.status("book").lag_records == 2
         blocker.abort_transaction(30)
         eventually(lambda: follower.status("book").fallback is None, 20, "live")
         assert follower.weights("book") == vector_of(version=2)

@@ -133,6 +133,17 @@ def test_a_blend_teaches_every_arm_that_had_a_side_where_both_count() -> None:
     assert losses(side) == pytest.approx([-0.25 * 0.75, -0.25 * 0.25, 0.0])
 
 
+def test_a_blend_teaches_arms_of_the_horizons_that_contributed_and_the_others_move_by_what_was_played() -> None:
+    arms = ("ridge:1h", "lstm:1h", "boost:1h", "ridge:1d")
+    task = task_of(arms=arms, arm_mode="family_horizon", feedback="both")
+    shares = {"ridge:1h": 0.75, "lstm:1h": 0.25, "ridge:1d": 0.0}
+    signals = dict.fromkeys(arms, "BUY") | {"lstm:1h": "SELL"}
+    task.apply(fill(contributions=shares, signals=signals), close_of())
+    assert losses(task) == pytest.approx([-0.25, 0.25, -0.25, -0.25 * 0.75 + 0.25 * 0.25])
+    (reward,) = rewards(task)
+    assert seen(reward) == [("ridge:1h", 0.75), ("lstm:1h", 0.25), ("boost:1h", 0.0)]
+
+
 def test_a_position_keeps_what_its_decision_added_until_it_is_done() -> None:
     """Half of it closes: A = weight (loss - 1/2) / o = -.125 / .7 for those seen, and S = (p_a^1.5 + p_c^1.5) A^2."""
     task = task_of()

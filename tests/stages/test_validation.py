@@ -65,6 +65,11 @@ BAD_FILLS: list[tuple[dict[str, Any], str, str]] = [
         "VALIDATION",
         "'mlp' has a contribution of 0.5, and its signal is FLAT",
     ),
+    (
+        {"contributions": {"mlp": 0.5, "ridge": 0.5}, "signals": {"ridge": "BUY"}},
+        "VALIDATION",
+        "'mlp' has a contribution of 0.5, and signals say nothing of it",
+    ),
     ({"signals": {"ridge": "BUY", "nobody": "SELL"}}, "UNKNOWN_ARM", "unknown arm 'nobody'"),
     ({"signals": {"ridge": "BUY", "nobody": "SELL"}, "weights_version": 1}, "UNKNOWN_ARM", "unknown arm 'nobody'"),
     ({"advice": {"expert_0": 0.5}}, "UNKNOWN_EXPERT", "'expert_0'"),

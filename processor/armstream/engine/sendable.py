@@ -244,8 +244,8 @@ def _legal_signals(fill: Fill) -> Mapping[str, Signal]:
         return signals
     if fill.arm is None:
         for name, share in fill.contributions.items():
-            if share and signals.get(name) == "FLAT":
-                raise ValueError(f"signals[{name!r}] must not be FLAT: contributions have a share of {share!r} of it")
+            if share and signals.get(name, "FLAT") == "FLAT":
+                raise ValueError(f"signals[{name!r}] must be BUY or SELL: it contributed {share!r}")
         return signals
     drawn, side = signals.get(fill.arm), plain_side("side", fill.side)
     if drawn is None:

@@ -216,11 +216,14 @@ class BanditOracle:
         side: Side,
         earned: RewardOf,
     ) -> Logged:
-        """What a blend reveals where it needs no draw for that: all arms that had a view."""
+        """What a blend reveals where it needs no draw for that: all arms that had a view, of the horizons in it."""
         signals = decision.signals
         if not signals or self.settings["feedback"] != "both":
             return NOTHING_LOGGED
         groups = groups_of(self.settings, formula.arms, signals, self._later(formula, decision))
+        if self.settings["arm_mode"] == "family_horizon":
+            held = {groups[at] for at, share in shares.items() if share}
+            groups = [group if group in held else None for group in groups]
         views = [signals.get(name) for name in formula.arms]
         seen, chances = seen_by_blend(groups, shares, views, side, earned)
         asleep = [at for at, group in enumerate(groups) if group is None]

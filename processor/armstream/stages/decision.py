@@ -66,14 +66,21 @@ def revealed(
 
 
 def revealed_by_blend(bandit: Bandit, logged: DecisionSnapshot, side: Side, segment: Segment) -> Sequence[Observed]:
-    """Every arm that had a side, where the settings take both: nothing was drawn, so that each was seen for sure."""
+    """Every arm that had a side, where the settings take both: nothing was drawn, so that each was seen for sure. Where
+    arms have horizons, those of the horizons that contributed, which decided when to close."""
     settings, signals = bandit.settings, logged.signals
     assert settings is not None  # as above
     if settings.feedback != "both" or not signals:
         return _NOTHING_MORE
-    asleep = {*_silent(bandit, logged), *_later(bandit, logged)}
-    awake = [(index, 1.0) for index in range(len(bandit.arm_index)) if index not in asleep]
-    return _observed(bandit, signals, side, segment, awake)
+    by_horizon, shares = settings.reveals_by_horizon, logged.contributions.items()
+    groups = groups_of(list(bandit.arm_index), signals, settings.feedback, by_horizon)
+    for index in _later(bandit, logged):
+        groups[index] = None
+    played = {groups[bandit.arm_index[name]] for name, share in shares if share}
+    seen = [
+        (index, 1.0) for index, group in enumerate(groups) if group is not None and (group in played or not by_horizon)
+    ]
+    return _observed(bandit, signals, side, segment, seen)
 
 
 def _observed(

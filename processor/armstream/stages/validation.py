@@ -134,8 +134,9 @@ def check_signals(fill: Fill, arms: Collection[str], max_arms: int, is_older: bo
                 raise Refused("VALIDATION", f"an arm's name must have at most {_NAME_MAX_CHARACTERS} characters")
     if fill.arm is None:
         for name, share in fill.contributions.items():
-            if share and signals.get(name) == "FLAT":
-                raise Refused("VALIDATION", f"{name!r} has a contribution of {share!r}, and its signal is FLAT")
+            if share and signals.get(name, "FLAT") == "FLAT":
+                said = "its signal is FLAT" if name in signals else "signals say nothing of it"
+                raise Refused("VALIDATION", f"{name!r} has a contribution of {share!r}, and {said}")
         return
     drawn = signals.get(fill.arm)
     if drawn is None:

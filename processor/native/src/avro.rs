@@ -196,7 +196,6 @@ impl<'a> NamedDoubles<'a> {
 
 pub const BUY: u8 = 1;
 pub const SELL: u8 = 2;
-pub const FLAT: u8 = 3;
 
 #[derive(Clone, Copy, Default)]
 pub struct Signals<'a> {

@@ -97,9 +97,16 @@ pub fn revealed_by_blend(
     if parameters.feedback != Feedback::Both || signals.is_empty() {
         return vec![];
     }
-    let (silent, later) = (silent(&bandit.arms, signals), later(bandit, &logged.choice, None));
-    let awake = (0..bandit.arms.names.len()).filter(|index| !silent.contains(index) && !later.contains(index));
-    observed(&bandit.arms, signals, side, segment, awake.map(|index| (index, 1.0)).collect())
+    let mut groups = groups_of(&bandit.arms, signals, parameters);
+    for index in later(bandit, &logged.choice, None) {
+        groups[index] = None;
+    }
+    let shares = logged.choice.contributions.iter().filter(|(_, share)| *share != 0.0);
+    let played: Vec<Group> =
+        shares.filter_map(|(name, _)| bandit.arms.index_of(name)).map(|arm| groups[arm]).collect();
+    let is_seen = |group: &Group| group.is_some() && (!parameters.reveals_by_horizon || played.contains(group));
+    let seen = groups.iter().enumerate().filter(|(_, group)| is_seen(group)).map(|(index, _)| (index, 1.0));
+    observed(&bandit.arms, signals, side, segment, seen.collect())
 }
 
 fn observed(

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
-use crate::avro::{FLAT, Unusual, Usual, ids_of, put_bytes, put_long, put_optional_bytes};
+use crate::avro::{BUY, SELL, Unusual, Usual, ids_of, put_bytes, put_long, put_optional_bytes};
 use crate::bandit::{Bandit, NEVER, Of, Taught, is_unlogged, teach, why_withheld};
 use crate::events::{Close, Fill};
 use crate::learning::summation::fsum;
@@ -256,7 +256,7 @@ fn check_signals(bandit: &Bandit, limits: &Limits, fill: &Fill) -> Usual<()> {
         Some(arm) => require(signals.get(arm) == Some(fill.side)),
         None => {
             let mut shares = choice.contributions.iter();
-            require(shares.all(|(name, share)| share == 0.0 || signals.get(name) != Some(FLAT)))
+            require(shares.all(|(name, share)| share == 0.0 || matches!(signals.get(name), Some(BUY | SELL))))
         }
     }
 }
