@@ -64,13 +64,18 @@ def test_what_is_refused_while_a_later_part_is_made_is_told_all_the_same(job: Jo
     job.create_topics()
     names = job.settings.topics.names
     limit_bytes(job, names.rewards, 100)
-    parts = [Publication({(name, 0): [{"key": b"book", "value": bytes(1_000)}]}) for name in (names.rewards, "weights")]
+    record = {"key": b"book", "value": bytes(1_000)}
+    parts = [Publication({(name, 0): [record]}) for name in (names.rewards, names.weights)]
+
+    def is_answered() -> bool:
+        committer._producer.poll(0.05)
+        return len(committer._producer) == 0
 
     def one_by_one() -> Iterator[Publication]:
         for number, part in enumerate(parts):
             part.move(number, {names.trades[0]: 1})
             yield part
-            time.sleep(2.0)  # the broker has answered by then
+            eventually(is_answered, 60, "the broker's answer")
 
     consumer = Consumer(job.settings.consumer_configuration())
     consumer.subscribe([names.trades[0]])
