@@ -67,6 +67,10 @@ def test_what_is_refused_while_a_later_part_is_made_is_told_all_the_same(job: Jo
     record = {"key": b"book", "value": bytes(1_000)}
     parts = [Publication({(name, 0): [record]}) for name in (names.rewards, names.weights)]
 
+    def is_member() -> bool:
+        consumer.poll(0.1)
+        return bool(consumer.assignment())
+
     def is_answered() -> bool:
         committer._producer.poll(0.05)
         return len(committer._producer) == 0
@@ -81,7 +85,7 @@ def test_what_is_refused_while_a_later_part_is_made_is_told_all_the_same(job: Jo
     consumer.subscribe([names.trades[0]])
     committer = Committer(job.settings.producer_configuration(), lambda: None)
     try:
-        eventually(lambda: consumer.poll(0.1) is not None or consumer.memberid() != "", 30, "a member")
+        eventually(is_member, 60, "a member")
         assert committer.commit(one_by_one(), consumer, lambda: None) is Outcome.ABORTED
         assert committer.is_of_a_record, committer.error
         assert set(job.log.committed(names.inputs).values()) == {0}
