@@ -241,7 +241,8 @@ def test_head_is_get_without_its_body(port: int, path: str) -> None:
         headers.append((response.status, sorted(response.headers.items())))
     connection.close()
     assert headers[0] == headers[1] == headers[2]
-    assert max(lengths_bytes) - min(lengths_bytes) < 20  # what process_* say may have a digit more
+    may_grow_bytes = 20 if path == "/metrics" else 0  # what process_* say may have a digit more
+    assert max(lengths_bytes) - min(lengths_bytes) <= may_grow_bytes
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "BREW"])

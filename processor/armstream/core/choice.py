@@ -42,5 +42,5 @@ def _teaches(bandits: BanditRegistry) -> bool:
     """Whether the core has the learner of any of them: over its state the stages are slower than over their own."""
     from armstream.core.rules import Rulebook  # noqa: PLC0415 - it is there where the core was built
 
-    settings = [*bandits.overrides.values(), *([] if bandits.registered_only else [bandits.template])]
-    return any(Rulebook().rules_of(one) is not None for one in settings)
+    rulebook, others = Rulebook(), [] if bandits.registered_only else [bandits.template]
+    return any(rulebook.rules_of(settings) is not None for settings in (*others, *bandits.overrides.values()))

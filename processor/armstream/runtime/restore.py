@@ -74,6 +74,7 @@ class Restorer:
         )
         self._patience_seconds = settings.kafka.longest_transaction_seconds
         self._bandit_registry = settings.bandit_registry()
+        self._is_native = is_native(settings.core, self._bandit_registry)
         self._writers: dict[int, str] = {}  # by task, the version that wrote the newest task snapshot
 
     def close(self) -> None:
@@ -443,7 +444,7 @@ class Restorer:
     def _new_pipeline(self, number: int) -> "Pipeline | CorePipeline":
         """One over a state that holds nothing yet."""
         settings, limits = self._settings, self._settings.task_limits()
-        if not is_native(settings.core, self._bandit_registry):
+        if not self._is_native:
             return Pipeline(TaskState(limits, self._bandit_registry))
         from armstream.core.pipeline import CorePipeline  # noqa: PLC0415 - it is there where the core was built
         from armstream.core.state import CoreState  # noqa: PLC0415
