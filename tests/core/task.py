@@ -124,9 +124,10 @@ class OnCore(Lives):
 
     def restart(self) -> None:
         self.pipeline = CorePipeline(self._state(), self.runs)
-        for value in self.values():
-            if not self.pipeline.state.restore_record(value):
-                restore(self.pipeline.state, value)
+        state, values, at = self.pipeline.state, self.values(), 0
+        while (at := state.restore_records(values, at, lambda _key, _pages: None)) < len(values):
+            restore(state, values[at])
+            at += 1
 
 
 def counts(state: TaskState) -> Mapping[str, int]:

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,18 @@ class Page:
 
     def row(self, bandit_id: str) -> Any:
         return next((row for row in self.snapshot()["bandits"] if row["bandit_id"] == bandit_id), None)
+
+
+def first(told: Iterator[tuple[str, Any]], wanted: str, holds: Callable[[Any], bool], seconds: float) -> Any:
+    """The first event of that name that holds. It fails with what was told last."""
+    deadline = time.monotonic() + seconds
+    last: dict[str, Any] = {}
+    for name, data in told:
+        if name == wanted and holds(data):
+            return data
+        last[name] = data
+        assert time.monotonic() < deadline, f"no such {wanted} within {seconds:g} s; the last ones: {last}"
+    raise AssertionError(f"the stream ended before such a {wanted}; the last ones: {last}")
 
 
 def send(job: Job, seed: int) -> None:
@@ -200,13 +212,13 @@ def it_shows_a_dead_letter_and_a_command(page: Page, job: Job, processor: Proces
 def it_says_that_nobody_answers_and_then_goes_on(page: Page, job: Job, own_broker: Broker, processor: Process) -> None:
     with page.events() as told:
         own_broker.kill()
-        pulse = next(data for name, data in told if name == "pulse" and data["state"] == "no-broker")
+        pulse = first(told, "pulse", lambda data: data["state"] == "no-broker", 60)
         assert "Look whether its brokers run" in pulse["text"]
         time.sleep(7)  # requests run out of time meanwhile
         own_broker.restart()
-        next(data for name, data in told if name == "pulse" and data["state"] == "live")
+        first(told, "pulse", lambda data: data["state"] == "live", 90)
         send(job, 2)
         job.wait_until_applied(processor)
-        next(data for name, data in told if name == "rows")
+        first(told, "rows", lambda data: any(row["bandit_id"] == "book-1" for row in data["bandits"]), 60)
     eventually(lambda: page.row("book-1")["version"] == last_vectors(job)["book-1"].version, 30, "book-1")
     shows_what_was_published(page, job)

@@ -4,7 +4,7 @@ Law: there is one state and one overlay, the core's. Objects are made when a sta
 changed is given back before the core goes on.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -27,8 +27,6 @@ from armstream.stages.facts import BanditRegistry, TaskLimits
 from armstream.stages.state import Bandit, H, Hints, TaskState, is_flat
 
 _SENT = (Fill, Close, Reward, WeightVector, BanditSnapshot, PositionSnapshot)
-_BANDIT_HEADER, _POSITION_HEADER = HEADERS[BanditSnapshot], HEADERS[PositionSnapshot]
-
 _DECODED_KEPT = 4_096  # positions, of a kilobyte and a half
 
 
@@ -235,25 +233,14 @@ class CoreState(TaskState):
 
     # Restoring.
 
-    def restore_record(self, record: bytes) -> tuple[str, int] | bool:
-        """Puts a bandit or a position back as it stands in its record; of a position its key and how many pages it has.
-
-        False where an object of it must be made first.
-        """
-        header = record[: len(_BANDIT_HEADER)]
-        restored: tuple[str, int] | bool = False
-        if header == _POSITION_HEADER:
-            restored = self.core.restore_position(record) or False
-        elif header == _BANDIT_HEADER:
-            restored = self._restore_bandit_record(record)
+    def restore_records(self, records: list[bytes], first: int, expect: Callable[[str, int], None]) -> int:
+        reached = self.core.restore_records(records, first, self._rules_of, expect)
         self._set_counts(self.core.counts)
-        return restored
+        return reached
 
-    def _restore_bandit_record(self, record: bytes) -> bool:
-        bandit_id = self.core.bandit_id_in(record)
-        settings = None if bandit_id is None else self.registry.of(bandit_id)
-        rules = None if settings is None else self._rulebook.rules_of(settings)
-        return rules is not None and self.core.restore_bandit_record(record, rules)
+    def _rules_of(self, bandit_id: str) -> "_native.Rules | None":
+        settings = self.registry.of(bandit_id)
+        return None if settings is None else self._rulebook.rules_of(settings)
 
     def restore_bandit(self, snapshot: BanditSnapshot) -> None:
         bandit = self.bandit(snapshot.bandit_id)  # there is one where positions came before it
@@ -266,6 +253,6 @@ class CoreState(TaskState):
         self._forget_found()
 
     def restore_position(self, position: PositionSnapshot) -> None:
-        if self.core.restore_position(encode(position)) is None:
+        if not self.core.restore_position(encode(position)):
             raise ValueError(f"position {position.position_id!r} is of a form that this version does not know")
         self._set_counts(self.core.counts)

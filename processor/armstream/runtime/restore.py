@@ -393,10 +393,9 @@ class Restorer:
             consumer.assign([TopicPartition(name, number, OFFSET_BEGINNING) for name in ends])
             while any(reached[name] < end for name, end in ends.items()):
                 messages = consumer.consume(self._settings.limits.restore_slice_records, _POLL_SECONDS)
-                for message in messages:
-                    _keep(message, found, reached)
-                    if message.key() == TASK_KEY:
-                        self._writers[number] = writer_of(message)
+                newest = _keep(messages, found, reached)
+                if newest is not None:
+                    self._writers[number] = writer_of(newest)
                 if messages:
                     progress.blocked_by = ""
                     progress.moved(sum(max(0, end - reached[name]) for name, end in ends.items()))
@@ -430,11 +429,15 @@ class Restorer:
         values = [value for topic in snapshots.values() for value in topic.values()]
         slice_records = self._settings.limits.restore_slice_records
         for start in range(0, len(values), slice_records):
-            for value in values[start : start + slice_records]:
+            records = values[start : start + slice_records]
+            at = 0
+            while (at := state.restore_records(records, at, lacking.expect)) < len(records):
+                value = records[at]
                 try:
                     self._put_back(state, value, number, lacking)
                 except (ArithmeticError, LookupError, TypeError, ValueError) as error:
                     raise self._unreadable(number, snapshots, value, error) from error
+                at += 1
             progress.moved(len(values) - start)
             yield
         lacking.refuse()
@@ -455,11 +458,6 @@ class Restorer:
 
     @staticmethod
     def _put_back(state: TaskState, value: bytes, number: int, lacking: "_Pages") -> None:
-        restored = state.restore_record(value)
-        if restored is not False:
-            if isinstance(restored, tuple):
-                lacking.expect(*restored)
-            return
         snapshot = decoded(value)
         try:
             if isinstance(snapshot, BanditSnapshot):
@@ -534,20 +532,26 @@ def _stands_at(snapshot: TaskSnapshot, starts: Offsets) -> Offsets:
     return {name: offset for name, offset in snapshot.next_offset.items() if name in starts}
 
 
-def _keep(message: Message, found: dict[str, dict[bytes, bytes]], reached: Offsets) -> None:
-    """Notes one record, or the end of a partition, which for a read_committed consumer is where it may read to."""
-    error, record = message.error(), cast(Record, message)
-    topic, next_offset = record.topic(), record.offset()
-    if error is None:
-        key, value = record.key(), record.value()
-        if key is None:
-            raise Stopped(f"{topic}:{record.partition()}:{next_offset}: a snapshot without a key")
-        if value is None:
-            found[topic].pop(key, None)
+def _keep(messages: Sequence[Message], found: dict[str, dict[bytes, bytes]], reached: Offsets) -> Message | None:
+    """Notes records, and the end of a partition, which for a read_committed consumer is where it may read to. Gives the
+    newest task snapshot of them."""
+    newest = None
+    for message in messages:
+        error, record = message.error(), cast(Record, message)
+        topic, next_offset = record.topic(), record.offset()
+        if error is None:
+            key, value = record.key(), record.value()
+            if key is None:
+                raise Stopped(f"{topic}:{record.partition()}:{next_offset}: a snapshot without a key")
+            if value is None:
+                found[topic].pop(key, None)
+            else:
+                found[topic][key] = value
+            if key == TASK_KEY:
+                newest = message
+            next_offset += 1
         else:
-            found[topic][key] = value
-        next_offset += 1
-    else:
-        stop_if_refused(error)
-        next_offset = end_of(message)
-    reached[topic] = max(reached[topic], next_offset)
+            stop_if_refused(error)
+            next_offset = end_of(message)
+        reached[topic] = max(reached[topic], next_offset)
+    return newest

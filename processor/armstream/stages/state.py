@@ -5,7 +5,7 @@ and `rollback` drops it. A position is an immutable PositionSnapshot, its older 
 cut back; a bandit is copied when a batch first touches it, its learner when a batch first teaches it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from heapq import heappop, heappush
 from typing import Any, Protocol, TypeVar
 
@@ -505,12 +505,16 @@ class TaskState:
             None if bandit.forgotten_until == NEVER else bandit.forgotten_until,
         )
 
-    def restore_record(self, record: bytes) -> tuple[str, int] | bool:  # noqa: ARG002 - another state may take it
-        """Puts a snapshot back as it stands in its record; False where its event must be decoded first, as here.
-
-        Of a position, its key and how many pages it has.
+    def restore_records(
+        self,
+        records: list[bytes],  # noqa: ARG002 - another state may take them
+        first: int,
+        expect: Callable[[str, int], None],  # noqa: ARG002
+    ) -> int:
+        """Puts snapshots back as they stand in their records, from `first` on. Gives the place of the first whose event
+        must be decoded, which is every one's here. `expect` hears of a position with pages, and how many it has.
         """
-        return False
+        return first
 
     def restore_bandit(self, snapshot: BanditSnapshot) -> None:
         """Raises SettingsMismatch where what was learned does not fit the settings, and these say so.

@@ -414,32 +414,44 @@ impl Core {
 
     // --- restoring -------------------------------------------------------------------------------------------------
 
-    /// Puts a position back from its record of today's schema; None where Python must look at it.
-    fn restore_position(&mut self, py: Python, record: &[u8]) -> PyResult<Option<(String, i64)>> {
-        let Some(snapshot) = record.get(HEADER_SIZE..) else { return Ok(None) };
-        let Some(position) = Position::read(snapshot).ok().filter(Position::has_known_form) else { return Ok(None) };
-        self.state.restore(py, &position, snapshot.into())?;
-        Ok(Some((python_key(&position.key), position.page_count())))
+    /// Puts a position back from its record of today's schema; False where Python must look at it.
+    fn restore_position(&mut self, py: Python, record: &[u8]) -> PyResult<bool> {
+        let Some(snapshot) = record.get(HEADER_SIZE..) else { return Ok(false) };
+        Ok(self.restore_position_from(py, snapshot)?.is_some())
     }
 
-    /// Whose record of today's schema it is; None where Python must look at it.
-    fn bandit_id_in<'a>(&self, record: &'a [u8]) -> Option<&'a str> {
-        Reader::new(record, HEADER_SIZE).text().ok()
-    }
-
-    /// Puts a bandit back from its record, under rules that it was made under; False where Python must look at it.
-    fn restore_bandit_record(&mut self, py: Python, record: &[u8], rules: &Bound<NativeRules>) -> PyResult<bool> {
-        let rules = rules.get().inner.clone();
-        let read = match record.get(HEADER_SIZE..).map(Restored::read) {
-            Some(Ok(read)) if read.fits(&rules) => read,
-            _ => return Ok(false),
-        };
-        let shares_topic = self.state.limits.trades_share_topic;
-        let slot = self.state.restored(py, read.name);
-        let Some(Form::Core(bandit)) = self.state.slots[slot].committed.as_mut() else { return Ok(false) };
-        read.put_into(py, bandit, rules, shares_topic)?;
-        self.state.counts.learners += 1;
-        Ok(true)
+    /// Puts records back as they stand, from `first` on. Gives the place of the first that Python must look at, or the
+    /// end. `rules_of` gives the rules of a bandit, None where the core has not its rule; `expect` hears of a position
+    /// that has pages, and of how many.
+    fn restore_records(
+        &mut self,
+        py: Python,
+        records: &Bound<PyList>,
+        first: usize,
+        rules_of: &Bound<PyAny>,
+        expect: &Bound<PyAny>,
+    ) -> PyResult<usize> {
+        for index in first..records.len() {
+            let record = records.get_item(index)?;
+            let record = record.cast::<PyBytes>()?.as_bytes();
+            let is_taken = if let Some(snapshot) = record.strip_prefix(&*self.headers.position_snapshot) {
+                match self.restore_position_from(py, snapshot)? {
+                    Some(position) if position.page_count() > 0 => {
+                        expect.call1((python_key(&position.key), position.page_count()))?;
+                        true
+                    }
+                    found => found.is_some(),
+                }
+            } else if let Some(snapshot) = record.strip_prefix(&*self.headers.bandit_snapshot) {
+                self.restore_bandit_from(py, snapshot, rules_of)?
+            } else {
+                false
+            };
+            if !is_taken {
+                return Ok(index);
+            }
+        }
+        Ok(records.len())
     }
 
     fn __traverse__(&self, visit: PyVisit) -> Result<(), PyTraverseError> {
@@ -453,6 +465,27 @@ impl Core {
 }
 
 impl Core {
+    fn restore_position_from(&mut self, py: Python, snapshot: &[u8]) -> PyResult<Option<Position>> {
+        let Some(position) = Position::read(snapshot).ok().filter(Position::has_known_form) else { return Ok(None) };
+        self.state.restore(py, &position, snapshot.into())?;
+        Ok(Some(position))
+    }
+
+    /// Under the rules that it was made under alone.
+    fn restore_bandit_from(&mut self, py: Python, snapshot: &[u8], rules_of: &Bound<PyAny>) -> PyResult<bool> {
+        let Ok(read) = Restored::read(snapshot) else { return Ok(false) };
+        let rules = rules_of.call1((read.name,))?.extract::<Option<Bound<NativeRules>>>()?;
+        let Some(rules) = rules.map(|rules| rules.get().inner.clone()).filter(|rules| read.fits(rules)) else {
+            return Ok(false);
+        };
+        let shares_topic = self.state.limits.trades_share_topic;
+        let slot = self.state.restored(py, read.name);
+        let Some(Form::Core(bandit)) = self.state.slots[slot].committed.as_mut() else { return Ok(false) };
+        read.put_into(py, bandit, rules, shares_topic)?;
+        self.state.counts.learners += 1;
+        Ok(true)
+    }
+
     fn advance(&mut self, py: Python, batch: &mut Batch) -> PyResult<Option<(usize, bool)>> {
         while batch.at < batch.count {
             let index = batch.at;
