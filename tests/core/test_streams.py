@@ -8,11 +8,22 @@ import pytest
 
 pytest.importorskip("armstream._native", reason="the native core is not built here")
 
+from armstream.codec import decode
 from armstream.core import rules
-from armstream.stages.facts import BanditRegistry
-from tests.core.streams import NOTHING_USUAL, SOME_USUAL
-from tests.core.task import OnCore, OnStages, records_of
+from armstream.events import Reward
+from armstream.stages.facts import BanditRegistry, TaskLimits
+from tests.core.streams import FIRST, NOTHING_USUAL, SECOND, SOME_USUAL, trades
+from tests.core.task import TOPICS, OnCore, OnStages, records_of
 from tests.stages.bench import BANDITS, BATCH
+from tests.stages.events import START, close, fill, learning_rules
+
+
+def counted(calls: Counter[str], what: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    def count(*given: Any) -> Any:
+        calls[what] += 1
+        return call(*given)
+
+    return count
 
 
 @pytest.mark.parametrize("name", [*NOTHING_USUAL, *SOME_USUAL])
@@ -35,18 +46,11 @@ def test_where_nothing_is_usual_the_stages_get_long_runs_and_no_bandit_changes_i
 ) -> None:
     """These are what a hand-over costs beside the stages; clocks on busy machines say less."""
     stream, calls = NOTHING_USUAL[name], Counter[str]()
-
-    def counted(what: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def count(*given: Any) -> Any:
-            calls[what] += 1
-            return call(*given)
-
-        return count
-
-    monkeypatch.setattr(rules.Rulebook, "fields_of", counted("to the core", rules.Rulebook.fields_of))
-    monkeypatch.setattr("armstream.core.state.bandit_of", counted("to the stages", rules.bandit_of))
+    to_the_core = counted(calls, "to the core", rules.Rulebook.fields_of)
+    monkeypatch.setattr(rules.Rulebook, "fields_of", to_the_core)
+    monkeypatch.setattr("armstream.core.state.bandit_of", counted(calls, "to the stages", rules.bandit_of))
     core = OnCore(stream.limits, BanditRegistry(stream.rules))
-    monkeypatch.setattr(core.intake, "read", counted("runs", core.intake.read))
+    monkeypatch.setattr(core.intake, "read", counted(calls, "runs", core.intake.read))
     records = records_of(stream.whole(6_000))
     for at in range(0, len(records), BATCH):
         if at == BATCH:
@@ -56,3 +60,38 @@ def test_where_nothing_is_usual_the_stages_get_long_runs_and_no_bandit_changes_i
     assert calls["runs"] < 60
     assert calls["to the core"] < 60
     assert calls["to the stages"] < BANDITS + 60
+
+
+@pytest.mark.parametrize(("close_id", "hand_overs"), [("c~ 1", 0), ("it's", 1), ("a\\b", 1), ("c\u00e9", 1)])
+def test_a_final_close_of_what_is_open_is_the_cores_where_python_quotes_its_id_as_it_is(
+    close_id: str, hand_overs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = BanditRegistry(learning_rules())
+    stages, core = OnStages(TaskLimits(), registry), OnCore(TaskLimits(), registry)
+    at = START + SECOND
+    parts = [
+        fill(f"f{n}", "p", bandit_id="book-1", quantity=quantity, order_quantity=100.0, ts_event=at + n)
+        for n, quantity in enumerate((30.0, 50.0, 20.0))
+    ]
+    final = close(close_id, "p", bandit_id="book-1", quantity=45.0, final=True, ts_event=at + 10)
+    records = records_of([*trades(FIRST), *parts, final])
+    calls = Counter[str]()
+    monkeypatch.setattr(core.intake, "read", counted(calls, "read", core.intake.read))
+    for batch in (records[: 2 * FIRST], records[2 * FIRST :]):
+        calls.clear()
+        theirs = stages.publish(batch)
+        assert core.publish(batch) == theirs
+        for task in (stages, core):
+            task.pipeline.commit()
+            task.next_offset = theirs[1]
+    assert calls["read"] == hand_overs
+    written_off = [
+        reward
+        for record in theirs[0][TOPICS.rewards, 0]
+        if isinstance(reward := decode(record["value"]), Reward) and not reward.applied
+    ]
+    said = f"written off: close {close_id!r} was final"
+    assert [(one.fill_event_id, one.quantity, one.detail) for one in written_off] == [
+        ("f1", 35.0, said),
+        ("f2", 20.0, said),
+    ]

@@ -13,6 +13,7 @@ use crate::decision::{Terms, blend_of, drawn, grown, revealed, revealed_by_blend
 use crate::learning::{Learner, Parameters, Part, Source, Update};
 use crate::matching::Segment;
 use crate::position::Decision;
+use crate::state::text_of;
 
 pub const NEVER: i64 = i64::MIN;
 pub const NEVER_YET: i64 = i64::MAX;
@@ -182,7 +183,8 @@ pub fn teach(
     let (mut has_grown, mut rewards) = (false, Vec::with_capacity(segments.len()));
     for segment in segments {
         version += 1;
-        if let Some(why) = withheld {
+        let written_off = segment.is_written_off.then(|| written_off_by(segment.close_event_id));
+        if let Some(why) = written_off.as_deref().or(withheld) {
             if why == WARMING_UP && learner.is_warming(parameters) {
                 learner.warm_up(parameters, segment.reward_bps);
             }
@@ -208,6 +210,10 @@ pub fn teach(
         rewards.push(TaughtReward { record, reward_bps: segment.reward_bps, source, is_clipped });
     }
     Ok(Taught { rewards, terms: has_grown.then_some(terms), learner, version })
+}
+
+fn written_off_by(close_event_id: &[u8]) -> String {
+    format!("written off: close '{}' was final", text_of(close_event_id))
 }
 
 #[allow(clippy::too_many_arguments)] // they are what the two functions of stages/bandit.py take

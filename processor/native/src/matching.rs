@@ -18,6 +18,7 @@ pub struct Segment<'a> {
     pub weight: f64,
     pub ts_event: i64,
     pub costs_bps: f64,
+    pub is_written_off: bool,
 }
 
 /// What of a close its segment needs.
@@ -183,5 +184,24 @@ pub fn segment_of<'a>(
         weight: fill.weight * (quantity / fill.quantity),
         ts_event: close.ts_event.max(fill.ts_event),
         costs_bps,
+        is_written_off: false,
     })
+}
+
+/// What is open from `at` on once the closes are complete: nothing is earned by it, and nothing learned.
+pub fn write_off<'a>(fills: &[PositionFill<'a>], at: usize, open_left: f64, close: &Closing<'a>) -> Vec<Segment<'a>> {
+    let open = fills.iter().skip(at).enumerate().map(|(index, fill)| {
+        let quantity = if index == 0 { open_left } else { fill.quantity };
+        Segment {
+            fill_event_id: fill.event_id,
+            close_event_id: close.event_id,
+            quantity,
+            reward_bps: 0.0,
+            weight: fill.weight * (quantity / fill.quantity),
+            ts_event: fill.ts_event.max(close.ts_event),
+            costs_bps: 0.0,
+            is_written_off: true,
+        }
+    });
+    open.collect()
 }

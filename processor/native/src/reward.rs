@@ -12,7 +12,7 @@ use crate::avro::{BUY, SELL, Unusual, Usual, ids_of, put_bytes, put_long, put_op
 use crate::bandit::{Bandit, NEVER, Of, Taught, is_unlogged, teach, why_withheld};
 use crate::events::{Close, Fill};
 use crate::learning::summation::fsum;
-use crate::matching::{Closing, Segment, close_fills, fill_closes, is_done, segment_of, weight_of};
+use crate::matching::{Closing, Segment, close_fills, fill_closes, is_done, segment_of, weight_of, write_off};
 use crate::position::{Decision, Position, PositionClose, PositionFill, WaitingClose, terms_bytes};
 use crate::state::{Change, Limits, Loaded, State};
 
@@ -73,6 +73,11 @@ fn is_positive(value: f64) -> bool {
 
 fn is_price(value: f64) -> bool {
     (-LARGEST..=LARGEST).contains(&value)
+}
+
+/// Whether Python's repr of it is the text in single quotes.
+fn is_quoted_as_it_is(id: &str) -> bool {
+    id.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\'' && byte != b'\\')
 }
 
 fn fits(id: &str) -> bool {
@@ -348,7 +353,6 @@ fn close_into<R>(
         (open_left, left, parts) = (closed.open_left, closed.left, closed.parts);
     }
     let waits = if left == 0.0 { None } else { Some(waiting_close(was, close, slippage, left, envelope)?) };
-    require(!(close.is_final && open_left != 0.0))?;
     let closing = Closing {
         event_id: close.event_id.as_bytes(),
         quantity: close.quantity,
@@ -365,6 +369,11 @@ fn close_into<R>(
         for (index, part) in &parts {
             let fill = fills.get(*index).ok_or(Unusual)?;
             segments.push(segment_of(decision.multiplier, was.side, fill, &closing, *part, limits.max_cost_ratio)?);
+        }
+        if close.is_final && open_left != 0.0 {
+            require(is_quoted_as_it_is(close.event_id))?;
+            segments.extend(write_off(&fills, usize::try_from(at).map_err(|_| Unusual)?, open_left, &closing));
+            (at, open_left) = (fills.len() as i64, 0.0);
         }
         let of = Of {
             bandit_id: close.bandit_id.as_bytes(),
