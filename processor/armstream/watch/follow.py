@@ -40,12 +40,14 @@ from armstream.settings import Settings
 from armstream.stages.facts import DAY_MICROS
 from armstream.watch.board import Board, Trouble
 from armstream.watch.facts import Place
-from armstream.watch.group import trouble_of
+from armstream.watch.group import error_of, trouble_of
 from armstream.watch.history import History, Odd
+from armstream.watermarks import watermarks
 
 log = logging.getLogger(__name__)
 
 _REQUEST_SECONDS: Final = 10.0
+_MARKS_SECONDS: Final = 3.0
 _POLL_SECONDS: Final = 0.1
 _READ_RECORDS: Final = 1_000
 _ASK_TOPICS_SECONDS: Final = 5.0
@@ -77,12 +79,12 @@ class Follower:
         while not self._stopping.is_set():
             try:
                 self._follow()
-            except KafkaException as failure:
-                self._board.note_trouble("follower", trouble_of(self._settings, failure.args[0]))
+            except (KafkaException, TimeoutError) as failure:
+                self._board.note_trouble("follower", trouble_of(self._settings, error_of(failure)))
                 self._stopping.wait(_AGAIN_SECONDS)
 
     def _follow(self) -> None:
-        """Raises KafkaException; what was read stays."""
+        """Raises KafkaException or TimeoutError; what was read stays."""
         admin = AdminClient({"log_level": 0, **self._settings.kafka.connection()})
         consumer = Consumer(
             {
@@ -119,7 +121,7 @@ class Follower:
     # Which partitions.
 
     def _places(self, admin: AdminClient) -> list[Place]:
-        """Of all topics that are there. Raises KafkaException."""
+        """Of all topics that are there. Raises KafkaException or TimeoutError."""
         wanted = [*self._shapes, self._rewards, self._before]
         asked = admin.describe_topics(TopicCollection(wanted), request_timeout=_REQUEST_SECONDS)
         places: list[Place] = []
@@ -166,7 +168,7 @@ class Follower:
         for place in new:
             if place not in self._next:
                 self._next[place] = self._begins[place] = begins[place]
-            _, self._targets[place] = consumer.get_watermark_offsets(TopicPartition(*place), _REQUEST_SECONDS)
+            _, self._targets[place] = _marks(consumer, place)
             if self._targets[place] > self._next[place]:
                 self._behind.add(place)
         consumer.incremental_assign([TopicPartition(*place, self._next[place]) for place in new])
@@ -185,7 +187,7 @@ class Follower:
             begins[found.topic, found.partition] = found.offset
         for place, begin in begins.items():
             if begin < 0:
-                low, high = consumer.get_watermark_offsets(TopicPartition(*place), _REQUEST_SECONDS)
+                low, high = _marks(consumer, place)
                 begins[place] = low if begin == OFFSET_BEGINNING else high
         return begins
 
@@ -284,6 +286,14 @@ class Follower:
                 history.take_bandit_snapshot(number, event, ts)
             case TaskSnapshot() if key == TASK_KEY:
                 history.take_task_snapshot(event, writer_of(message), ts)
+
+
+def _marks(consumer: Consumer, place: Place) -> tuple[int, int]:
+    """The first offset and the end of a partition. Raises KafkaException where nobody told them."""
+    told = watermarks(consumer, *place, _MARKS_SECONDS)
+    if told is None:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "nobody told the ends of {}:{}".format(*place)))
+    return told
 
 
 def _read(consumer: Consumer) -> list[Message]:

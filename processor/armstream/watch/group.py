@@ -55,8 +55,8 @@ class GroupWatch:
                 try:
                     self._board.note_group(self._facts(admin, asker, reader))
                     self._board.note_trouble("group", None)
-                except KafkaException as failure:
-                    self._board.note_trouble("group", trouble_of(self._settings, failure.args[0]))
+                except (KafkaException, TimeoutError) as failure:
+                    self._board.note_trouble("group", trouble_of(self._settings, error_of(failure)))
                 admin.poll(0)
                 self._stopping.wait(_EVERY_SECONDS)
         finally:
@@ -79,7 +79,7 @@ class GroupWatch:
         )
 
     def _facts(self, admin: AdminClient, asker: Consumer, reader: Consumer) -> GroupFacts:
-        """Raises KafkaException."""
+        """Raises KafkaException or TimeoutError."""
         self._ask_places(admin)
         places = self._places
         wanted = [TopicPartition(*place, OFFSET_END) for place in places]
@@ -96,7 +96,7 @@ class GroupWatch:
         return GroupFacts(now, *self._members, found)
 
     def _ask_places(self, admin: AdminClient) -> None:
-        """Every partition of the inputs: new ones are noticed. Raises KafkaException."""
+        """Every partition of the inputs: new ones are noticed. Raises KafkaException or TimeoutError."""
         if time.monotonic() < self._ask_places_at:
             return
         names = TopicCollection(list(self._settings.topics.names.inputs))
@@ -179,6 +179,11 @@ def assigned(assignment: bytes) -> tuple[Place, ...]:
     except (struct.error, UnicodeDecodeError):
         return ()
     return tuple(places)
+
+
+def error_of(failure: KafkaException | TimeoutError) -> KafkaError:
+    """A client that answers nothing at all, not even that it gave up, is a broker that does not answer."""
+    return failure.args[0] if isinstance(failure, KafkaException) else KafkaError(KafkaError._TIMED_OUT)
 
 
 def trouble_of(settings: Settings, error: KafkaError) -> Trouble:
