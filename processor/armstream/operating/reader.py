@@ -63,6 +63,7 @@ def reader(
             "isolation.level": isolation,
             "enable.auto.commit": False,
             "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
             **(more or {}),
         }
     )

@@ -19,10 +19,8 @@ from armstream.runtime.intake import Record
 Partition = tuple[str, int]
 Span = tuple[int, int]  # from one offset to before another
 
-# Where the first records are deleted meanwhile a reader of spans goes on with those that there are; it fetches little
-# ahead.
+# A reader of spans fetches little ahead.
 CONSUMER: Final[Mapping[str, str | int]] = {
-    "auto.offset.reset": "earliest",
     "fetch.message.max.bytes": 262_144,
     "queued.min.messages": 10_000,
 }

@@ -1,14 +1,15 @@
 """What stands committed in a partition, read up to an end. Law: marks of transactions are no records, and what an open
 transaction may still commit before that end is waited for.
 
-The consumer is a read_committed one of the caller's, with enable.partition.eof, which belongs to no group.
+The consumer is a read_committed one of the caller's, with enable.partition.eof, which belongs to no group, and which
+begins at the first offset that there is where the one that it was given is gone.
 """
 
 import time
 from collections.abc import Mapping
 from typing import cast
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from armstream.codec import DecodeError
 from armstream.events import TaskSnapshot
@@ -29,7 +30,7 @@ class FirstRecord:
         self._consumer = consumer
         self.reached, self.end = marks
         if self.reached < self.end:
-            consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING)])
+            consumer.assign([TopicPartition(topic, number, self.reached)])
 
     def is_there(self, wait_seconds: float) -> bool | None:
         """None as long as it is not known: ask again. Raises KafkaException."""
@@ -50,7 +51,7 @@ def last_task_snapshots(
     record has come for `patience_seconds`."""
     left = {number: end for number, (low, end) in marks.items() if end > low}
     newest: dict[int, Message] = {}
-    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in left])
+    consumer.assign([TopicPartition(topic, number, marks[number][0]) for number in left])
     moved_at = time.monotonic()
     while left:
         for message in consumer.consume(1_000, _POLL_SECONDS):

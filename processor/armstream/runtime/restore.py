@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, cast
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from armstream import access
 from armstream.codec import DecodeError
@@ -66,7 +66,13 @@ class Restorer:
         self.parts_wanted: dict[int, moving.Part] = {}
         self._topics = settings.topics.names
         self._committed_consumer = committed_consumer
-        self._configuration = {**configuration, "enable.auto.commit": False, "enable.partition.eof": True}
+        self._configuration = {
+            "fetch.wait.max.ms": 20,  # the end of a partition is told when a fetch comes back empty
+            **configuration,
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",  # where the first offset moved on since it was asked
+        }
         # The end that a read_committed consumer reports is the last stable offset: stopping there loses committed
         # snapshots behind somebody's open transaction.
         self._ends_consumer = Consumer(
@@ -390,7 +396,8 @@ class Restorer:
         reached = {name: marks[name][0] for name in ends}
         consumer = Consumer({**self._configuration, "isolation.level": "read_committed"}, logger=log)
         try:
-            consumer.assign([TopicPartition(name, number, OFFSET_BEGINNING) for name in ends])
+            # At their beginning by number: librdkafka, asked for it by name, waits for half a second.
+            consumer.assign([TopicPartition(name, number, marks[name][0]) for name in ends])
             while any(reached[name] < end for name, end in ends.items()):
                 messages = consumer.consume(self._settings.limits.restore_slice_records, _POLL_SECONDS)
                 newest = _keep(messages, found, reached)

@@ -62,10 +62,12 @@ def _a_task_snapshot(settings: Settings, topic: str) -> TaskSnapshot | None:
     """Some task's on partition 0, the last one. Raises KafkaException, and Stopped where it cannot be read."""
     consumer = Consumer(
         {
+            "fetch.wait.max.ms": 20,
             **settings.kafka.connection(),
             "group.id": settings.kafka.group_id,  # which it does not join
             "enable.auto.commit": False,
             "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
             "allow.auto.create.topics": False,
         },
