@@ -40,7 +40,7 @@ from armstream.settings import Settings
 from armstream.stages.facts import DAY_MICROS
 from armstream.watch.board import Board, Trouble
 from armstream.watch.facts import Place
-from armstream.watch.group import error_of, trouble_of
+from armstream.watch.group import ADMIN, error_of, trouble_of
 from armstream.watch.history import History, Odd
 from armstream.watermarks import watermarks
 
@@ -85,7 +85,7 @@ class Follower:
 
     def _follow(self) -> None:
         """Raises KafkaException or TimeoutError; what was read stays."""
-        admin = AdminClient({"log_level": 0, **self._settings.kafka.connection()})
+        admin = AdminClient({**ADMIN, **self._settings.kafka.connection()})
         consumer = Consumer(
             {
                 "fetch.wait.max.ms": 100,

@@ -22,6 +22,9 @@ from armstream.watch.facts import UNKNOWN, GroupFacts, Member, Place, PlaceFacts
 
 log = logging.getLogger(__name__)
 
+# A question about topics waits by the second, and not by its own timeout.
+ADMIN: Final[Mapping[str, str | int | float | bool]] = {"log_level": 0, "socket.timeout.ms": 10_000}
+
 _REQUEST_SECONDS: Final = 5.0
 _EVERY_SECONDS: Final = 1.0
 _ENDS_KEPT: Final = 300
@@ -46,8 +49,7 @@ class GroupWatch:
 
     def run(self) -> None:
         """Until it is told to stop."""
-        connection = {"log_level": 0, **self._settings.kafka.connection()}
-        admin = AdminClient(connection)
+        admin = AdminClient({**ADMIN, **self._settings.kafka.connection()})
         asker = self._consumer("read_uncommitted")  # which knows the true ends, and waits for no transaction
         reader = self._consumer("read_committed")
         try:
