@@ -123,7 +123,6 @@ def mostly_unusual(count: int) -> list[Input]:
 NOTHING_USUAL: Mapping[str, Stream] = {
     "commands": Stream(commands),
     "corrections": Stream(corrections),
-    "orphans": Stream(orphans),
     "late closes": Stream(late),
     "ids with other contents": Stream(other_contents),
     "other decisions": Stream(other_decisions),
@@ -131,6 +130,7 @@ NOTHING_USUAL: Mapping[str, Stream] = {
     "exp4": Stream(advised_pairs, learning_rules(algorithm="exp4", experts=EXPERTS)),
 }
 SOME_USUAL: Mapping[str, Stream] = {
+    "orphans": Stream(orphans),
     "final closes of what is open": Stream(final_closes),
     "parts that fill pages": Stream(parts),
     "one usual, one not": Stream(by_turns),

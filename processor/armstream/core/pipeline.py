@@ -61,7 +61,6 @@ class _CoreBatch:
         self._records, self._topics, self._read = records, list(next_offset), read
         self._stages = Batch(state, len(records), lambda index: source_of(records[index]))
         self._audited = self._buried = self._clipped = 0  # of what the stages gave, that is published
-        self._dead_letters: list[Output] = []
         self._measured = Measured()
         self._at = 0  # the record that the stages have
         self._core.start(records, self._topics, [*next_offset.values()])
@@ -142,7 +141,7 @@ class _CoreBatch:
             else:
                 self._note_command(audited)
         for index, letter in zip(letter_indexes, letters, strict=True):
-            self._dead_letters.append({"key": letter.source.key, "value": encode_dead_letter(letter, cuts[index])})
+            core.dead_letters.append({"key": letter.source.key, "value": encode_dead_letter(letter, cuts[index])})
             measured.dead_letters[letter.error_class] += 1
         measured.clipped += len(clipped)
         self._audited, self._buried = len(stages.audit), len(stages.dead_letters)
@@ -159,16 +158,18 @@ class _CoreBatch:
         pages, forgotten_pages = state.changed_pages()
         positions, forgotten = core.changed_positions()
         vectors, snapshots = self._bandits()
-        rewards_bps, appended_ms, sources, clipped = core.measured()
+        rewards_bps, appended_ms, sources, clipped, orphans = core.measured()
         counted = Counter(zip(topic_of, outcomes, strict=True))
         measured.outcomes.update({(self._topics[topic], outcome): n for (topic, outcome), n in counted.items()})
         measured.rewards_bps += rewards_bps
         measured.appended_ms += appended_ms
         measured.sources.update(dict(zip(_SOURCES, sources, strict=True)))
         measured.clipped += clipped
+        if orphans:
+            measured.dead_letters["ORPHAN_CLOSE"] += orphans
         return Published(
             core.rewards,
-            self._dead_letters,
+            core.dead_letters,
             vectors,
             [*snapshots, *({"key": name.encode()} for name in core.forgotten_bandits())],
             [

@@ -14,6 +14,7 @@ from armstream.core.rules import Rulebook, bandit_of
 from armstream.events import (
     BanditSnapshot,
     Close,
+    DeadLetter,
     Fill,
     PositionPage,
     PositionSnapshot,
@@ -26,7 +27,7 @@ from armstream.runtime.intake import mark_unreadable
 from armstream.stages.facts import BanditRegistry, TaskLimits
 from armstream.stages.state import Bandit, H, Hints, TaskState, is_flat
 
-_SENT = (Fill, Close, Reward, WeightVector, BanditSnapshot, PositionSnapshot)
+_SENT = (Fill, Close, Reward, WeightVector, BanditSnapshot, PositionSnapshot, DeadLetter)
 _DECODED_KEPT = 4_096  # positions, of a kilobyte and a half
 
 
@@ -45,6 +46,8 @@ class CoreState(TaskState):
     ) -> None:
         given = {
             **asdict(limits),
+            "dedupe_window_seconds": f"{limits.dedupe_window_micros / 1e6:g}",
+            "orphan_ttl_seconds": f"{limits.orphan_ttl_micros / 1e6:g}",
             "max_arms": registry.max_arms,
             "enabled": registry.template.enabled,
             "max_record_bytes": max_record_bytes,

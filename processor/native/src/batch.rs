@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::avro::{put_bytes, put_count, put_long};
 use crate::bandit::TaughtReward;
+use crate::reward::Orphan;
 
 pub const APPLIED: u8 = 0;
 pub const DUPLICATE: u8 = 1;
@@ -26,6 +27,8 @@ pub struct Batch {
     pub appended_ms: Vec<i64>,
     pub sources: [usize; 4],
     pub clipped: usize,
+    pub dead_letters: Py<PyList>,
+    pub orphans: usize,
     handed_over: Vec<(usize, i64)>, // topic and offset of each record from `at` on that the stages have
     cut: Vec<u8>,
     cut_at: Option<usize>,
@@ -48,6 +51,8 @@ impl Batch {
             appended_ms: Vec::new(),
             sources: [0; 4],
             clipped: 0,
+            dead_letters: PyList::empty(py).unbind(),
+            orphans: 0,
             handed_over: Vec::new(),
             cut: Vec::new(),
             cut_at: None,
@@ -126,6 +131,13 @@ impl Batch {
         }
         Ok(())
     }
+
+    pub fn add_orphan(&mut self, py: Python, orphan: &Orphan) -> PyResult<()> {
+        let key = orphan.key.as_ref().map(|key| PyBytes::new(py, key)).into_pyobject(py)?.into_any().unbind();
+        self.dead_letters.bind(py).append(output(py, &key, Some(&orphan.record))?)?;
+        self.orphans += 1;
+        Ok(())
+    }
 }
 
 /// A record as produce_batch takes it; without a value it is a tombstone.
@@ -133,7 +145,7 @@ pub fn output<'py>(py: Python<'py>, key: &Py<PyAny>, value: Option<&[u8]>) -> Py
     let output = PyDict::new(py);
     output.set_item(pyo3::intern!(py, "key"), key)?;
     if let Some(value) = value {
-        output.set_item(pyo3::intern!(py, "value"), pyo3::types::PyBytes::new(py, value))?;
+        output.set_item(pyo3::intern!(py, "value"), PyBytes::new(py, value))?;
     }
     Ok(output)
 }

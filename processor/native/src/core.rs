@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::avro::{Reader, Unusual, Usual, ids_of, position_key};
+use crate::avro::{Unusual, Usual, ids_of, position_key};
 use crate::bandit::{Arms, Bandit, Form, bandit_snapshot, weight_vector};
 use crate::batch::{APPLIED, Batch, DUPLICATE, output};
 use crate::events::{TRADE, read_close, read_fill};
@@ -18,7 +18,7 @@ use crate::hints::{Hints, Which};
 use crate::learning::Learner;
 use crate::position::Position;
 use crate::restored::Restored;
-use crate::reward::{Envelope, Event, Stop, With, expire, take_close, take_fill, tell_time};
+use crate::reward::{Envelope, Event, Lettering, Stop, With, expire, take_close, take_fill, tell_time};
 use crate::rules::NativeRules;
 use crate::state::{Change, Counts, Encoded, Limits, State, text, text_of};
 
@@ -42,6 +42,7 @@ struct Headers {
     weight_vector: Vec<u8>,
     bandit_snapshot: Vec<u8>,
     position_snapshot: Vec<u8>,
+    dead_letter: Vec<u8>,
 }
 
 #[pyclass(module = "armstream._native")]
@@ -76,6 +77,8 @@ impl Core {
         let limits_of_task = Limits {
             dedupe_window_micros: integer("dedupe_window_micros")?,
             orphan_ttl_micros: integer("orphan_ttl_micros")?,
+            dedupe_window_seconds: item(limits, "dedupe_window_seconds")?.extract::<String>()?.into(),
+            orphan_ttl_seconds: item(limits, "orphan_ttl_seconds")?.extract::<String>()?.into(),
             max_holding_micros: integer("max_holding_micros")?,
             max_events_per_position: item(limits, "max_events_per_position")?.extract()?,
             max_open_positions: integer("max_open_positions")?,
@@ -95,6 +98,7 @@ impl Core {
                 weight_vector: header("WeightVector")?,
                 bandit_snapshot: header("BanditSnapshot")?,
                 position_snapshot: header("PositionSnapshot")?,
+                dead_letter: header("DeadLetter")?,
             },
             encode,
             fields,
@@ -150,6 +154,12 @@ impl Core {
         Ok(self.batch.as_ref().ok_or_else(no_batch)?.rewards.clone_ref(py))
     }
 
+    /// The dead letters so far, to add to.
+    #[getter]
+    fn dead_letters(&self, py: Python) -> PyResult<Py<PyList>> {
+        Ok(self.batch.as_ref().ok_or_else(no_batch)?.dead_letters.clone_ref(py))
+    }
+
     /// What became of records from `first` on, that Python had, and each one's time where it is a fill or a close.
     fn note_outcomes(&mut self, first: usize, outcomes: &[u8], times: Vec<Option<i64>>) -> PyResult<()> {
         let batch = self.batch.as_mut().ok_or_else(no_batch)?;
@@ -170,11 +180,11 @@ impl Core {
         }
     }
 
-    /// What metrics need of rewards: (bps, append times, counts by source, clipped).
+    /// What metrics need: of rewards (bps, append times, counts by source, clipped), and how many closes were orphans.
     #[allow(clippy::type_complexity)] // it is unpacked at once
-    fn measured(&self) -> PyResult<(Vec<f64>, Vec<i64>, [usize; 4], usize)> {
+    fn measured(&self) -> PyResult<(Vec<f64>, Vec<i64>, [usize; 4], usize, usize)> {
         let batch = self.batch.as_ref().ok_or_else(no_batch)?;
-        Ok((batch.rewards_bps.clone(), batch.appended_ms.clone(), batch.sources, batch.clipped))
+        Ok((batch.rewards_bps.clone(), batch.appended_ms.clone(), batch.sources, batch.clipped, batch.orphans))
     }
 
     /// (offsets after the batch, the time reached in each topic, outcome of each record, topic of each).
@@ -581,7 +591,13 @@ impl Core {
                 }
             }
         }
-        Ok(expire(state, slot, &read)?)
+        let lettering = Lettering { header: &self.headers.dead_letter, cut: batch.cut(batch.at) };
+        let mut orphans = Vec::new();
+        let is_due = expire(state, slot, &read, &lettering, &mut orphans)?;
+        for orphan in orphans {
+            batch.add_orphan(py, &orphan)?;
+        }
+        Ok(is_due)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::avro::{
     put_optional_bytes, put_optional_double,
 };
 use crate::events::{Choice, Close, Fill};
+use crate::matching::is_done;
 
 #[derive(Clone, Copy)]
 pub struct PositionFill<'a> {
@@ -322,6 +323,17 @@ impl Position {
 
     pub fn decision(&self) -> Option<Decision<'_>> {
         self.decision.as_deref().and_then(|bytes| Decision::read(&mut Reader::new(bytes, 0)).ok())
+    }
+
+    /// Where nothing of it is open or waits, and its order is done.
+    pub fn drop_decision_where_done(&mut self) {
+        let count = self.fill_count + self.close_count;
+        let is_over = self.decision().is_some_and(|decision| {
+            is_done(self.final_close_id.is_some(), decision.order_quantity, self.filled_quantity, count)
+        });
+        if self.is_flat() && is_over {
+            self.set_decision(None);
+        }
     }
 
     pub fn set_decision(&mut self, bytes: Option<Box<[u8]>>) {

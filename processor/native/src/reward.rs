@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
-use crate::avro::{BUY, SELL, Unusual, Usual, ids_of, put_bytes, put_long, put_optional_bytes};
+use crate::avro::{
+    BUY, Reader, SELL, Unusual, Usual, ids_of, position_key, put_bytes, put_long, put_optional_bytes, put_optional_double,
+};
 use crate::bandit::{Bandit, NEVER, Of, Taught, is_unlogged, teach, why_withheld};
 use crate::events::{Close, Fill};
 use crate::learning::summation::fsum;
 use crate::matching::{Closing, Segment, close_fills, fill_closes, is_done, segment_of, weight_of, write_off};
 use crate::position::{Decision, Position, PositionClose, PositionFill, WaitingClose, terms_bytes};
-use crate::state::{Change, Limits, Loaded, State};
+use crate::state::{Change, Limits, Loaded, State, Waiting};
 
 const LARGEST: f64 = 1e300;
 const MIN_PROPENSITY: f64 = 1e-200;
@@ -27,6 +29,7 @@ const NAMES_SURELY_FIT: usize = 256;
 const PAGE_EVENTS: usize = 64;
 const MAX_WAITING_BYTES: usize = 262_144;
 const FIRST_CREDIBLE_MICROS: i64 = 631_152_000_000_000;
+const ORPHAN_CLOSE: i64 = 7; // of the classes in the schema
 
 /// Why the core goes no further with an event.
 pub enum Stop {
@@ -547,19 +550,38 @@ fn put(state: &mut State, slot: usize, loaded: Loaded, done: Done) -> Event {
     Event { lesson }
 }
 
-/// Ends what is due in a bandit after one of its events, as far as no dead letter comes of it; whether Python must.
-pub fn expire<R>(state: &mut State, slot: usize, read: &R) -> PyResult<bool>
+/// A close that found no fill in time, as a record for `dead-letters`.
+pub struct Orphan {
+    pub key: Option<Box<[u8]>>,
+    pub record: Vec<u8>,
+}
+
+/// Ends what is due in a bandit after one of its events, as far as its closes are the only dead letters; whether Python
+/// must go on.
+pub fn expire<R>(
+    state: &mut State,
+    slot: usize,
+    read: &R,
+    letter: &Lettering,
+    orphans: &mut Vec<Orphan>,
+) -> PyResult<bool>
 where
     R: Fn(&Py<PyAny>) -> PyResult<Option<Position>>,
 {
     let Some(bandit) = state.touched_bandit(slot) else { return Ok(false) };
-    let oldest_wait = match bandit.fill_watermark {
-        NEVER => bandit.close_watermark.saturating_sub(state.limits.dedupe_window_micros),
-        watermark => watermark.saturating_sub(state.limits.orphan_ttl_micros),
+    let (oldest_wait, waited) = match bandit.fill_watermark {
+        NEVER => (
+            bandit.close_watermark.saturating_sub(state.limits.dedupe_window_micros),
+            state.limits.dedupe_window_seconds.clone(),
+        ),
+        watermark => {
+            (watermark.saturating_sub(state.limits.orphan_ttl_micros), state.limits.orphan_ttl_seconds.clone())
+        }
     };
     while let Some(Reverse(hint)) = state.slots[slot].waiting.peek().filter(|hint| hint.0.0 < oldest_wait).cloned() {
-        if state.waits(slot, &hint, read)? {
-            return Ok(true);
+        match end_waiting(state, slot, &hint, read, letter, &waited)? {
+            Ok(orphan) => orphans.extend(orphan),
+            Err(Unusual) => return Ok(true),
         }
         state.pop_waiting(slot);
     }
@@ -576,4 +598,73 @@ where
         }
     }
     Ok(false)
+}
+
+/// What every dead letter of a record begins and ends with.
+pub struct Lettering<'a> {
+    pub header: &'a [u8],
+    pub cut: &'a [u8],
+}
+
+/// Ends the close that a hint names. None where it waits no more; Unusual, with nothing changed, for Python.
+fn end_waiting<R>(
+    state: &mut State,
+    slot: usize,
+    hint: &Waiting,
+    read: &R,
+    letter: &Lettering,
+    waited: &str,
+) -> PyResult<Usual<Option<Orphan>>>
+where
+    R: Fn(&Py<PyAny>) -> PyResult<Option<Position>>,
+{
+    let key = position_key(state.slots[slot].name.as_bytes(), hint.2.as_bytes());
+    let Some(mut loaded) = state.load(&key, read)? else { return Ok(Err(Unusual)) };
+    let waiting = &loaded.position.waiting;
+    let Some(close) = waiting.iter().find(|one| *one.event_id == *hint.1.as_bytes() && one.ts_event == hint.0) else {
+        state.unload(loaded);
+        return Ok(Ok(None));
+    };
+    let has_learner = state.bandit(slot).is_some_and(|bandit| bandit.native().is_some());
+    let orphan = match orphan_of(close, letter, waited) {
+        Ok(orphan) if has_learner && !loaded.position.is_paged => orphan,
+        _ => {
+            state.unload(loaded);
+            return Ok(Err(Unusual));
+        }
+    };
+    let (event_id, before) = (close.event_id.clone(), waiting.len());
+    loaded.position.waiting.retain(|one| one.event_id != event_id);
+    state.counts.waiting -= (before - loaded.position.waiting.len()) as i64;
+    loaded.position.drop_decision_where_done();
+    let (is_flat, ts_last) = (loaded.position.is_flat(), loaded.position.ts_last);
+    state.touch(slot);
+    state.change(&key, loaded.hash, loaded.changed, Change::Native(loaded.position));
+    state.note_flat(slot, false, is_flat, ts_last, hint.2.as_bytes());
+    state.forget_finished(slot, read)?;
+    Ok(Ok(Some(orphan)))
+}
+
+fn orphan_of(close: &WaitingClose, letter: &Lettering, waited: &str) -> Usual<Orphan> {
+    let (left, quantity) = (shown(close.left)?, shown(close.quantity)?);
+    let mut source = Reader::new(&close.source, 0);
+    source.text()?;
+    source.long()?;
+    source.long()?;
+    let key = source.optional(Reader::bytes)?.map(Box::from);
+    let mut record = Vec::with_capacity(close.source.len() + letter.cut.len() + 96);
+    record.extend_from_slice(letter.header);
+    record.extend_from_slice(&close.source);
+    put_long(&mut record, ORPHAN_CLOSE);
+    put_bytes(&mut record, format!("no fill for {left} of {quantity} within {waited} s").as_bytes());
+    put_long(&mut record, close.ts_event);
+    put_optional_double(&mut record, Some(close.left));
+    record.extend_from_slice(letter.cut);
+    Ok(Orphan { key, record })
+}
+
+/// As Python's repr shows it, which takes an exponent elsewhere.
+fn shown(number: f64) -> Usual<String> {
+    require((1e-4..1e16).contains(&number))?;
+    Ok(format!("{number:?}"))
 }

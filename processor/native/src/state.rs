@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use pyo3::prelude::*;
@@ -23,6 +24,8 @@ pub type TaskWaiting = (i64, Box<str>, Box<str>, Box<str>); // ts_event, bandit_
 pub struct Limits {
     pub dedupe_window_micros: i64,
     pub orphan_ttl_micros: i64,
+    pub dedupe_window_seconds: Arc<str>, // as they are shown
+    pub orphan_ttl_seconds: Arc<str>,
     pub max_holding_micros: i64,
     pub max_events_per_position: usize,
     pub max_open_positions: i64,
@@ -432,21 +435,6 @@ impl State {
         let name = self.slots[slot].name.clone();
         self.slots[slot].waiting.push(Reverse((ts_event, text(event_id), text(position_id))));
         self.waiting.push(Reverse((ts_event, name, text(position_id), text(event_id))));
-    }
-
-    /// Whether a hint names a close that waits still.
-    pub fn waits(
-        &mut self,
-        slot: usize,
-        hint: &Waiting,
-        read: &impl Fn(&Py<PyAny>) -> PyResult<Option<Position>>,
-    ) -> PyResult<bool> {
-        let key = crate::avro::position_key(self.slots[slot].name.as_bytes(), hint.2.as_bytes());
-        let Some(loaded) = self.load(&key, read)? else { return Ok(true) };
-        let waits =
-            loaded.position.waiting.iter().any(|one| *one.event_id == *hint.1.as_bytes() && one.ts_event == hint.0);
-        self.unload(loaded);
-        Ok(waits)
     }
 
     pub fn pop_finished(&mut self, slot: usize) -> Option<Finished> {
