@@ -68,7 +68,7 @@ def test_a_final_close_of_what_is_open_is_the_cores_where_python_quotes_its_id_a
     close_id: str, hand_overs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = START + SECOND
-    parts: list[Input] = [
+    parts = [
         fill(f"f{n}", "p", bandit_id="book-1", quantity=quantity, order_quantity=100.0, ts_event=at + n)
         for n, quantity in enumerate((30.0, 50.0, 20.0))
     ]
@@ -93,7 +93,7 @@ def test_an_orphan_is_the_cores_where_python_shows_its_quantities_without_an_exp
 ) -> None:
     """Of a position that is done but for it: its decision goes with it."""
     at, hour = START + SECOND, 3_600 * SECOND
-    events = [
+    events: list[Input] = [
         fill("f", "p", bandit_id="book-1", quantity=100.0, ts_event=at),
         close("c", "p", bandit_id="book-1", quantity=quantity, ts_event=at + 1),
         close("alone", "q", bandit_id="book-1", quantity=7.0, ts_event=at + 2),
