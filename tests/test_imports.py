@@ -53,7 +53,7 @@ MAY_IMPORT = {
     },
     "watch": {
         *("watch", "evaluation", "explain", "screen", "figures", "serving", "runtime", "intake", "events", "codec"),
-        *("keys", "rules", "facts", "settings", "access", "waiting"),
+        *("keys", "rules", "facts", "settings", "access", "waiting", "watermarks"),
     },
     "serving": {"serving"},
     "figures": {"figures"},

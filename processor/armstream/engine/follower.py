@@ -319,6 +319,7 @@ class WeightsFollower:
             if topic is None:
                 return
             self._view = WeightsView(topic.partitions, self._max_age_seconds)
+            self._meet_leaders(reader)
             reader.assign([TopicPartition(self._topic, partition, OFFSET_BEGINNING) for partition in topic.partitions])
             ask_at = 0.0
             while not self._stop.is_set():
@@ -355,6 +356,13 @@ class WeightsFollower:
                 self._note(failure.args[0])
             return None
         return _Topic(str(found.topic_id), [partition.id for partition in found.partitions])
+
+    def _meet_leaders(self, reader: Consumer) -> None:
+        """A reader that does not know them yet would ask for the beginning in vain, and again after half a second."""
+        try:
+            reader.list_topics(self._topic, _REQUEST_SECONDS)
+        except KafkaException as failure:
+            self._note(failure.args[0])
 
     def _ask_ends(self, admin: AdminClient, asker: Consumer, known: _Topic) -> None:
         """Raises FollowerError where the topic is another one of the same name, which librdkafka reads on."""
