@@ -18,7 +18,7 @@ use crate::hints::{Hints, Which};
 use crate::learning::Learner;
 use crate::position::Position;
 use crate::restored::Restored;
-use crate::reward::{Envelope, Event, Lettering, Stop, With, expire, take_close, take_fill, tell_time};
+use crate::reward::{Envelope, Event, Frame, Stop, With, expire, take_close, take_fill, tell_time};
 use crate::rules::NativeRules;
 use crate::state::{Change, Counts, Encoded, Limits, State, text, text_of};
 
@@ -591,9 +591,9 @@ impl Core {
                 }
             }
         }
-        let lettering = Lettering { header: &self.headers.dead_letter, cut: batch.cut(batch.at) };
+        let frame = Frame { header: &self.headers.dead_letter, cut: batch.cut(batch.at) };
         let mut orphans = Vec::new();
-        let is_due = expire(state, slot, &read, &lettering, &mut orphans)?;
+        let is_due = expire(state, slot, &read, &frame, &mut orphans)?;
         for orphan in orphans {
             batch.add_orphan(py, &orphan)?;
         }

@@ -562,7 +562,7 @@ pub fn expire<R>(
     state: &mut State,
     slot: usize,
     read: &R,
-    letter: &Lettering,
+    frame: &Frame,
     orphans: &mut Vec<Orphan>,
 ) -> PyResult<bool>
 where
@@ -579,7 +579,7 @@ where
         }
     };
     while let Some(Reverse(hint)) = state.slots[slot].waiting.peek().filter(|hint| hint.0.0 < oldest_wait).cloned() {
-        match end_waiting(state, slot, &hint, read, letter, &waited)? {
+        match end_waiting(state, slot, &hint, read, frame, &waited)? {
             Ok(orphan) => orphans.extend(orphan),
             Err(Unusual) => return Ok(true),
         }
@@ -601,7 +601,7 @@ where
 }
 
 /// What every dead letter of a record begins and ends with.
-pub struct Lettering<'a> {
+pub struct Frame<'a> {
     pub header: &'a [u8],
     pub cut: &'a [u8],
 }
@@ -612,7 +612,7 @@ fn end_waiting<R>(
     slot: usize,
     hint: &Waiting,
     read: &R,
-    letter: &Lettering,
+    frame: &Frame,
     waited: &str,
 ) -> PyResult<Usual<Option<Orphan>>>
 where
@@ -626,7 +626,7 @@ where
         return Ok(Ok(None));
     };
     let has_learner = state.bandit(slot).is_some_and(|bandit| bandit.native().is_some());
-    let orphan = match orphan_of(close, letter, waited) {
+    let orphan = match orphan_of(close, frame, waited) {
         Ok(orphan) if has_learner && !loaded.position.is_paged => orphan,
         _ => {
             state.unload(loaded);
@@ -645,21 +645,21 @@ where
     Ok(Ok(Some(orphan)))
 }
 
-fn orphan_of(close: &WaitingClose, letter: &Lettering, waited: &str) -> Usual<Orphan> {
+fn orphan_of(close: &WaitingClose, frame: &Frame, waited: &str) -> Usual<Orphan> {
     let (left, quantity) = (shown(close.left)?, shown(close.quantity)?);
     let mut source = Reader::new(&close.source, 0);
     source.text()?;
     source.long()?;
     source.long()?;
     let key = source.optional(Reader::bytes)?.map(Box::from);
-    let mut record = Vec::with_capacity(close.source.len() + letter.cut.len() + 96);
-    record.extend_from_slice(letter.header);
+    let mut record = Vec::with_capacity(close.source.len() + frame.cut.len() + 96);
+    record.extend_from_slice(frame.header);
     record.extend_from_slice(&close.source);
     put_long(&mut record, ORPHAN_CLOSE);
     put_bytes(&mut record, format!("no fill for {left} of {quantity} within {waited} s").as_bytes());
     put_long(&mut record, close.ts_event);
     put_optional_double(&mut record, Some(close.left));
-    record.extend_from_slice(letter.cut);
+    record.extend_from_slice(frame.cut);
     Ok(Orphan { key, record })
 }
 
