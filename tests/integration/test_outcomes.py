@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaError, Producer
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its public names, which it does not declare so
     AlterConfigOpType,
     ConfigEntry,
@@ -25,11 +25,17 @@ def limit_bytes(job: Job, topic: str, max_message_bytes: int) -> None:
 
 
 def set_config(job: Job, topic: str, name: str, value: str) -> None:
-    """As an operator changes a topic while it is in use."""
+    """As an operator changes a topic while it is in use. What was accepted holds once the brokers have heard of it."""
     entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     for done in job.admin.incremental_alter_configs([resource]).values():
         done.result(30)
+
+    def is_shown() -> bool:
+        asked = job.admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)])
+        return all(told.result(30)[name].value == value for told in asked.values())
+
+    eventually(is_shown, 30, f"{name} of {topic} is {value}")
 
 
 def test_what_the_broker_refuses_is_named_by_its_record_and_goes_on_once_it_fits(job: Job) -> None:
@@ -64,7 +70,15 @@ def test_what_is_refused_while_a_later_part_is_made_is_told_all_the_same(job: Jo
     job.create_topics()
     names = job.settings.topics.names
     limit_bytes(job, names.rewards, 100)
-    record = {"key": b"book", "value": bytes(1_000)}
+    value = bytes(1_000)
+    record = {"key": b"book", "value": value}
+    plain = Producer({"bootstrap.servers": job.bootstrap_servers})
+
+    def is_heeded() -> bool:
+        refusals: list[KafkaError | None] = []
+        plain.produce(names.rewards, value, b"book", 0, on_delivery=lambda error, _: refusals.append(error))
+        return plain.flush(20) == 0 and refusals[0] is not None
+
     parts = [Publication({(name, 0): [record]}) for name in (names.rewards, names.weights)]
 
     def is_member() -> bool:
@@ -86,6 +100,7 @@ def test_what_is_refused_while_a_later_part_is_made_is_told_all_the_same(job: Jo
     committer = Committer(job.settings.producer_configuration(), lambda: None)
     try:
         eventually(is_member, 60, "a member")
+        eventually(is_heeded, 30, "the limit, which holds a moment after it is shown")
         assert committer.commit(one_by_one(), consumer, lambda: None) is Outcome.ABORTED
         assert committer.is_of_a_record, committer.error
         assert set(job.log.committed(names.inputs).values()) == {0}
