@@ -1,6 +1,6 @@
 """The first offset and the end of a partition. Law: a leader that died is not asked for ever."""
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 
 def watermarks(consumer: Consumer, topic: str, number: int, seconds: float) -> tuple[int, int] | None:
@@ -18,4 +18,12 @@ def watermarks(consumer: Consumer, topic: str, number: int, seconds: float) -> t
     if told is None:
         consumer.list_topics(topic, seconds)
         told = consumer.get_watermark_offsets(partition, seconds)
+    return told
+
+
+def told_watermarks(consumer: Consumer, topic: str, number: int, seconds: float) -> tuple[int, int]:
+    """As watermarks. Raises KafkaException also where nobody told them: it is a request that timed out."""
+    told = watermarks(consumer, topic, number, seconds)
+    if told is None:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no offsets of {topic}:{number}"))
     return told

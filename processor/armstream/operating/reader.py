@@ -14,7 +14,7 @@ from armstream.keys import TASK_KEY, is_bandits
 from armstream.runtime.failures import Stopped
 from armstream.runtime.intake import Record
 from armstream.settings import Settings, Topics
-from armstream.watermarks import watermarks as ask_watermarks
+from armstream.watermarks import told_watermarks
 
 REQUEST_SECONDS = 10.0
 LEADER_SECONDS = 60.0  # a broker on a busy machine takes that long to lead what was just made
@@ -84,7 +84,7 @@ def watermarks(consumer: Consumer, topic: str, number: int) -> tuple[int, int]:
     deadline = time.monotonic() + LEADER_SECONDS
     while True:
         try:
-            found = ask_watermarks(consumer, topic, number, REQUEST_SECONDS)
+            return told_watermarks(consumer, topic, number, REQUEST_SECONDS)
         except KafkaException as failure:
             if failure.args[0].code() in _NO_TOPIC:
                 raise Stopped(f"there is no topic {topic}: `armstream topics create`") from failure
@@ -96,10 +96,6 @@ def watermarks(consumer: Consumer, topic: str, number: int) -> tuple[int, int]:
                     "have come up"
                 ) from failure
             time.sleep(_POLL_SECONDS)
-            continue
-        if found is None:
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no offsets of {topic}:{number}"))
-        return found
 
 
 def latest(consumer: Consumer, topic: str, numbers: Collection[int]) -> dict[bytes, Record]:

@@ -42,7 +42,7 @@ from armstream.watch.board import Board, Trouble
 from armstream.watch.facts import Place
 from armstream.watch.group import ADMIN, error_of, trouble_of
 from armstream.watch.history import History, Odd
-from armstream.watermarks import watermarks
+from armstream.watermarks import told_watermarks
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ class Follower:
         for place in new:
             if place not in self._next:
                 self._next[place] = self._begins[place] = begins[place]
-            _, self._targets[place] = _marks(consumer, place)
+            _, self._targets[place] = told_watermarks(consumer, *place, _MARKS_SECONDS)
             if self._targets[place] > self._next[place]:
                 self._behind.add(place)
         consumer.incremental_assign([TopicPartition(*place, self._next[place]) for place in new])
@@ -187,7 +187,7 @@ class Follower:
             begins[found.topic, found.partition] = found.offset
         for place, begin in begins.items():
             if begin < 0:
-                low, high = _marks(consumer, place)
+                low, high = told_watermarks(consumer, *place, _MARKS_SECONDS)
                 begins[place] = low if begin == OFFSET_BEGINNING else high
         return begins
 
@@ -286,14 +286,6 @@ class Follower:
                 history.take_bandit_snapshot(number, event, ts)
             case TaskSnapshot() if key == TASK_KEY:
                 history.take_task_snapshot(event, writer_of(message), ts)
-
-
-def _marks(consumer: Consumer, place: Place) -> tuple[int, int]:
-    """The first offset and the end of a partition. Raises KafkaException where nobody told them."""
-    told = watermarks(consumer, *place, _MARKS_SECONDS)
-    if told is None:
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "nobody told the ends of {}:{}".format(*place)))
-    return told
 
 
 def _read(consumer: Consumer) -> list[Message]:
